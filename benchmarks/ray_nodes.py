@@ -1,11 +1,11 @@
 """A cluster of several nodes on one machine, one of which is lost while it works: the same answers as one process?
 
-    python benchmarks/ray_nodes.py [--nodes 2] [--rows 600] [--commands fit predict study] [--rounds whole killed head]
+    python benchmarks/ray_nodes.py [--nodes 2] [--rows 600] [--commands encode fit predict study] [--rounds whole killed head]
 
 Nodes are Ray's own (``ray.cluster_utils``): each has its scheduler, its object store and its workers, as a machine would have.
-``fit``, ``predict`` and a study run in one process, on all nodes, and on nodes of which one is killed (SIGKILL) once work has
-begun; answers are compared number by number. ``head``: the head is killed, the command says so and ends
-with 2, and the same command is given again on a new cluster. Prints one line for each.
+``encode``, ``fit``, ``predict`` and a study run in one process, on all nodes, and on nodes of which one is killed (SIGKILL)
+once work has begun; answers are compared number by number. ``head``: the head is killed, the command says so and ends with 2,
+and the same command is given again on a new cluster. Prints one line for each.
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ def commands(folder: Path, name: str, engine: list[str]) -> dict[str, list[str]]
     """What is run, by what is compared."""
     settings = ["--members", "5", "--epochs", "4", "--encoder", "text=hashed_ngrams", "--no-report"]
     rows, model, out = str(folder / "rows.csv"), str(folder / f"{name}-model"), folder / name
+    encoded = ["--encoder", "text=hashed_ngrams", "--store", f"{out}-store", "--out", f"{out}.parquet"]
     return {
+        "encode": ["encode", rows, "--target", "label", *encoded, *engine],
         "fit": ["fit", rows, "--target", "label", "--out", model, *settings, *engine],
         "predict": ["predict", model, rows, "--rows", "16", "--out", f"{out}.csv", *engine],
         "study": ["study", "run", str(folder / "study.yaml"), "--out", f"{out}-study", *engine],
@@ -67,6 +69,9 @@ def found(folder: Path, name: str, command: str) -> pd.DataFrame:
         frame = pd.read_json(folder / f"{name}-study" / "results.jsonl", lines=True)
         scores = frame["evaluations"].map(lambda each: each[0]["metrics"])
         return pd.DataFrame({"run": frame["run"], "scores": scores.map(str)}).sort_values("run", ignore_index=True)
+    if command == "encode":
+        vectors = pd.read_parquet(folder / f"{name}.parquet")
+        return pd.DataFrame(np.hstack([np.stack(vectors[column]) for column in vectors]))
     if command == "fit":  # its answers say what it learned
         plait(["predict", str(folder / f"{name}-model"), str(folder / "rows.csv"), "--out", str(folder / "x.csv")],
               None, folder / "store").wait()  # fmt: skip
@@ -107,7 +112,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nodes", type=int, default=2)
     parser.add_argument("--rows", type=int, default=600)
-    parser.add_argument("--commands", nargs="+", default=["fit", "predict", "study"])
+    parser.add_argument("--commands", nargs="+", default=["encode", "fit", "predict", "study"])
     parser.add_argument("--rounds", nargs="+", default=["whole", "killed"], choices=("whole", "killed", "head"))
     parser.add_argument("--after", type=float, default=12.0, help="seconds until a node is killed")
     options = parser.parse_args()

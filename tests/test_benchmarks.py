@@ -26,6 +26,8 @@ FOLDER = ROOT / "benchmarks"
 FILES = sorted(FOLDER.glob("*.py"))
 #: Import name -> package, where they differ.
 PACKAGES = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml", "joblib": "scikit-learn"}
+#: What compares with AutoGluon and TabM, which are gigabytes: extra ``bench``.
+RIVALS = ("peers",)
 #: What only helps others in the folder.
 HELPERS = ("evidence_lines", "peers", "peers_page")
 
@@ -37,21 +39,27 @@ def test_a_benchmark_says_what_it_compares_and_how_to_run_it(path: Path) -> None
     assert len(text.partition("\n")[0]) > 40
 
 
-def test_nothing_is_imported_that_no_extra_brings() -> None:
+def brought(extra: str) -> set[str]:
+    """Import names of what an extra brings, those of the extras that it names included."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *(r for extra in project["optional-dependencies"].values() for r in extra)]
-    brought = {re.split(r"[\[<>=; ]", r)[0].lower() for r in wanted}
-    brought |= {name.partition(".")[0] for name in brought}
-    own = {"plait", *(path.stem for path in FILES), *sys.stdlib_module_names}
-    missing = []
-    for path in FILES:
-        for node in ast.walk(ast.parse(path.read_text())):
-            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
-            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            for name in {name.partition(".")[0] for name in names} - own:
-                if PACKAGES.get(name, name.replace("_", "-")).lower() not in brought:
-                    missing.append(f"{path.name}: {name}")
-    assert not missing
+    waiting, result = [*project["dependencies"], *project["optional-dependencies"][extra]], set()
+    for line in waiting:
+        if own := re.fullmatch(r"plait\[([\w,]+)\]", line):
+            waiting += [more for name in own[1].split(",") for more in project["optional-dependencies"][name]]
+        name = re.split(r"[\[<>=; ]", line)[0].lower()
+        result |= {name, name.partition(".")[0]}
+    return result
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_dev_brings_what_a_benchmark_imports(path: Path) -> None:
+    known = brought("dev") | (brought("bench") if path.stem in RIVALS else set())
+    own = {"plait", *(each.stem for each in FILES), *sys.stdlib_module_names}
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        for name in {name.partition(".")[0] for name in names} - own:
+            assert PACKAGES.get(name, name.replace("_", "-")).lower() in known, f"no extra brings {name}"
 
 
 def loaded(name: str, monkeypatch: pytest.MonkeyPatch) -> Any:

@@ -413,6 +413,20 @@ def spaces_at(*shares: Sequence[float], chance: float = 0.5) -> tuple[Element, S
     return element, SimpleNamespace(lines=lines)
 
 
+def test_a_score_that_no_run_reached_is_said(tmp_path: Path) -> None:
+    folder = made_paper(tmp_path / "on_insects")
+    paper, recipe = config.read_yaml(folder / "paper.yaml"), config.read_yaml(folder / "recipes" / "made.yaml")
+    column = paper["elements"][0]["columns"][0]
+    paper["elements"][0]["columns"] = [{**column, "metric": f"epochs_to_{s}:accuracy"} for s in (0.1, 1.1)]
+    recipe |= {"data": recipe["data"][0], "seeds": 1}
+    recipe["model"] |= {"record_epochs": True, "epochs": 2}
+    (folder / "paper.yaml").write_text(to_yaml(paper))
+    (folder / "recipes" / "made.yaml").write_text(to_yaml(recipe))
+    lines = papers.reproduce(folder, "table1", out=tmp_path / "out", store="none", engine="inline").lines
+    network = [(line.ours, line.verdict, line.reason) for line in lines if line.cell.startswith("network, ")]
+    assert network == [(1.0, "not testable here", "other data"), (None, "not decided", "no run of ours reached 1.1")]
+
+
 @pytest.mark.parametrize(
     ("shares", "verdicts", "why"),
     [

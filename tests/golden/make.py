@@ -20,6 +20,7 @@ from PIL import Image
 
 import plait
 from plait import FusionClassifier, FusionRegressor, ModalityAligner
+from plait.data.schema_yaml import from_dict
 from plait.data.table import read_table
 
 ROWS = 48
@@ -171,6 +172,46 @@ def amounts(frame: pd.DataFrame, folder: Path) -> Any:
     return FusionRegressor(**settings).fit(frame, np.exp(frame["price"].abs() / 10))
 
 
+def intervals(frame: pd.DataFrame, folder: Path) -> Any:
+    """A number with intervals, of a network and linear maps, its absolute error tuned; by ranks."""
+    settings = _mixed(metric="mae", target_transform="quantile", branches=("joint", "linear"))
+    return FusionRegressor(**settings).fit(frame, frame["price"])
+
+
+def costs(frame: pd.DataFrame, folder: Path) -> Any:
+    """Answers that cost differently, joined late by gates, with modalities hidden at random."""
+    settings = _mixed(metric="cost", costs={"a": {"b": 5.0}}, fusion="gated", depth="late", modality_dropout=0.3)
+    return FusionClassifier(**settings).fit(frame, frame["label"])
+
+
+def compared(frame: pd.DataFrame, folder: Path) -> Any:
+    """Two texts of one encoder, which are also compared: the same name twice in one class."""
+    frame["other"] = frame["name"].where(frame.index % 3 > 0, frame["name"].iloc[::-1].to_numpy())
+    rows = pd.concat([frame] * 8, ignore_index=True).fillna({"name": "none"})
+    rows["name"] = rows["name"] + [f" {chr(97 + i % 23)}{i % 17}" for i in range(len(rows))]
+    rows["other"] = rows["name"].where(rows.index % 2 > 0, rows["name"].sample(frac=1, random_state=0).to_numpy())
+    both = {"text": TEXT, "other": {**TEXT, "columns": ["other"]}}
+    settings = {**SMALL, "modalities": both, "branches": ("joint",)}
+    return FusionClassifier(**settings).fit(rows, np.where(rows.index % 2 > 0, "same", "not"))
+
+
+def fed(frame: pd.DataFrame, folder: Path) -> Any:
+    """A text encoder that was trained alone before, from its folder."""
+    text = {**TEXT, "encoder": {"name": "cnn_text", "width": 8}, "train": "scratch"}
+    schema = from_dict({"modalities": {"text": text}, "target": "label", "task": "classification"}, "schema")
+    settings = {**SMALL, "pretrain": {"epochs": 2}}
+    plait.pretrain(frame[["name", "label"]], schema, settings, modality="text", out=folder / "encoder")
+    given = {"text": {"kind": "text", "columns": ["name"], "encoder": "./encoder"}, "reading": VECTOR}
+    return FusionClassifier(**SMALL | {"modalities": given}).fit(frame, frame["label"])
+
+
+def space(frame: pd.DataFrame, folder: Path) -> Any:
+    """One space that a network has learned."""
+    stage = {"name": "context", "width": 8, "epochs": 2}
+    settings = {"modalities": {"text": TEXT, "reading": VECTOR}, "stage": stage, "store": "none", "progress": False}
+    return ModalityAligner(**settings).fit(frame)
+
+
 def aligner(frame: pd.DataFrame, folder: Path) -> Any:
     """One space for text and vector."""
     settings = {"modalities": {"text": TEXT, "reading": VECTOR}, "stage": "cca", "store": "none", "progress": False}
@@ -192,6 +233,11 @@ KINDS: dict[str, Callable[[pd.DataFrame, Path], Any]] = {
         conv_lstm,
         trees,
         amounts,
+        intervals,
+        costs,
+        compared,
+        fed,
+        space,
         aligner,
     )
 }

@@ -28,7 +28,8 @@ class File:
 
     Attributes:
         path: below the root, with slashes.
-        sha256: its checksum, one of these; empty: the source states none, and anything that can be read is taken.
+        checksums: it has one of these: SHA-256, or MD5 (32 digits) where that is what is published; empty: none is, and anything
+            that can be read is taken.
         size: in bytes, if it is known.
         url: where a program can download it, or the archive that holds it; None: it must be brought by hand.
         member: the name of the file within that archive (zip or tar).
@@ -36,7 +37,7 @@ class File:
     """
 
     path: str
-    sha256: tuple[str, ...] = ()
+    checksums: tuple[str, ...] = ()
     size: int | None = None
     url: str | None = None
     member: str | None = None

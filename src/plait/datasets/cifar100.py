@@ -23,7 +23,12 @@ class Cifar100(Cifar):
     tasks: ClassVar[Mapping[str, str]] = {"fine": "classification", "coarse": "classification"}
     metrics: ClassVar[Mapping[str, str]] = {"fine": "accuracy", "coarse": "accuracy"}
     files: ClassVar[tuple[File, ...]] = (
-        File("cifar-100/cifar-100-binary.tar.gz", url="https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz"),
+        File(
+            "cifar-100/cifar-100-binary.tar.gz",
+            ("03b5dce01913d631647c71ecec9e9cb8",),
+            168_513_733,
+            url="https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
+        ),
     )
 
     def load(self, root: str | Path | None = None) -> Loaded:

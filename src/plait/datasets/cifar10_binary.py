@@ -20,7 +20,12 @@ class Cifar10Binary(Cifar):
     title: ClassVar[str] = "CIFAR-10"
     licence_from: ClassVar[str] = "https://huggingface.co/datasets/uoft-cs/cifar10 (unknown)"
     files: ClassVar[tuple[File, ...]] = (
-        File("cifar-10/cifar-10-binary.tar.gz", url="https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"),
+        File(
+            "cifar-10/cifar-10-binary.tar.gz",
+            ("c32a1d4ab5d03f1284b67883e8d87530",),
+            170_052_171,
+            url="https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+        ),
     )
 
     def load(self, root: str | Path | None = None) -> Loaded:

@@ -39,9 +39,19 @@ class CocoCaptions(Dataset):
     tasks: ClassVar[Mapping[str, str]] = {}
     metrics: ClassVar[Mapping[str, str]] = {}
     files: ClassVar[tuple[File, ...]] = (
-        File("coco/annotations_trainval2017.zip", url=f"{_SERVER}/annotations/annotations_trainval2017.zip"),
-        File("coco/train2017.zip", url=f"{_SERVER}/zips/train2017.zip"),
-        File("coco/val2017.zip", url=f"{_SERVER}/zips/val2017.zip"),
+        File(
+            "coco/annotations_trainval2017.zip",
+            ("f4bbac642086de4f52a3fdda2de5fa2c",),
+            252_907_541,
+            url=f"{_SERVER}/annotations/annotations_trainval2017.zip",
+        ),
+        File(
+            "coco/train2017.zip",
+            ("cced6f7f71b7629ddf16f17bbcfab6b2",),
+            19_336_861_798,
+            url=f"{_SERVER}/zips/train2017.zip",
+        ),
+        File("coco/val2017.zip", ("442b8da7639aecaf257c1dceb8ba8c80",), 815_585_330, url=f"{_SERVER}/zips/val2017.zip"),
     )
 
     def __init__(self, photographs: Count | None = None, pairs: Literal["images", "captions"] = "images") -> None:

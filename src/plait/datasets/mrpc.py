@@ -36,8 +36,16 @@ class Mrpc(Dataset):
     tasks: ClassVar[Mapping[str, str]] = {"paraphrase": "classification"}
     metrics: ClassVar[Mapping[str, str]] = {"paraphrase": "accuracy"}
     files: ClassVar[tuple[File, ...]] = (
-        File("textpairs/mrpc_train.tsv", url=f"{_SENTEVAL}/msr_paraphrase_train.txt"),
-        File("textpairs/mrpc_test.tsv", url=f"{_SENTEVAL}/msr_paraphrase_test.txt"),
+        File(
+            "textpairs/mrpc_train.tsv",
+            ("793daf7b6224281e75fe61c1f80afe35", "61a88818ec384d8465297dda1883b469f1b22d442ab90183d13e06233b180591"),
+            url=f"{_SENTEVAL}/msr_paraphrase_train.txt",
+        ),
+        File(
+            "textpairs/mrpc_test.tsv",
+            ("e437fdddb92535b820fe8852e2df8a49", "0360d0d3427a0ae14882e2b3a799df0fab6cb5203d5e8ee481949283da62acb6"),
+            url=f"{_SENTEVAL}/msr_paraphrase_test.txt",
+        ),
     )
 
     def load(self, root: str | Path | None = None) -> Loaded:

@@ -35,7 +35,12 @@ class TinyImagenet(Dataset):
     tasks: ClassVar[Mapping[str, str]] = {"label": "classification"}
     metrics: ClassVar[Mapping[str, str]] = {"label": "accuracy"}
     files: ClassVar[tuple[File, ...]] = (
-        File("tiny-imagenet/tiny-imagenet-200.zip", url="http://cs231n.stanford.edu/tiny-imagenet-200.zip"),
+        File(
+            "tiny-imagenet/tiny-imagenet-200.zip",
+            ("90528d7ca1a48142e341f4ef8d21d0de",),
+            248_100_043,
+            url="http://cs231n.stanford.edu/tiny-imagenet-200.zip",
+        ),
     )
 
     def load(self, root: str | Path | None = None) -> Loaded:

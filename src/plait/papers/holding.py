@@ -16,6 +16,8 @@ import pandas as pd
 from plait.base import registry
 from plait.metrics.base import Metric
 from plait.papers.columns import (
+    EPOCHS,
+    FIRST,
     found_in,
     informed,
     interval_of,
@@ -344,6 +346,10 @@ def _cost(
             why = "other data" if column.metric not in COSTS and not is_time(column.metric) else why
             given: dict[str, Any] = {"ours": float(values.mean()), "our_data": label(column.ours), "seeds": len(values)}
             return dataclasses.replace(line, **given, verdict=OTHER, reason=why)
+        level, _, name = column.metric.removeprefix(EPOCHS).partition(":")
+        if column.metric.startswith(EPOCHS) and len(measured(there, f"{FIRST}{name}", row)):
+            why = f"no run of ours reached {level}"
+            return dataclasses.replace(line, our_data=label(column.ours), verdict=OPEN, reason=why)
     return dataclasses.replace(line, our_data=label(column.ours), reason="nothing was measured")
 
 

@@ -228,14 +228,14 @@ def _fit_one(
         progress.step("judge on held-out rows", model.progress)
         with _test_stage(model.record_):
             outputs = model.predict_subsets(held_out)
-            y = truth.indicator if isinstance(truth, Labels) else truth
-            judged = evaluate(model, held_out, y=y, subsets=outputs)
+        y = truth.indicator if isinstance(truth, Labels) else truth
         simple_seconds = len(train) * (LINEAR if light(model) else ALL)
         names = NAMES if end.room("baselines but the majority", PAGE + simple_seconds) else ("majority",)
         compare = partial(baselines_beside, model, (seen, y_train), (held_out, truth), outputs, names)
-        # A linear baseline takes a second core while this one explains; other learners are not made for two threads.
+        # A linear baseline takes a second core while this one judges and explains; other learners are not made for two threads.
         with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(compare) if light(model) else None
+            judged = evaluate(model, held_out, y=y, subsets=outputs)
             explained = explain(model, held_out, y=y, outputs=outputs)
             columns = pd.DataFrame()
             rest = PAGE + (simple_seconds if names is NAMES else 0.0) + WORTH * members * len(used)
