@@ -238,6 +238,13 @@ def test_its_figures_are_reproduced_small(digits: Path, tmp_path: Path) -> None:
     assert len(measured.runs) == 5
     assert set(measured.runs["status"]) == {"done"}
     assert (tmp_path / "out" / "activations-model" / "model.json").is_file()
+    # What is no better than one answer for all digits is said to be so.
+    frame = measured.frame[measured.frame["metric"] == "accuracy"]
+    target = measured.predictions(str(measured.runs["run"].iloc[0])).target
+    share = np.unique(np.asarray(target), return_counts=True)[1].max() / len(target)
+    low = frame.groupby("variant")["value"].max() <= share
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert (f"No better than one answer for all test rows ({share:.3f})" in page) == bool(low.any())
 
 
 def test_recipes_say_the_papers_sizes_and_noise_that_is_drawn_anew() -> None:

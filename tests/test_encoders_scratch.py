@@ -8,10 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor, nn
 
+import plait
 from plait.base import config, registry
 from plait.base.encoder import Encoder
 from plait.base.errors import CellError, ConfigError, PlaitWarning, TableError
@@ -547,3 +549,15 @@ def test_vectors_that_are_all_broken_are_refused() -> None:
 def test_fit_on_no_cells_still_makes_a_network(name: str) -> None:
     encoder = registry.find("encoders", name)().fit([])
     assert tokens(encoder, CASES[name].data(2)[0]).present.all()
+
+
+@pytest.mark.parametrize("encoder", ["mlp", "recurrent", "vector"])
+def test_sequences_of_vectors_are_learned_from_in_a_fit(encoder: str) -> None:
+    """A fit hands cells on one by one only to encoders that go through them once."""
+    rng = np.random.default_rng(0)
+    cells = pd.Series([rng.normal(size=(n, 3)) + (place % 2) for place, n in enumerate(rng.integers(1, 5, 40))])
+    train = "frozen" if encoder == "vector" else "scratch"
+    modalities = {"x": {"kind": "vector", "columns": ["x"], "encoder": encoder, "train": train}}
+    settings = {"store": "none", "members": 1, "epochs": 1, "branches": ("joint",), "width": 8, "progress": False}
+    model = plait.FusionClassifier(modalities=modalities, **settings).fit(pd.DataFrame({"x": cells}), np.arange(40) % 2)
+    assert model.predict_proba(pd.DataFrame({"x": cells[:3]})).shape == (3, 2)

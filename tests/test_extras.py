@@ -85,6 +85,14 @@ def test_dev_brings_every_extra(extra: str) -> None:
     assert packages(extra) <= packages("dev")
 
 
+@pytest.mark.parametrize("name", ["ci", "nightly"])
+def test_workflows_ask_for_extras_that_there_are(name: str) -> None:
+    text = (TESTS.parent / ".github" / "workflows" / f"{name}.yml").read_text(encoding="utf-8")
+    asked = {extra for group in re.findall(r'"\.\[([\w,]+)\]"', text) for extra in group.split(",")}
+    assert asked
+    assert asked <= set(EXTRAS)
+
+
 def test_lower_bounds_are_pinned(capsys: pytest.CaptureFixture[str]) -> None:
     """The environment of lowest versions takes each bound as it stands in pyproject.toml."""
     script = TESTS.parent / ".ci" / "lowest.py"

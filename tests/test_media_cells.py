@@ -940,6 +940,16 @@ def test_lists_with_nothing_in_them_or_files_that_are_not_there(tmp_path: Path) 
     assert absent[:, 0].tolist() == [True, True, False]
 
 
+def test_empty_lists_of_pictures_do_not_speak_against_a_column_of_pictures(tmp_path: Path) -> None:
+    names = pictures_in(tmp_path, 4)
+    for empty in ([], "[]"):
+        frame = frame_of([empty if i % 2 else [names[i // 2 % 4], names[i // 8 % 4]] for i in range(40)])[["cell"]]
+        found = schema.infer(frame, root=str(tmp_path))
+        assert [(m.kind, m.columns) for m in found.modalities] == [("image", ("cell",))]
+    words = frame_of([[] if i % 2 else [f"word{i % 5}"] for i in range(40)])[["cell"]]
+    assert [m.kind for m in schema.infer(words).modalities] == ["tabular"]
+
+
 def test_lists_of_pictures_are_inferred_fitted_saved_and_changed(tmp_path: Path) -> None:
     names = pictures_in(tmp_path)
     dark, bright = names[::2], names[1::2]

@@ -57,6 +57,26 @@ def test_two_workers_find_what_one_process_finds_and_survive_a_death(
     pd.testing.assert_frame_equal(values(there), values(here))
 
 
+def test_what_died_with_its_machine_is_done_by_whoever_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from plait.study.engine_ray import RayEngine
+
+    here = study(tmp_path).run(tmp_path / "here", engine="inline")
+    real, killed = RayEngine.submit, list[int]()
+
+    def submit(self: RayEngine, worker: int, job: Any) -> None:
+        real(self, worker, job)
+        if job["kind"] == "run" and not killed:
+            killed.append(worker)
+            self._ray.kill(self._actors[worker])
+
+    monkeypatch.setattr(RayEngine, "submit", submit)
+    there = study(tmp_path).run(
+        tmp_path / "there", engine="ray", workers=3
+    )  # one more than there are cores: it never starts
+    assert killed
+    pd.testing.assert_frame_equal(values(there), values(here))
+
+
 def test_cells_encoded_on_a_cluster_are_the_cells_encoded_here(tmp_path: Path) -> None:
     from plait.study.engine_ray import encode_ray
 

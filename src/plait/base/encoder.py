@@ -51,6 +51,8 @@ class Encoder(ABC):
     #: Its tokens are the cells themselves, too many to keep as floats: like those of one that learns they are made batch by
     #: batch from what ``prepare`` gives, and enter a network unscaled.
     raw: ClassVar[bool] = False
+    #: ``fit`` goes through the cells once, so that they need not be in memory together: it is given an iterator.
+    fits_once: ClassVar[bool] = False
     #: A frozen one's output is kept in the store (False: cheaper to compute than to keep).
     stored: ClassVar[bool] = True
     #: Layers, counted from the end, that ``train: tuned`` may adapt to a task (see ``cut``); 0: it cannot be tuned. Encoders

@@ -30,8 +30,9 @@ def media(column: Column) -> Verdict | None:
     """Images, sound or video: by the bytes, by the array, or by the endings of the paths."""
     votes: Counter[tuple[str, bool]] = Counter()
     forms: Counter[str] = Counter()
-    count = len(column.values)
-    for seen, value in enumerate(column.values):
+    cells = [value for value in column.values if items_in(value) != []]  # an empty list of files is none
+    count = len(cells)
+    for seen, value in enumerate(cells):
         vote = _vote(value)
         if vote is not None:
             votes[vote[:2]] += 1

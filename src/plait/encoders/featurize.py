@@ -200,7 +200,7 @@ class Featurizer:
             elif type(encoder).fit is not Encoder.fit:  # most learn nothing: their cells need not be read
                 groups = (group for piece in _pieces(frame, modality, root) for group in piece)
                 present = (cell for group in groups for cell in group if cell is not None)
-                encoder.fit(present if modality.kind == "vector" else list(present))  # type: ignore[arg-type]
+                encoder.fit(present if encoder.fits_once else list(present))  # type: ignore[arg-type]
 
     def transform(
         self,

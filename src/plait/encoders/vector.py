@@ -42,6 +42,7 @@ class Vector(Encoder):
 
     kinds: ClassVar[tuple[str, ...]] = ("vector",)
     stored: ClassVar[bool] = False
+    fits_once: ClassVar[bool] = True
     batch_size: ClassVar[int] = 1024
 
     max_tokens: Count = 256

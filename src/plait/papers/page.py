@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,7 @@ _STATUS = {
 _MARKS = {HELD: "better", NOT_HELD: "worse", OPEN: "not decided"}
 #: Columns that stand once under a table where they are the same in every row, and how they are put there.
 _ONCE = {"paper's data": "the paper's on", "our data": "ours on", "seeds": "seeds:"}
+_DATA = ("paper's data", "our data")
 #: Rows of a table of means that are shown at once; longer ones are folded.
 _SHOWN = 24
 _COLUMNS = ("cell", "verdict", "paper", "paper's data", "ours", "our data", "seeds", "95 % interval", "why")
@@ -150,13 +152,11 @@ def _shape(name: str, element: Element, lines: list[Line]) -> list[Sheet]:
     shown, full = [], []
     for row, cells in zip(element.rows, table.cells, strict=True):
         ours = ["" if line.ours is None else f" / {_number(line.ours)}" for line in cells]
-        shown.append(
-            [_row_name(row), *(f"{_number(line.paper)}{mine}" for line, mine in zip(cells, ours, strict=True))]
-        )
+        shown.append([_short(row), *(f"{_number(line.paper)}{mine}" for line, mine in zip(cells, ours, strict=True))])
         full.append([row.name, *(_plain(v) for line in cells for v in (line.paper, line.ours))])
     names = [column.name for column in element.columns]
     headings = ["row", *(f"{name}, {side}" for name in names for side in ("paper", "ours"))]
-    note = "The paper's number / ours, where something of ours stands in its place."
+    note = f"The paper's number / ours, where something of ours stands in its place.{_likes(element.rows)}"
     numeric = tuple(range(1, len(names) + 1))
     return [Sheet(Table(f"{name}-shape", headings, full), "", ("", *names), shown, numeric, note=note)]
 
@@ -175,9 +175,23 @@ def _also(name: str, result: Reproduction, element: Element, metric: str) -> lis
     given = [column for column in range(1, len(rows[0])) if any(row[column] for row in rows)]
     headings = ["", *(_data_name(table, column - 1) for column in given)]
     kept = [[row[0], *(row[column] for column in given)] for row in rows]
+    short = {_row_name(row): row for row in told.rows}
+    shown = [[_short(short[name]), *values] for name, *values in kept]
     title = f"Ours in {metric.replace('_', ' ')}, which the paper does not state here"
     numeric = tuple(range(1, len(headings)))
-    return [Sheet(Table(f"{name}-{metric}", ["row", *headings[1:]], kept), title, headings, kept, numeric)]
+    note = _likes([short[name] for name, *_ in kept]).strip()
+    return [Sheet(Table(f"{name}-{metric}", ["row", *headings[1:]], kept), title, headings, shown, numeric, note=note)]
+
+
+def _short(row: Row) -> str:
+    """A row's name with a mark where ours is a part of it, which stands under the table (``_likes``)."""
+    return f"{row.name} †" if row.like else row.name
+
+
+def _likes(rows: Sequence[Row]) -> str:
+    """What of the rivals ours is."""
+    said = "; ".join(_row_name(row) for row in rows if row.like)
+    return f" † {said}." if said else ""
 
 
 def _row_name(row: Row) -> str:
@@ -205,9 +219,25 @@ def _sheets(name: str, result: list[Line]) -> list[Sheet]:
             if cells
             else []
         ),
-        *([_sheet(f"{name}-orders", orders, "What the paper sets in an order (differences)")] if orders else []),
+        *([_orders(f"{name}-orders", orders)] if orders else []),
         *([Sheet(rest, title, ("cell", "paper", "paper's data"), gone, (1,), folded=True)] if gone else []),
     ]
+
+
+def _orders(name: str, orders: list[Line]) -> Sheet:
+    """What is above what; where it is measured on several data sets, which is which stands once under the table."""
+    sheet = _sheet(name, orders, "What the paper sets in an order (differences)")
+    places = [place for place, column in enumerate(sheet.columns) if column in _DATA]
+    if not places:
+        return sheet
+    pairs = dict.fromkeys(f"the paper's on {line.data}, ours on {line.our_data}" for line in orders)
+    kept = [place for place in range(len(sheet.columns)) if place not in places]
+    numeric = [at for at, place in enumerate(kept) if place in sheet.numeric]
+    rows = [[row[place] for place in kept] for row in sheet.rows]
+    note = f"T{'; '.join(pairs)[1:]}. {sheet.note}".strip()
+    return dataclasses.replace(
+        sheet, columns=[sheet.columns[place] for place in kept], rows=rows, numeric=numeric, note=note
+    )
 
 
 def _sheet(name: str, result: list[Line], title: str, *, folded: bool = False) -> Sheet:

@@ -30,6 +30,8 @@ from plait.study.tables import Setting
 
 #: Cells of a batch, in batches of the encoder.
 BATCHES = 4
+#: Actors one after another that die before they have started.
+UNBORN = 5
 
 
 def encode_ray(features: Featurizer, frame: pd.DataFrame, root: str | None, store: Store, workers: int | None) -> int:
@@ -127,7 +129,11 @@ class RayEngine(Engine):
         self._kind = self._ray.remote(num_cpus=1, max_restarts=0)(RayWorker)
         self._actors: dict[int, Any] = {}
         self._places: dict[int, tuple[str, int]] = {}
+        self._starting: dict[int, Any] = {}
+        self._unborn = 0
         self._flying: dict[int, tuple[Any, Job]] = {}
+        self._again: dict[int, Job] = {}
+        self._tried: list[Job] = []
         self._reasons: dict[int, str] = {}
         for worker in range(self.workers):
             self._start(worker)
@@ -135,30 +141,79 @@ class RayEngine(Engine):
     def _start(self, worker: int) -> None:
         self._actors[worker] = self._kind.remote(*self._arguments)
         self._places.pop(worker, None)
+        self._starting[worker] = self._actors[worker].where.remote()
+
+    def _meet(self) -> None:
+        """Note which actors have started.
+
+        Raises:
+            PlaitError: none starts.
+        """
+        known, errors = {reference: worker for worker, reference in self._starting.items()}, self._ray.exceptions
+        ready = self._ray.wait(list(known), num_returns=len(known), timeout=0)[0] if known else []
+        for reference in ready:
+            try:
+                self._places[known[reference]] = self._ray.get(reference)
+            except errors.RayError as error:
+                self._unborn += 1
+                if isinstance(error, errors.RayTaskError) or self._unborn > UNBORN:
+                    raise PlaitError(f"a Ray worker failed: {' '.join(str(error).split())[:300]}") from None
+                self._start(known[reference])
+            else:
+                self._unborn = 0
+                del self._starting[known[reference]]
 
     def idle(self) -> list[int]:
-        """Actors without a job."""
-        return [worker for worker in self._actors if worker not in self._flying]
+        """Actors that have started and have no job; others may wait for a core that a lost machine had, for ever."""
+        self._meet()
+        self._resume()
+        return self._free()
+
+    def _free(self) -> list[int]:
+        return [w for w in self._actors if w in self._places and w not in self._flying and w not in self._again]
+
+    def _resume(self) -> None:
+        """Give what died with its machine to an actor that has started, its own or, under its number, another's."""
+        for worker in list(self._again):
+            if worker not in self._places:
+                other = next(iter(self._free()), None)
+                if other is None:
+                    return
+                self._actors[worker], self._actors[other] = self._actors[other], self._actors[worker]
+                self._places[worker] = self._places.pop(other)
+                self._starting[other] = self._starting.pop(worker)
+            self.submit(worker, self._again.pop(worker))
 
     def submit(self, worker: int, job: Job) -> None:
-        """Queue it at the actor, which may still be starting."""
+        """Give it to the actor."""
         self._flying[worker] = (self._actors[worker].do.remote(job), job)
 
     def events(self, seconds: float) -> list[Event]:
-        """Results, and actors that have died; those are started anew."""
+        """Results, and actors that have died; those are started anew, and what one did is tried once more."""
+        self._meet()
+        self._resume()
+        stopped = [worker for worker in self._again if worker in self._reasons]
+        if stopped:
+            return [Event(w, self._again.pop(w), died=self._reasons.pop(w)) for w in stopped]
         if not self._flying:
             time.sleep(seconds)
+            self._head.check()
             return []
         known = {reference: worker for worker, (reference, _) in self._flying.items()}
-        return [self._event(known[reference], reference) for reference in self._head.first(known, seconds)]
+        found = (self._event(known[reference], reference) for reference in self._head.first(known, seconds))
+        return [event for event in found if event is not None]
 
-    def _event(self, worker: int, reference: Any) -> Event:
+    def _event(self, worker: int, reference: Any) -> Event | None:
         _, job = self._flying.pop(worker)
         errors = self._ray.exceptions
         try:
             finished, facts = self._ray.get(reference)
         except (errors.ActorDiedError, errors.ActorUnavailableError, errors.OutOfMemoryError) as error:
             self._start(worker)
+            if worker not in self._reasons and all(job is not tried for tried in self._tried):
+                self._tried.append(job)
+                self._again[worker] = job
+                return None
             said = " ".join(str(error).split())[:300]
             return Event(worker, job, died=self._reasons.pop(worker, None) or f"the Ray worker died: {said}")
         except errors.RayTaskError as error:  # an actor that cannot be made: every further one would fail as well
@@ -173,10 +228,7 @@ class RayEngine(Engine):
     def memory_mb(self, worker: int) -> float | None:
         """Memory in MB of the actors on this machine; on others, Ray's own limit holds."""
         if worker not in self._places:
-            prepared, _ = self._ray.wait([self._actors[worker].where.remote()], timeout=0)
-            if not prepared:
-                return None
-            self._places[worker] = self._ray.get(prepared[0])
+            return None
         host, process = self._places[worker]
         return resident_mb(process) if host == socket.gethostname() else None
 

@@ -76,16 +76,20 @@ def comparison(name: str, results: Results, folder: Path, first: str, trained: S
     if not kept:
         return []
     chosen = [(design.variant, seeds) for design, seeds in kept]
+    share = _commonest(results)
     marks = {
         place: noise_grids.compare(chosen[0][1], seeds).p < 0.05
         for place, (_, seeds) in enumerate(chosen)
-        if place and len(set(seeds.grids) & set(chosen[0][1].grids)) > 1
+        if place
+        and len(set(seeds.grids) & set(chosen[0][1].grids)) > 1
+        and max(s.mean.accuracy.max() for s in (seeds, chosen[0][1])) > share
     }
     maps = figures.comparison([dataclasses.replace(s.mean, label=label) for label, s in chosen], marks)
     caption = f"Accuracy over test ratios, and the first model's lead below.{_framed([s.mean for _, s in chosen])}"
     sure = any(bool(mark.any()) for mark in marks.values())
     caption += " A dot marks differences that are sure after correction for all cells." * sure
-    caption += "" if marks else " One seed: no difference is tested."
+    caption += " One seed: no difference is tested." * (max(len(s.grids) for _, s in chosen) < 2)
+    caption += _at_chance(share, {label: s.mean for label, s in chosen})
     table = pd.DataFrame(noise_grids.table(chosen))
     return [
         _one(picture(name, caption, maps)),
@@ -98,7 +102,26 @@ def heat_maps(name: str, results: Results, folder: Path) -> list[Block]:
     result = noise_grids.grids(results, MODALITIES)
     maps = [dataclasses.replace(seeds.mean, label=_trained_name(seeds)) for seeds in result.values()]
     caption = f"Accuracy over test ratios, one map per pair of training ratios.{_framed(maps)}"
+    caption += _at_chance(_commonest(results), {one.label: one for one in maps})
     return [_one(picture(name, caption, figures.heat_maps(maps)))]
+
+
+def _commonest(results: Results) -> float:
+    """Share of the commonest class among the test rows, which one answer for all would reach."""
+    run = next(str(line["run"]) for line in results.lines if line["status"] == "done")
+    classes = np.asarray(results.predictions(run).target)
+    return float(np.unique(classes, return_counts=True)[1].max() / len(classes))
+
+
+def _at_chance(share: float, maps: Mapping[str, noise_grid.Grid]) -> str:
+    """Which models are no better than one answer for all, at whatever ratio: nothing follows from these."""
+    low = [name for name, grid in maps.items() if grid.accuracy.max() <= share]
+    who = "every model" if len(low) == len(maps) > 1 else ", ".join(low)
+    return (
+        f" No better than one answer for all test rows ({share:.3f}) at any ratio: {who}; nothing follows."
+        if low
+        else ""
+    )
 
 
 def _framed(maps: Sequence[noise_grid.Grid]) -> str:
@@ -125,7 +148,9 @@ def curves(name: str, results: Results, folder: Path) -> list[Block]:
         how = f"{other} zeroed" if "+" in subset else f"{other} truly absent"
         drawn = figures.curves(levels, lines, modality=MODALITIES[axis], trained=trained)
         key = f"{name}-{subset.replace('+', '-')}"
-        blocks.append(_one(picture(key, f"{MODALITIES[axis]} alone, {how}; squares: the ratio of training.", drawn)))
+        told = f"{MODALITIES[axis]} alone, {how}; squares: the ratio of training."
+        told += f" One answer for all test rows reaches {_commonest(results):.3f}."
+        blocks.append(_one(picture(key, told, drawn)))
         blocks.append(
             sheet(f"{key}-table", pd.DataFrame(records), f"{how}: accuracy (± standard deviation over seeds)")
         )
