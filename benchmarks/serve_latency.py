@@ -117,9 +117,8 @@ def main() -> None:
     given = options.parse_args()
     print(f"{processor()}, {torch.get_num_threads()} threads, {os.cpu_count()} cores; load {os.getloadavg()[0]:.1f}")
     with tempfile.TemporaryDirectory() as folder:
-        model = FusionClassifier(store=f"{folder}/store", progress=False).fit(*made_up())
-        model.save(f"{folder}/model")
-        model = load(f"{folder}/model")
+        FusionClassifier(store="none", progress=False).fit(*made_up()).save(f"{folder}/model")
+        model = load(f"{folder}/model").set_params(store="none")  # what an earlier run has encoded is not found again
         new, _ = made_up(3000, seed=1)
         server = uvicorn.Server(uvicorn.Config(create_app(model, Limits(rows=1000)), port=0, log_level="critical"))
         thread = threading.Thread(target=server.run, daemon=True)

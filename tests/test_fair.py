@@ -350,3 +350,13 @@ def test_worths_of_a_model_at_chance_are_not_decided(task: str, learns: bool) ->
         assert found.note.startswith("The model is not certainly better than the best constant answer on these 80 rows")
         assert worth(found) == found.note
         assert found.to_dict()["note"] == found.note
+
+
+def test_trees_beside_words_answer_as_a_baseline(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    first = rng.integers(0, 2, 160)
+    story = [f"{'red' if one else 'blue'} thing number {rng.integers(999)} of {rng.integers(99)}" for one in first]
+    frame = pd.DataFrame({"story": story, "size": rng.normal(size=160), "y": np.array(["a", "b"])[first]})
+    settings = {"store": "none", "members": 2, "epochs": 2, "encoders": {"text": "hashed_ngrams"}, "components": 32}
+    done = fit_table(frame, schema.infer(frame, target="y"), settings, out=tmp_path / "m", report=False)
+    assert done.baselines["trees"]["accuracy"] > 0.8

@@ -87,7 +87,9 @@ def plain_inputs(model: FusionEstimator, features: Featurizer, frame: pd.DataFra
 def _joined(*parts: Inputs) -> Inputs:
     tokens = {name: result for part in parts for name, result in part.tokens.items()}
     columns = {name: result for part in parts for name, result in part.columns.items()}
-    return Inputs(tokens, {}, {name: result.present for name, result in tokens.items()}, columns)
+    words = {name: count for part in parts for name, count in part.words.items()}
+    present = {name: result.present for name, result in tokens.items()}
+    return Inputs(tokens, {}, present, columns, words=words)
 
 
 #: What the baselines are that a model has learned on its way.
