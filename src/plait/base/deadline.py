@@ -50,6 +50,7 @@ class Deadline:
         begun: when the budget began; none: now.
         used: seconds of the processor that the process had used then; none where it began before: with the process.
         after: seconds of the processor that what follows training is expected to take.
+        encoding: seconds of the clock in which a row is encoded, once that was measured.
 
     Example:
         >>> seconds = iter([0.0, 30.0, 55.0])
@@ -65,6 +66,7 @@ class Deadline:
     begun: float | None = None
     after: float = 0.0
     used: float = 0.0
+    encoding: float = 0.0
 
     def __post_init__(self) -> None:
         """The clock runs."""
