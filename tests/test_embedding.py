@@ -97,6 +97,7 @@ class ToyModule(nn.Module):
 
 @pytest.fixture(autouse=True)
 def _fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    embedding_batches.let_go()
     monkeypatch.setattr(Toy, "modules", 0)
     monkeypatch.setattr(Toy, "prepared", [])
     monkeypatch.setenv("TOY_LOG", str(tmp_path / "log"))
@@ -607,3 +608,16 @@ def test_prepared_arrays_of_nothing_and_strictly(store: Store) -> None:
 def test_prepared_and_embedded_do_not_meet(store: Store) -> None:
     prepare_distinct(Toy(), ["3"], store, name="text")
     assert embed(Toy(), ["3"], store, name="text").x.tolist() == [[[3.0, 0.0]]]
+
+
+def test_a_network_stays_at_hand_after_few_cells_and_only_then() -> None:
+    def built(cells: Sequence[str], scale: float) -> int:
+        before = Toy.modules
+        embed(Toy(scale=scale), cells, None, name="text")
+        return Toy.modules - before
+
+    many = [f"{i} 1" for i in range(embedding_batches.FEW + 1)]
+    assert [built(["1 1", "2 1"], 17.0), built(["3 1"], 17.0), built(["1 1"], 18.0)] == [1, 0, 1]
+    assert [built(many, 17.0), built(["1 1"], 17.0)] == [0, 1]  # after many it goes
+    other = embed(Toy(scale=18.0), ["4 1"], None, name="text")
+    assert other.x[0, 0, 0] == pytest.approx(4 * 18.0)

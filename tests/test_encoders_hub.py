@@ -26,8 +26,8 @@ from plait.base.tokens import Tokens
 from plait.data.media import Blob
 from plait.data.modality import Modality
 from plait.encoders import hub_files, hub_models
-from plait.encoders.defaults import PRESETS
-from plait.encoders.featurize import encoder_of, make_encoder
+from plait.encoders.defaults import PRESETS, encoder_of
+from plait.encoders.featurize import make_encoder
 from plait.encoders.pixel_arrays import Pixels, pixels_of
 from plait.encoders.sentence_transformer import as_arrays, as_features, told_width
 

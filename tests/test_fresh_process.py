@@ -171,5 +171,5 @@ def test_a_folder_of_this_version_answers_by_library_and_by_command(
 
 @pytest.mark.parametrize("golden", GOLDEN, ids=lambda f: f"{f.parent.name}-{f.name}")
 def test_a_golden_folder_answers(server: subprocess.Popen[str], golden: Path, tmp_path: Path) -> None:
-    way = "library" if golden.name == "aligner" else "command"
+    way = "library" if golden.name in ("aligner", "space") else "command"
     assert _answered(server, golden / "model", golden / "inputs.jsonl", way, tmp_path / "out.jsonl")

@@ -14,6 +14,8 @@ from plait import FusionClassifier, Modality, Schema
 from plait.base.inputs import Inputs, followed_by, together
 from plait.base.tokens import Tokens
 from plait.encoders.ngrams import Ngrams, counted, fit_ngrams, without
+from plait.evaluation.parts import moved
+from plait.workflow.fit import fit_table
 
 SETTINGS = {
     "modalities": Schema((Modality("note", "text", ("note",)), Modality("size", "tabular", ("size",)))),
@@ -61,6 +63,18 @@ def test_absent_texts_saved_models_and_single_rows(fitted, tmp_path):
     assert np.array_equal(loaded.predict_proba(mixed), fitted.predict_proba(mixed))
     alone = np.vstack([fitted.predict_proba(table.iloc[[i]]) for i in range(5)])
     assert np.allclose(alone, fitted.predict_proba(table)[:5], atol=1e-6)
+
+
+def test_a_whole_fit_judges_its_own_trees_and_explains_words():
+    table, label = notes(300)
+    settings = {**SETTINGS, "encoders": {"text": {"name": "hashed_ngrams", "width": 64}}, "members": 1, "epochs": 3}
+    given = settings.pop("modalities")
+    schema = dataclasses.replace(given, target="label", task="classification")
+    outcome = fit_table(table.assign(label=label), schema, {**settings, "components": 40})
+    assert outcome.model.record_["ngrams"] == ["note"]
+    assert {"majority", "linear", "trees"} <= set(outcome.baselines)
+    part = moved(outcome.model, table, [0])
+    assert np.ptp(part[0].values) > 0
 
 
 def test_an_exported_model_takes_counts(fitted, tmp_path):

@@ -12,19 +12,18 @@ import torch
 
 from plait.base.inputs import Inputs
 from plait.base.tokens import Tokens
-from plait.branches import stacked
 from plait.branches.branches import Branches
-from plait.branches.stacked import StackedBranch
 from plait.networks.fusion import FusionNetwork
 from plait.networks.layers import Masks
 from plait.networks.linear import LinearNetwork
 from plait.networks.tasks import Classification, Multilabel, Regression, Task
+from plait.training import stacked
 from plait.training.design import Design, maker
 from plait.training.loop import BestState, StatePart, train
 from plait.training.member import MemberLearner
 from plait.training.rows import Examples, Hiding, folds_of
 from plait.training.settings import Training
-from plait.training.stacked import StackedLearner, stackable
+from plait.training.stacked import StackedBranch, StackedLearner, stackable
 
 #: One batch per epoch, nothing random but the order of rows within it: both ways must give the same numbers.
 SETTINGS = Training(

@@ -168,6 +168,16 @@ def test_a_worker_that_is_killed_is_started_anew_and_an_error_is_told_as_it_is(t
         list(on_cluster(refusing, (), [(0,)], 1))
 
 
+def test_a_cluster_that_is_not_there_is_said_so_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as there:
+        address = f"127.0.0.1:{there.getsockname()[1]}"
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", lambda **_: pytest.fail("Ray was asked"))
+    with pytest.raises(PlaitError, match=f"the Ray cluster at {address} cannot be reached: .*unset RAY_ADDRESS"):
+        list(on_cluster(lambda: lambda job: job, (), [(0,)], 1))
+
+
 def test_a_cluster_whose_head_is_silent_is_said_to_be_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as there:
         address = f"127.0.0.1:{there.getsockname()[1]}"

@@ -294,6 +294,8 @@ def test_worker_processes_survive_the_death_of_one(
         real(self, worker, job)
         if job["kind"] == "run" and not shot.is_set():
             shot.set()
+            pid = self._processes[worker].process.pid
+            assert os.getpgid(pid) == pid  # Ctrl-C in the terminal does not reach it, not even before it can ignore it
             self._processes[worker].process.kill()
 
     monkeypatch.setattr(Local, "submit", submit)

@@ -50,6 +50,7 @@ def cluster(workers: int | None) -> Iterator[Any]:
     ray = need("ray", "ray")
     begun = not ray.is_initialized()
     if begun:
+        _check_there(os.environ.get("RAY_ADDRESS", ""))
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         try:
@@ -63,6 +64,20 @@ def cluster(workers: int | None) -> Iterator[Any]:
     finally:
         if begun:
             ray.shutdown()
+
+
+def _check_there(address: str) -> None:
+    """Refuse an address at which nobody answers: Ray itself would try for minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not host or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise PlaitError(
+            f"the Ray cluster at {address} cannot be reached: {reason}; start it, or unset RAY_ADDRESS"
+        ) from None
 
 
 class Head:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from plait.base.errors import ConfigError, PlaitWarning
-from plait.base.progress import duration
 
 #: Share of the budget after which an estimator trains no more, at the latest: the mixture is learned in the rest.
 TRAINING = 0.85
@@ -38,6 +37,21 @@ def busy() -> float:
     return time.process_time()
 
 
+def duration(seconds: float) -> str:
+    """Seconds as people read them.
+
+    Example:
+        >>> duration(42), duration(200), duration(7320)
+        ('42 s', '3 min 20 s', '2 h 2 min')
+    """
+    seconds = round(seconds)
+    if seconds < 100:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60} s"
+    return f"{seconds // 3600} h {seconds % 3600 // 60} min"
+
+
 @dataclass
 class Deadline:
     """When work must end; without ``minutes`` never.
@@ -50,6 +64,7 @@ class Deadline:
         begun: when the budget began; none: now.
         used: seconds of the processor that the process had used then; none where it began before: with the process.
         after: seconds of the processor that what follows training is expected to take.
+        encoding: seconds of the clock in which a row is encoded, once that was measured.
 
     Example:
         >>> seconds = iter([0.0, 30.0, 55.0])
@@ -65,6 +80,7 @@ class Deadline:
     begun: float | None = None
     after: float = 0.0
     used: float = 0.0
+    encoding: float = 0.0
 
     def __post_init__(self) -> None:
         """The clock runs."""

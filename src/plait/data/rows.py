@@ -131,6 +131,15 @@ def merge_equal(
     return frame.iloc[first], y[first], np.bincount(group, weights=weight), row_index
 
 
+def only(
+    kept: np.ndarray, frame: pd.DataFrame, y: np.ndarray, weight: np.ndarray, row_index: np.ndarray
+) -> tuple[pd.DataFrame, np.ndarray, np.ndarray, np.ndarray]:
+    """Some of the distinct rows, by their places; given rows that are none of them went nowhere (-1)."""
+    place = np.full(len(frame) + 1, -1)
+    place[kept] = np.arange(len(kept))
+    return frame.iloc[kept], y[kept], weight[kept], place[row_index]
+
+
 def infer_task(y: np.ndarray, regressor: bool) -> str:
     """The task that a target asks for: labels (n,) or a matrix (n, C)."""
     if regressor:

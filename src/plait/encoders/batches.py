@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import warnings
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -90,6 +91,18 @@ class Memory:
         """It is all that there is."""
 
 
+#: After so few cells a network stays at hand, and so many networks do.
+FEW, AT_HAND = 64, 4
+_at_hand: OrderedDict[str, nn.Module] = OrderedDict()
+_at_hand_lock = threading.Lock()
+
+
+def let_go() -> None:
+    """Drop the networks that are at hand."""
+    with _at_hand_lock:
+        _at_hand.clear()
+
+
 class Forward:
     """An encoder's network, built when the first batch needs it."""
 
@@ -97,11 +110,31 @@ class Forward:
         """Nothing is loaded yet."""
         self._encoder = encoder
         self._module: nn.Module | None = None
+        self._cells = 0
+
+    def rest(self) -> None:
+        """Keep the network at hand after few cells, for others that follow: to load it takes longer than to run it."""
+        if self._module is not None and self._encoder.stored and self._cells <= FEW:
+            with _at_hand_lock:
+                _at_hand[self._encoder.store_key()] = self._module
+                while len(_at_hand) > AT_HAND:
+                    _at_hand.popitem(last=False)
+        self._module = None
+
+    def _built(self) -> nn.Module:
+        """The network that an equal encoder left at hand, which is then this one's alone; else a new one."""
+        if self._encoder.stored:
+            with _at_hand_lock:
+                module = _at_hand.pop(self._encoder.store_key(), None)
+            if module is not None:
+                return module
+        return self._encoder.module().eval()
 
     def __call__(self, arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
         """Prepared arrays of a batch -> the tokens (T, D) of each cell, float32."""
         if self._module is None:
-            self._module = self._encoder.module().eval()
+            self._module = self._built()
+        self._cells += len(next(iter(arrays.values())))
         device = next((p.device for p in self._module.parameters()), torch.device("cpu"))
         tensors = {
             key: torch.from_numpy(np.require(a, requirements=["C", "W"])).to(device) for key, a in arrays.items()

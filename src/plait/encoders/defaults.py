@@ -1,13 +1,20 @@
-"""The best encoder of each kind whose package is installed, and short names for well-known models of a hub."""
+"""Which encoder: the best of each kind whose package is installed, short names for models of a hub, those that folders hold."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
-from plait.base.errors import ConfigError, nearest
+from plait.base import config, registry
+from plait.base.documents import read_json
+from plait.base.errors import ConfigError, ModelError, nearest
+
+if TYPE_CHECKING:
+    from plait.base.encoder import Encoder
 
 #: kind -> (encoder, packages it needs), the best first; the last needs nothing that the base install lacks.
 _CHOICES: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
@@ -200,3 +207,60 @@ def described_presets() -> list[dict[str, str]]:
         }
         for name, p in PRESETS.items()
     ]
+
+
+#: ``kind`` in a folder's model.json -> the encoder that takes it.
+FOLDERS = {"ModalityAligner": "aligned", "PretrainedEncoder": "pretrained"}
+
+
+def is_folder(text: str) -> bool:
+    """Whether a word names a folder rather than an encoder: it has a slash, or a model lies there.
+
+    Example:
+        >>> is_folder("runs/audio"), is_folder("cnn")
+        (True, False)
+    """
+    return "/" in text or os.sep in text or Path(text, "model.json").is_file()
+
+
+def encoder_of_folder(folder: str) -> dict[str, Any]:
+    """``{name, folder}`` of the encoder that reads a folder; its content is checked when it is read.
+
+    Raises:
+        ModelError: there is no model.
+        ConfigError: it holds a model that is no encoder.
+    """
+    path = Path(folder, "model.json")
+    try:
+        result = read_json(path.read_bytes())
+    except FileNotFoundError:
+        raise ModelError(
+            f"{folder}: no model.json there; expected an encoder's name, or a folder written by plait pretrain or align"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: cannot be read as JSON ({error}); copy the folder again") from None
+    kind = result.get("kind") if isinstance(result, dict) else None
+    if kind not in FOLDERS:
+        raise ConfigError(f"{folder}: holds a {kind}, not an encoder; plait pretrain and plait align write encoders")
+    return {"name": FOLDERS[kind], "folder": folder}
+
+
+def encoder_of(spec: str | Mapping[str, object], kind: str, where: str) -> tuple[str | dict[str, Any], Encoder]:
+    """An encoder from its name, its folder, or ``{name: ..., option: ...}``; a mapping may have ``folder`` in place of a name.
+
+    Returns:
+        The name, or name and options: enough to make it again where the folder is gone; and the encoder.
+
+    Raises:
+        ConfigError: no such encoder, or an option that it does not have.
+    """
+    options = {"name": spec} if isinstance(spec, str) and not is_folder(spec) else spec
+    options = encoder_of_folder(options) if isinstance(options, str) else without_preset(options)
+    if "name" not in options and "folder" not in options:
+        raise ConfigError(f"{where}: expected {{name: ..., option: ...}}, found {options}")
+    options = {**encoder_of_folder(str(options["folder"])), **options} if "name" not in options else options
+    if options["name"] in FOLDERS.values():
+        options.setdefault("kind", kind)
+    rest = {key: value for key, value in options.items() if key != "name"}
+    variant = cast("type[Encoder]", registry.find("encoders", str(options["name"])))
+    return (options if rest else options["name"]), config.build(variant, rest, where)

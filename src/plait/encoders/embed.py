@@ -85,6 +85,7 @@ def embed_pieces(encoder: Encoder, pieces: Iterable[Sequence[object]], store: St
         whole.present += column.present
         whole.unreadable |= {start + row: reason for row, reason in column.unreadable.items()}
         start += len(cells)
+    forward.rest()
     x, mask = result.arrays(encoder.dim)
     for row in _blank(x, mask):
         whole.refuse([int(row)], f"the encoder '{encoder.name()}' gives numbers that are not finite")

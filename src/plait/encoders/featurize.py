@@ -6,11 +6,9 @@ import copy
 import dataclasses
 import difflib
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from itertools import chain
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -19,9 +17,8 @@ import torch
 from torch import Tensor
 
 from plait.base import config, registry
-from plait.base.documents import read_json
 from plait.base.encoder import Encoder
-from plait.base.errors import ConfigError, ModelError, PlaitError
+from plait.base.errors import ConfigError, PlaitError
 from plait.base.inputs import Columns, Inputs, SharedCells
 from plait.base.mapped import NO_LIMITS, Limits
 from plait.base.progress import step
@@ -31,7 +28,15 @@ from plait.data.media.given import Changed
 from plait.data.modality import Modality, Schema
 from plait.data.row_numbers import row_numbers, whole_table
 from plait.encoders.column import Column, How
-from plait.encoders.defaults import PRESETS, default_encoder, trainable_encoder, without_preset
+from plait.encoders.defaults import (
+    FOLDERS,
+    PRESETS,
+    default_encoder,
+    encoder_of_folder,
+    is_folder,
+    trainable_encoder,
+    without_preset,
+)
 from plait.encoders.embed import ROWS, embed_pieces, embed_rows, prepare_distinct
 from plait.encoders.ngrams import Ngrams
 from plait.store import Store
@@ -303,60 +308,3 @@ def _redrawing(encoder: Encoder) -> Callable[[Sequence[Any], np.random.Generator
         return encoder.prepare([c.redrawn(generator) if isinstance(c, Changed) else c for c in cells])
 
     return draw
-
-
-#: ``kind`` in a folder's model.json -> the encoder that takes it.
-FOLDERS = {"ModalityAligner": "aligned", "PretrainedEncoder": "pretrained"}
-
-
-def is_folder(text: str) -> bool:
-    """Whether a word names a folder rather than an encoder: it has a slash, or a model lies there.
-
-    Example:
-        >>> is_folder("runs/audio"), is_folder("cnn")
-        (True, False)
-    """
-    return "/" in text or os.sep in text or Path(text, "model.json").is_file()
-
-
-def encoder_of_folder(folder: str) -> dict[str, Any]:
-    """``{name, folder}`` of the encoder that reads a folder; its content is checked when it is read.
-
-    Raises:
-        ModelError: there is no model.
-        ConfigError: it holds a model that is no encoder.
-    """
-    path = Path(folder, "model.json")
-    try:
-        result = read_json(path.read_bytes())
-    except FileNotFoundError:
-        raise ModelError(
-            f"{folder}: no model.json there; expected an encoder's name, or a folder written by plait pretrain or align"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: cannot be read as JSON ({error}); copy the folder again") from None
-    kind = result.get("kind") if isinstance(result, dict) else None
-    if kind not in FOLDERS:
-        raise ConfigError(f"{folder}: holds a {kind}, not an encoder; plait pretrain and plait align write encoders")
-    return {"name": FOLDERS[kind], "folder": folder}
-
-
-def encoder_of(spec: str | Mapping[str, object], kind: str, where: str) -> tuple[str | dict[str, Any], Encoder]:
-    """An encoder from its name, its folder, or ``{name: ..., option: ...}``; a mapping may have ``folder`` in place of a name.
-
-    Returns:
-        The name, or name and options: enough to make it again where the folder is gone; and the encoder.
-
-    Raises:
-        ConfigError: no such encoder, or an option that it does not have.
-    """
-    options = {"name": spec} if isinstance(spec, str) and not is_folder(spec) else spec
-    options = encoder_of_folder(options) if isinstance(options, str) else without_preset(options)
-    if "name" not in options and "folder" not in options:
-        raise ConfigError(f"{where}: expected {{name: ..., option: ...}}, found {options}")
-    options = {**encoder_of_folder(str(options["folder"])), **options} if "name" not in options else options
-    if options["name"] in FOLDERS.values():
-        options.setdefault("kind", kind)
-    rest = {key: value for key, value in options.items() if key != "name"}
-    variant = cast("type[Encoder]", registry.find("encoders", str(options["name"])))
-    return (options if rest else options["name"]), config.build(variant, rest, where)

@@ -17,7 +17,7 @@ from plait.base.encoder import Encoder
 from plait.base.errors import CellError, ConfigError, TableError
 from plait.base.tokens import Tokens, tracing
 from plait.encoders.batches import Forward
-from plait.encoders.featurize import encoder_of
+from plait.encoders.defaults import encoder_of
 from plait.encoders.from_scratch import ScratchEncoder, floored, masked_max, readable, where_present
 
 #: kind -> the frozen encoder whose tokens are read, where none is named.

@@ -14,8 +14,7 @@ from plait.base.encoder import Encoder
 from plait.base.errors import ConfigError
 from plait.base.tokens import Tokens
 from plait.data.media.images import video
-from plait.encoders.defaults import default_encoder
-from plait.encoders.featurize import encoder_of
+from plait.encoders.defaults import default_encoder, encoder_of
 
 #: Films are scaled down to this while they are decoded (pixels of the longer side): image encoders need 224.
 _AT_MOST = 448

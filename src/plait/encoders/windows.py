@@ -16,8 +16,7 @@ from plait.base.errors import ConfigError
 from plait.base.tokens import Tokens
 from plait.data.media.images import video
 from plait.data.media.sounds import ARRAY_RATE, audio, seconds
-from plait.encoders.defaults import default_encoder
-from plait.encoders.featurize import encoder_of
+from plait.encoders.defaults import default_encoder, encoder_of
 
 #: Frames of a window that are looked at, and the longer side that films are scaled down to while they are decoded (pixels).
 _FRAMES, _AT_MOST = 5, 448

@@ -61,6 +61,7 @@ class FusionEstimator(Answering):
         history_: one record per epoch and member; ``pretrain_history_``: of encoders that were trained alone before.
         record_: what the fit took and chose: rows, epochs, weights, seconds, memory, versions, data hash.
         leaks_: columns that look like the target in disguise.
+        learned_rows_: (n,) bool: the given rows that were learned from; not all of them where a budget of time left no room.
         advised_: the settings that ``fusion: auto`` chose.
     """
 
@@ -158,7 +159,8 @@ class FusionEstimator(Answering):
             self._keeping.append(fitted.checkpoints)
         if tracked is not None:
             tracking.note(tracked, tracking.noted_fit(self))
-        if self.remembers and (fitted.row_index >= 0).all():
+        self.learned_rows_: np.ndarray = fitted.row_index >= 0
+        if self.remembers and self.learned_rows_.all():
             self._remembered.append((X, fitted.inputs.take(torch.from_numpy(fitted.row_index))))
         return self
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 
 from plait.alignment import enhancement
 from plait.base.deadline import Deadline
+from plait.base.encoder import Encoder
 from plait.base.errors import TableError, warn
 from plait.base.inputs import Comparison, Inputs, followed_by
 from plait.base.mapped import Limits
@@ -40,6 +42,9 @@ from plait.training.rows import hiding
 
 #: What to do about a column that is missing when a fitted model is used.
 PARTIAL = "where the modality is to count as absent, pass --partial (in Python: model.partial = True)"
+#: Rows that are never too many, rows that are encoded by the clock, share of the time for training that encoding may take, and
+#: rows that a sample has of a class, if there are so many.
+FEW_ROWS, PILOT_ROWS, ENCODING, ROWS_OF_CLASS = 400, 96, 0.5, 10
 #: A tabular modality keeps so many features whatever ``components`` says.
 TABULAR_FEATURES = 1024
 
@@ -168,6 +173,9 @@ def prepare(settings: FitSettings, given: GivenRows) -> Prepared:
         leaks.warn(leaking)
         used = list(result.columns)
         frame, target, weight, row_index = rows.merge_equal(frame[used], target, weight, features.column_types)
+        kept = affordable(settings, features, frame, target, given.end)
+        if kept is not None:
+            frame, target, weight, row_index = rows.only(kept, frame, target, weight, row_index)
         task = task_class(task_name).learn(target, weight)
         if isinstance(task, Classification):
             task = dataclasses.replace(task, classes=classes, unlearned=unlearned)
@@ -226,6 +234,35 @@ def prepare(settings: FitSettings, given: GivenRows) -> Prepared:
         clock.peak_mb,
         leaking,
     )
+
+
+def affordable(
+    settings: FitSettings, features: Featurizer, frame: pd.DataFrame, target: np.ndarray, end: Deadline
+) -> np.ndarray | None:
+    """Places of the rows, drawn by the seed, that a budget of time leaves room to encode; None: all of them.
+
+    A few rows are encoded by the clock: what the store has already costs nothing. Every class keeps some of its rows.
+    """
+    frozen = tuple(m for m in features.schema.modalities if m.kind not in ("tabular", "vector") and not m.learns)
+    frozen = tuple(m for m in frozen if type(features.encoders[m.name]).fit is Encoder.fit)
+    if end.minutes is None or not frozen or len(frame) <= FEW_ROWS:
+        return None
+    order = np.random.default_rng(seed_of(settings.random_state)).permutation(len(frame))
+    some = copy.copy(features)
+    some.schema = dataclasses.replace(features.schema, modalities=frozen)
+    for part in (order[:8], order[8 : 8 + PILOT_ROWS]):  # the first ones load the weights
+        begun = end.spent
+        encode(settings, some, frame.iloc[part], whole=False, end=end)
+        end.encoding = (end.spent - begun) / len(part)
+    room = max(FEW_ROWS, int(ENCODING * end.for_training() / max(end.encoding, 1e-9)))
+    if room >= len(frame):
+        return None
+    end.left_out.append(f"{len(frame) - room:,} of {len(frame):,} rows to learn from")
+    if target.ndim == 2 or target.dtype.kind == "f":
+        return np.sort(order[:room])
+    seen = pd.Series(target[order]).groupby(target[order]).cumcount().to_numpy()  # how many of its class came before
+    first = np.argsort(np.where(seen < ROWS_OF_CLASS, 0, 1), kind="stable")
+    return np.sort(order[first[:room]])
 
 
 def takes_pairs(settings: FitSettings) -> bool:

@@ -12,8 +12,8 @@ from plait.base.branch import resolve_all
 from plait.base.encoder import KINDS, Encoder
 from plait.base.errors import PlaitError, nearest
 from plait.data.modality import Schema
-from plait.encoders.defaults import ready_preset
-from plait.encoders.featurize import encoder_class, encoder_of_folder, is_folder
+from plait.encoders.defaults import encoder_of_folder, is_folder, ready_preset
+from plait.encoders.featurize import encoder_class
 from plait.estimators.fit_settings import FitSettings
 from plait.store.record import parse_size
 

@@ -15,8 +15,8 @@ from plait.base.inputs import Inputs
 from plait.data.labels import classes_of, label_array
 from plait.data.modality import Schema
 from plait.data.targets import Labels
-from plait.encoders.defaults import own_encoder
-from plait.encoders.featurize import Featurizer, is_folder
+from plait.encoders.defaults import is_folder, own_encoder
+from plait.encoders.featurize import Featurizer
 from plait.evaluation.baselines import NAMES, Baselines, Lead, Ready, baselines, scaled
 from plait.evaluation.predictions import gather
 from plait.training.settings import with_regimes

@@ -79,8 +79,14 @@ class Local(Engine):
         log = self._logs / f"worker-{os.getpid()}-{number}.log"
         command = [sys.executable, "-P", "-m", "plait.study.engine_local"]
         with log.open("ab") as errors:
+            # A group of its own: Ctrl-C in the terminal is the runner's business, from the first import on.
             process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=environment
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env=environment,
+                process_group=0 if os.name == "posix" else None,
             )
         _tell(process, self._setting)
         threading.Thread(target=self._listen, args=(number, process), daemon=True).start()

@@ -9,6 +9,7 @@ from typing import Any
 from plait.base import registry
 from plait.base.errors import PlaitError, nearest
 from plait.base.fusion import resolve
+from plait.data.schema_yaml import Place, Problem
 from plait.encoders.featurize import Featurizer
 from plait.estimators import regime
 from plait.evaluation.baselines import ESTIMATORS
@@ -16,7 +17,6 @@ from plait.metrics.base import METRICS
 from plait.networks import choice
 from plait.networks.fusion import depth_number
 from plait.study import conditions
-from plait.study.reader import Place, Problem
 from plait.study.runs import for_subset, subsets
 from plait.study.spec import CLEAN, DataSpec, Spec
 from plait.study.subjects import Subject

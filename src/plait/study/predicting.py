@@ -15,6 +15,7 @@ from plait.base.errors import nearest
 from plait.base.inputs import all_subsets
 from plait.base.machine import begin_stage, stage_mb
 from plait.data.labels import label_text
+from plait.data.schema_yaml import Problem
 from plait.estimators import settings
 from plait.estimators.fit_settings import FitSettings
 from plait.evaluation.baselines import ESTIMATORS
@@ -22,7 +23,6 @@ from plait.metrics.base import inputs, metrics
 from plait.study import conditions, model_check, models
 from plait.study.model_check import default_metrics
 from plait.study.models import Fit, Pattern, truth_of
-from plait.study.reader import Problem
 from plait.study.runs import Run, patterns_problem, subsets
 from plait.study.subjects import Finished, Subject
 from plait.study.tables import Latest, Setting, StudyTable

@@ -10,9 +10,10 @@ from plait.base import config
 from plait.base.errors import PlaitError, nearest
 from plait.base.version import __version__
 from plait.data.remote import Allowed
+from plait.data.schema_yaml import Place
 from plait.study import conditions
 from plait.study.ranges import searched
-from plait.study.reader import Place, Reader
+from plait.study.reader import Reader
 from plait.study.spec import CLEAN, FIELDS, SPLIT_FIELDS, SPLITS, Budget, Claim, DataSpec, SpaceSpec, Spec, SplitSpec
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from plait.base import registry
 from plait.study.folder import RUNS
 from plait.study.lines_file import read_arrays
 from plait.study.results import Results
@@ -24,6 +25,20 @@ FROZEN = "-"
 FACTS = ("gallery", "threshold", "accuracy, training part")
 #: Evaluations whose reference is a frozen encoder alone.
 OF_SENTENCES = ("sentence_similarity", "paraphrase")
+
+
+TITLES = {
+    "retrieval": "Retrieval",
+    "sentence_similarity": "Sentence similarity",
+    "paraphrase": "Paraphrase",
+    "zero_shot": "Zero-shot classes",
+    "linear_probe": "Linear probe",
+    "fine_tuning": "Fine-tuning",
+}
+#: What is judged on where the study names nothing.
+_USUAL = {"sentence_similarity": "stsb", "paraphrase": "mrpc"} | dict.fromkeys(
+    ("zero_shot", "linear_probe", "fine_tuning"), "cifar10"
+)
 
 
 @dataclass(frozen=True)
@@ -105,6 +120,21 @@ def shown(rows: pd.DataFrame) -> Iterator[tuple[str, list[dict[str, Any]]]]:
 
 def _records(rows: pd.DataFrame) -> list[dict[str, object]]:
     return [{str(k): v for k, v in row.items()} for row in rows.to_dict("records")]
+
+
+def title(evaluation: str) -> str:
+    """What an evaluation is called: its kind, and the labelled rows that it judges on.
+
+    Example:
+        >>> title("linear_probe"), title("paraphrase qqp"), title("zero_shot birds.csv/name"), title("retrieval")
+        ('Linear probe (CIFAR-10 (JPEG))', 'Paraphrase (QQP)', 'Zero-shot classes (birds.csv/name)', 'Retrieval')
+    """
+    kind, _, given = evaluation.partition(" ")
+    source = given or _USUAL.get(kind, "")
+    name, _, target = source.partition("/")
+    if name in registry.names("datasets"):
+        source = registry.find("datasets", name).label() + (f", {target}" if target else "")
+    return TITLES.get(kind, kind) + (f" ({source})" if source else "")
 
 
 # -- what is proven ----------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from plait.base import config
-from plait.study.reader import Place
+from plait.data.schema_yaml import Place
 from plait.study.spec import Spec
 
 #: Label of the only variant of a study without grid and variants.

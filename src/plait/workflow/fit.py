@@ -44,6 +44,8 @@ from plait.workflow.targets import schemas_of, settings_of_each, targets_of
 #: Seconds of the processor, measured on Hearthstone and rounded up: the page and all files; judging one test row; the worth of
 #: one column, by one member; a linear baseline for one training row, and all of them where trees are not the model's own.
 PAGE, JUDGING, WORTH, LINEAR, ALL = 1.7, 3e-4, 0.03, 1.5e-4, 4e-4
+#: Share of the time that is left in which held-out rows may be encoded or judged, and rows that are judged by in any case.
+JUDGE, LEAST_JUDGED = 0.2, 200
 
 
 def make_model(table_schema: Schema, settings: Mapping[str, Any]) -> FusionEstimator:
@@ -223,13 +225,22 @@ def _fit_one(
     answer = ANSWER * members * len(patterns([m.name for m in table_schema.modalities]))
     with model.remembering():
         value = (held_out, truth) if model.record_epochs else None
-        with end.expecting(len(test) * (JUDGING + answer)):
+        judged_rows = _judged(end, len(test), end.lasting(JUDGING + answer), seed)
+        with end.expecting(len(judged_rows) * (JUDGING + answer)):
             model.fit(seen, y_train, groups=groups, test=value, valid=valid, end=end)
+        if not (used_rows := model.learned_rows_).all():
+            seen, y_train = seen[used_rows], _part(y_train, np.flatnonzero(used_rows))
+        if end.encoding:
+            judged_rows = judged_rows[: len(_judged(end, len(judged_rows), end.encoding, seed))]
+        if len(judged_rows) < len(test):
+            end.left_out.append(f"{len(test) - len(judged_rows):,} of {len(test):,} rows to judge by")
+            judged_rows = np.sort(judged_rows)
+            held_out, truth = held_out.iloc[judged_rows], _part(truth, judged_rows)
         progress.step("judge on held-out rows", model.progress)
         with _test_stage(model.record_):
             outputs = model.predict_subsets(held_out)
         y = truth.indicator if isinstance(truth, Labels) else truth
-        simple_seconds = len(train) * (LINEAR if light(model) else ALL)
+        simple_seconds = len(seen) * (LINEAR if light(model) else ALL)
         names = NAMES if end.room("baselines but the majority", PAGE + simple_seconds) else ("majority",)
         compare = partial(baselines_beside, model, (seen, y_train), (held_out, truth), outputs, names)
         # A linear baseline takes a second core while this one judges and explains; other learners are not made for two threads.
@@ -244,9 +255,15 @@ def _fit_one(
             simple = compare() if waiting is None else waiting.result()
         end.note(model.record_)
         end.tell()
-    model.record_["test_rows"] = len(test)
+    model.record_["test_rows"] = len(held_out)
     model.record_["held_out"] = {**dataclasses.asdict(split), "seed": seed}
     return Outcome(model, judged, explained, columns, simple, model.leaks_)
+
+
+def _judged(end: Deadline, rows: int, seconds: float, seed: int) -> np.ndarray:
+    """Places of the held-out rows, drawn, that a share of the time left is enough to judge by, of so many seconds each."""
+    room = rows if end.minutes is None else max(LEAST_JUDGED, int(JUDGE * max(end.left(), 0.0) / max(seconds, 1e-9)))
+    return np.random.default_rng(seed).permutation(rows)[:room]
 
 
 def _members(model: FusionEstimator, rows: int) -> int:

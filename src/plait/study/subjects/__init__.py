@@ -15,7 +15,7 @@ import numpy as np
 
 from plait.base import registry
 from plait.base.errors import PlaitError, PlaitWarning, nearest
-from plait.study.reader import Place, Problem
+from plait.data.schema_yaml import Place, Problem
 from plait.study.results import Results
 from plait.study.runs import Run, Schedule, runs_of
 from plait.study.spec import Spec, SplitSpec

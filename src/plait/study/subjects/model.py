@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from plait.data.schema_yaml import Problem
 from plait.study import model_check, splits
 from plait.study.predicting import Predicting
-from plait.study.reader import Problem
 from plait.study.results import Results
 from plait.study.spec import CLEAN, SplitSpec
 from plait.study.statistics.scores import means

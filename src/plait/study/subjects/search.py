@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from plait.base import registry
 from plait.base.version import __version__
+from plait.data.schema_yaml import Problem
 from plait.metrics.base import MAIN, Metric, metrics
 from plait.study import model_check, splits
 from plait.study.folder import identity
 from plait.study.predicting import Predicting
 from plait.study.ranges import SearchSpec
-from plait.study.reader import Problem
 from plait.study.results import Results
 from plait.study.runs import PROTOCOL, Place, Run, digest, run_of
 from plait.study.samplers import PATIENCE, Regime, Sampler, Trials, TrialStorage

@@ -16,10 +16,10 @@ from plait.alignment.aligner import ModalityAligner
 from plait.alignment.base import make_stage
 from plait.alignment.pairs import schema_of
 from plait.base.errors import PlaitError, TableError, nearest
+from plait.data.schema_yaml import Place, Problem
 from plait.encoders.featurize import Featurizer
 from plait.evaluation.spaces import Asked, Part, judged, title_of
 from plait.study import space_results, splits
-from plait.study.reader import Place, Problem
 from plait.study.results import Results
 from plait.study.runs import Run
 from plait.study.spec import CLEAN, NONE, SpaceSpec, SplitSpec

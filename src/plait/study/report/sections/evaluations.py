@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from plait.base import registry
 from plait.evaluation.similarity import TOLERANCES, sentence_similarity
 from plait.report.blocks import Heading, Section, Sheet, Table, picture
 from plait.report.canvas import COLOURS, LINES, distinct, settings
@@ -19,21 +18,9 @@ from plait.study.lines_file import read_arrays
 from plait.study.report import Material, ReportSection
 from plait.study.report.evidence import signed_number
 from plait.study.results import Results
-from plait.study.space_results import FROZEN, Tested
+from plait.study.space_results import FROZEN, Tested, title
 from plait.study.statistics.verdicts import p_text
 
-TITLES = {
-    "retrieval": "Retrieval",
-    "sentence_similarity": "Sentence similarity",
-    "paraphrase": "Paraphrase",
-    "zero_shot": "Zero-shot classes",
-    "linear_probe": "Linear probe",
-    "fine_tuning": "Fine-tuning",
-}
-#: What is judged on where the study names nothing.
-_USUAL = {"sentence_similarity": "stsb", "paraphrase": "mrpc"} | dict.fromkeys(
-    ("zero_shot", "linear_probe", "fine_tuning"), "cifar10"
-)
 NOTE = (
     "● the reference; ▲ proven better; ○ not decided; no sign: proven worse (first metric; p two-sided, corrected by Holm "
     "over the rows of this table). Mean ± standard deviation over runs."
@@ -72,21 +59,6 @@ def _section(results: Results, evaluation: str, table: pd.DataFrame, tests: Test
         add_curves(section, results, evaluation, str(dataset), at)
     section.sentence = " ".join(said)
     return section
-
-
-def title(evaluation: str) -> str:
-    """What an evaluation is called: its kind, and the labelled rows that it judges on.
-
-    Example:
-        >>> title("linear_probe"), title("paraphrase qqp"), title("zero_shot birds.csv/name"), title("retrieval")
-        ('Linear probe (CIFAR-10 (JPEG))', 'Paraphrase (QQP)', 'Zero-shot classes (birds.csv/name)', 'Retrieval')
-    """
-    kind, _, given = evaluation.partition(" ")
-    source = given or _USUAL.get(kind, "")
-    name, _, target = source.partition("/")
-    if name in registry.names("datasets"):
-        source = registry.find("datasets", name).label() + (f", {target}" if target else "")
-    return TITLES.get(kind, kind) + (f" ({source})" if source else "")
 
 
 def _rows(table: pd.DataFrame) -> list[tuple[tuple[str, str], pd.DataFrame]]:
