@@ -448,6 +448,13 @@ def test_nothing_is_concluded_from_spaces_that_answer_no_better_than_one_class(
     assert found[-1].reason.startswith(why)
 
 
+def test_a_row_of_which_nothing_is_ours_is_in_no_order() -> None:
+    element, results = spaces_at((0.9, 0.91, 0.9, 0.92), (0.8, 0.82, 0.8, 0.81))
+    rows = (element.rows[0], dataclasses.replace(element.rows[1], original=True))
+    found = holding.lines(dataclasses.replace(element, rows=rows), {"r": {"d": results}})
+    assert [(line.cell, line.verdict) for line in found] == [("v0", "held"), ("v1", "not there")]
+
+
 # -- rivals ------------------------------------------------------------------------------------------------------------
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from plait.base.errors import ConfigError, PlaitWarning
-from plait.base.progress import duration
 
 #: Share of the budget after which an estimator trains no more, at the latest: the mixture is learned in the rest.
 TRAINING = 0.85
@@ -36,6 +35,21 @@ def now() -> float:
 def busy() -> float:
     """Seconds of the processor that this process has used: how far the clock is ahead shows what else the machine does."""
     return time.process_time()
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people read them.
+
+    Example:
+        >>> duration(42), duration(200), duration(7320)
+        ('42 s', '3 min 20 s', '2 h 2 min')
+    """
+    seconds = round(seconds)
+    if seconds < 100:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60} s"
+    return f"{seconds // 3600} h {seconds % 3600 // 60} min"
 
 
 @dataclass

@@ -12,10 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from plait.base.deadline import duration
 from plait.base.notebook import NotebookConsole, NotebookLive, in_notebook
 
 if TYPE_CHECKING:
     from rich.text import Text
+
 
 #: The rate is that of the last updates: so many at least, and all of the last seconds.
 UPDATES, RECENT = 4, 30.0
@@ -25,21 +27,6 @@ OVERDUE = 2.0
 WORTH_A_LINE = 2.0
 _SPINNER, _ASCII_SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", "-\\|/"
 _BAR = 20
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people read them.
-
-    Example:
-        >>> duration(42), duration(200), duration(7320)
-        ('42 s', '3 min 20 s', '2 h 2 min')
-    """
-    seconds = round(seconds)
-    if seconds < 100:
-        return f"{seconds} s"
-    if seconds < 3600:
-        return f"{seconds // 60} min {seconds % 60} s"
-    return f"{seconds // 3600} h {seconds % 3600 // 60} min"
 
 
 @dataclass

@@ -62,7 +62,7 @@ def plan(
     json: o.Json = False,
 ) -> None:
     """Say how many runs there are, and how long they will take."""
-    from plait.base.progress import duration
+    from plait.base.deadline import duration
     from plait.report.words import counted
     from plait.study import Study
 

@@ -214,7 +214,8 @@ def orders(
         one, other = element.row(above), element.row(below)
         for place, column in enumerate(columns):
             there = found_in(column, element, results) if column.evaluation else None
-            if there is None:
+            unlike = column.ours != column.original and (one.original or other.original)  # nothing of ours stands there
+            if there is None or unlike:
                 continue
             both = values_of(there, one, column).merge(
                 values_of(there, other, column), on=_KEYS, suffixes=("", "_other")

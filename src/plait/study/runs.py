@@ -20,7 +20,7 @@ from plait.training.settings import FINETUNING_OPTIONS as TUNE_OPTIONS
 from plait.training.settings import PRETRAINING_OPTIONS
 
 #: Raise it when runs of an older plait can no longer be compared with new ones although their settings are the same.
-PROTOCOL = 1
+PROTOCOL = 2
 #: Fields of the estimator that begin to matter only after rows are encoded and scaled.
 AFTER_PREPARING = frozenset(
     (

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from plait.base import progress
-from plait.base.progress import duration
+from plait.base.deadline import duration
 from plait.metrics.base import MAIN, metrics
 from plait.study.runs import Run
 
