@@ -123,6 +123,14 @@ def test_words_that_say_nothing_more_are_left_out():
     assert fit_ngrams([modality], table[:50], few, target[:50])[0] == {}
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("first", ["", "x "])
+def test_texts_of_one_form_have_no_directions(first):
+    form = " ".join(WORDS)
+    texts = [*[form] * 199, first + form]
+    assert Ngrams.fit({kind: counted(texts, kind) for kind in ("words", "letters")}) is None
+
+
 def test_rows_keep_their_words():
     table, _ = notes(200)
     words = Ngrams.fit({kind: counted(list(table["note"]), kind) for kind in ("words", "letters")})

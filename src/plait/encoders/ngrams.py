@@ -26,6 +26,8 @@ Array = NDArray[Any]
 Counts = Mapping[str, sparse.csr_matrix]
 #: Directions that are kept of words and of letters; places that each is hashed to; rows that a word must stand in.
 COMPONENTS, PLACES, LEAST_ROWS = 32, 1 << 12, 3
+#: Texts that differ by less, as if all were filled from one form, are equal: what is left is rounding.
+LEAST_SPREAD = 1e-3
 #: Rows, evenly spread, that directions are learned from.
 LEARNED = 20_000
 #: They are kept if a ridge gains this share of its error by them, on rows left out one by one.
@@ -60,15 +62,18 @@ class Directions:
 
     @classmethod
     def fit(cls, counts: sparse.csr_matrix) -> Directions | None:
-        """Learn from counts (n, PLACES); None where too little returns."""
+        """Learn from counts (n, PLACES); None where too little returns, or all are equal."""
         seen = np.asarray((counts > 0).sum(0)).ravel()
         places = np.flatnonzero(seen >= LEAST_ROWS)
         if len(places) <= 2 * COMPONENTS:
             return None
         rarity = (np.log((1 + counts.shape[0]) / (1 + seen[places])) + 1).astype(np.float32)
         rows = weighted(counts[:, places], rarity)
-        svd = TruncatedSVD(min(COMPONENTS, rows.shape[0] - 1), random_state=0).fit(rows)
-        spread = float(np.sqrt((rows @ svd.components_.T).var(0).mean())) or 1.0
+        with np.errstate(divide="ignore", invalid="ignore"):  # shares of variance, which equal texts have none of
+            svd = TruncatedSVD(min(COMPONENTS, rows.shape[0] - 1), random_state=0).fit(rows)
+        spread = float(np.sqrt((rows @ svd.components_.T).var(0).mean()))
+        if not spread > LEAST_SPREAD:
+            return None
         axes = (svd.components_.T / spread).astype(np.float16)
         centre = np.asarray(rows @ axes.astype(np.float32)).mean(0)
         return cls(places.astype(np.int32), rarity, axes, centre.astype(np.float32))
