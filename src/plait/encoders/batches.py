@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 import warnings
@@ -95,6 +96,9 @@ class Memory:
 FEW, AT_HAND = 64, 4
 _at_hand: OrderedDict[str, nn.Module] = OrderedDict()
 _at_hand_lock = threading.Lock()
+if hasattr(os, "register_at_fork"):  # a child has no thread that would give back what another one held
+    _free = _at_hand_lock.release
+    os.register_at_fork(before=_at_hand_lock.acquire, after_in_parent=_free, after_in_child=_free)
 
 
 def let_go() -> None:
