@@ -269,7 +269,8 @@ def _seen_before(target: np.ndarray) -> np.ndarray:
     """
     if target.ndim == 2:
         labels = target > 0
-        return np.where(labels, np.cumsum(labels, axis=0) - labels, ROWS_OF_CLASS).min(axis=1, initial=ROWS_OF_CLASS)
+        before = np.where(labels, np.cumsum(labels, axis=0) - labels, ROWS_OF_CLASS)
+        return np.asarray(before.min(axis=1, initial=ROWS_OF_CLASS))
     if target.dtype.kind == "f":
         return np.full(len(target), ROWS_OF_CLASS)
     return np.minimum(pd.Series(target).groupby(target).cumcount().to_numpy(), ROWS_OF_CLASS)
