@@ -621,3 +621,31 @@ def test_a_network_stays_at_hand_after_few_cells_and_only_then() -> None:
     assert [built(many, 17.0), built(["1 1"], 17.0)] == [0, 1]  # after many it goes
     other = embed(Toy(scale=18.0), ["4 1"], None, name="text")
     assert other.x[0, 0, 0] == pytest.approx(4 * 18.0)
+
+
+def test_networks_at_hand_are_few_and_small_and_of_one_class_and_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    def built(encoder: Toy) -> bool:
+        before = Toy.modules
+        embed(encoder, ["1 1"], None, name="text")
+        return Toy.modules > before
+
+    class Again(Toy):
+        @classmethod
+        def name(cls) -> str:
+            return Toy.name()
+
+        def module(self) -> nn.Module:
+            Toy.modules += 1
+            return ToyModule(self.scale)
+
+    assert Again(scale=3.0).fingerprint() == Toy(scale=3.0).fingerprint()
+    assert [built(Toy(scale=3.0)), built(Again(scale=3.0)), built(Toy(scale=3.0))] == [True, True, False]
+    if hasattr(os, "fork"):
+        child = os.fork()
+        if not child:
+            os._exit(0 if built(Toy(scale=3.0)) else 1)
+        assert os.waitpid(child, 0)[1] == 0
+    embedding_batches.let_go()
+    monkeypatch.setattr(embedding_batches, "AT_HAND_BYTES", 8)  # two weights of four bytes
+    assert [built(Toy(scale=s)) for s in (1.0, 2.0, 3.0)] == [True] * 3
+    assert [built(Toy(scale=s)) for s in (2.0, 3.0, 1.0)] == [False, False, True]

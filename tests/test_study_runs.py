@@ -20,6 +20,7 @@ from plait.conditions.parse import parse
 from plait.evaluation.baselines import Baseline
 from plait.study import Results, conditions, splits
 from plait.study.engine import Executor
+from plait.study.models import SharedRows
 from plait.study.predicting import assembled
 from plait.study.runs import Run, Schedule
 from plait.study.spec import SplitSpec
@@ -310,3 +311,17 @@ def test_folds_of_groups_have_their_share_of_every_class(one: StudyTable) -> Non
     for index in range(3):
         _, test = splits.rows_of(table, SplitSpec("kfold", folds=3, group="owner"), 0, index)
         assert frame["label"].iloc[test].value_counts().to_dict() == {"a": 20, "b": 10, "c": 10}
+
+
+def test_runs_with_a_budget_of_time_share_no_rows() -> None:
+    def make() -> Any:
+        return object()
+
+    rows = SharedRows()
+    usual, short = FusionClassifier().settings(), FusionClassifier(minutes=1.0).settings()
+    sample = rows(short, make)
+    assert rows(short, make) is not sample
+    whole = rows(usual, make)
+    assert whole is not sample
+    assert rows(usual, make) is whole
+    assert rows(short, make) is not whole

@@ -160,8 +160,10 @@ class FusionEstimator(Answering):
         if tracked is not None:
             tracking.note(tracked, tracking.noted_fit(self))
         self.learned_rows_: np.ndarray = fitted.row_index >= 0
-        if self.remembers and self.learned_rows_.all():
-            self._remembered.append((X, fitted.inputs.take(torch.from_numpy(fitted.row_index))))
+        whole = bool(self.learned_rows_.all())
+        if self.remembers and (whole or isinstance(X, pd.DataFrame)):
+            learned = fitted.inputs.take(torch.from_numpy(fitted.row_index[self.learned_rows_]))
+            self._remembered.append((X if whole else X[self.learned_rows_], learned))
         return self
 
     def _judged(self, rows: object, what: str) -> tuple[pd.DataFrame, object]:
