@@ -71,7 +71,7 @@ def show_table(records: Sequence[Mapping[str, Any]], columns: Sequence[str] | No
     cells = [[_cell(record.get(c), w) for c, w in zip(columns, whole, strict=True)] for record in records]
     right = [all(isinstance(r.get(c), int | float) or r.get(c) is None for r in records) for c in columns]
     room = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    widths = column_widths([columns, *cells], right, room)
+    widths = column_widths([columns, *cells], right, room if len(columns) > 1 else None)
     if widths is None and sum(right) > len(columns) / 2:  # figures stay side by side, some of them at a time
         names = list(itertools.takewhile(lambda c: not right[columns.index(c)], columns))
         for part in _parts(columns, cells, len(names), room or 0):
