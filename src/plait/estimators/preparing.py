@@ -216,7 +216,7 @@ def prepare(settings: FitSettings, given: GivenRows) -> Prepared:
             inputs = dataclasses.replace(inputs, pairs=fit_pairs(plain, scalers, inputs, row_weight, numbers, together))
         if takes_ngrams(settings):
             texts = [m for m in result.modalities if m.kind in ("text", "code") and m.name in plain]
-            features.ngrams, inputs = fit_ngrams(texts, frame, inputs, row_weight, numbers, together)
+            features.ngrams, inputs = fit_ngrams(texts, frame, inputs, numbers, together)
     return Prepared(
         result,
         task,
