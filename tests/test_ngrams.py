@@ -14,6 +14,7 @@ import torch
 from plait import FusionClassifier, Modality, Schema
 from plait.base.inputs import Inputs, followed_by, together
 from plait.base.tokens import Tokens
+from plait.encoders import ngrams
 from plait.encoders.ngrams import Ngrams, counted, fit_ngrams, without
 from plait.evaluation.parts import moved
 from plait.workflow.fit import fit_table
@@ -151,6 +152,25 @@ def test_words_that_only_name_a_group_are_left_out():
     rows = ([Modality("note", "text", ("note",))], table, inputs, torch.ones(300), target)
     assert list(fit_ngrams(*rows)[0]) == ["note"]
     assert fit_ngrams(*rows, groups)[0] == {}
+
+
+def test_directions_are_learned_from_as_many_rows_as_memory_has_room_for(monkeypatch):
+    table, label = notes(300)
+    noise = Tokens.of_vectors(torch.randn(300, 1, generator=torch.Generator().manual_seed(0)))
+    inputs = Inputs({"note": noise}, {}, {"note": torch.ones(300, dtype=torch.bool)})
+    rows = (
+        [Modality("note", "text", ("note",))],
+        table,
+        inputs,
+        torch.ones(300),
+        (label == "yes")[:, None].astype(float),
+    )
+    monkeypatch.setattr(ngrams, "TRIED_ROWS", 150)
+    for most, step in ((1 << 24, 1), (1, 2)):
+        monkeypatch.setattr(ngrams, "COUNTED", most)
+        known = fit_ngrams(*rows)[0]["note"]
+        few = Ngrams.fit({kind: counted(list(table["note"][::step]), kind) for kind in ("words", "letters")})
+        assert np.array_equal(known(table["note"]), few(table["note"]))
 
 
 def test_texts_that_are_all_alike_have_no_directions():

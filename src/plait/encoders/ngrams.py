@@ -26,8 +26,8 @@ Array = NDArray[Any]
 Counts = Mapping[str, sparse.csr_matrix]
 #: Directions that are kept of words and of letters; places that each is hashed to; rows that a word must stand in.
 COMPONENTS, PLACES, LEAST_ROWS = 32, 1 << 12, 3
-#: Rows, evenly spread, that directions are learned from.
-LEARNED = 20_000
+#: Rows, evenly spread, that directions are learned from at most, and counts of one kind (of long texts fewer rows have as many).
+LEARNED, COUNTED = 20_000, 1 << 24
 #: They are kept if a ridge gains this share of its error by them, on rows that were left out.
 GAIN = 0.01
 #: Directions of the other modalities that the ridge sees.
@@ -255,8 +255,10 @@ def fit_ngrams(
         both = np.hstack([own, words.of(counts)])
         if ridge_gain(own, both, target[tried], None if groups is None else groups[tried]) <= GAIN:
             continue
-        if len(tried) < len(there):
-            words = Ngrams.fit(_counts([texts[row] for row in there[:: -(-len(there) // LEARNED)]])) or words
+        each = max(part.nnz for part in counts.values()) / len(tried)
+        most = min(LEARNED, int(COUNTED / max(each, 1.0)))
+        if len(tried) < min(most, len(there)):
+            words = Ngrams.fit(_counts([texts[row] for row in there[:: -(-len(there) // most)]])) or words
         learned[name] = words
         tokens[name] = _joined(tokens[name], words, texts)
     sizes = {name: words.dim for name, words in learned.items()}
