@@ -149,7 +149,6 @@ def test_directions_are_learned_from_as_many_rows_as_memory_has_room_for(monkeyp
         [Modality("note", "text", ("note",))],
         table,
         inputs,
-        torch.ones(300),
         (label == "yes")[:, None].astype(float),
     )
     monkeypatch.setattr(ngrams, "TRIED_ROWS", 150)
