@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -175,6 +176,10 @@ def test_ten_lines_with_evidence_and_a_command_that_runs(tmp_path: Path) -> None
     assert given.pareto["front"].any()
     assert given.pareto["alone"].notna().all()
     assert any("alone gives" in told for told in given.lines)
+    shown = given._repr_html_()  # in a notebook: the lines, the command, and every design of the race
+    assert "the race" in shown
+    assert all(html.escape(told) in shown for told in (*given.lines, *given.race["label"]))
+    assert repr(given) == "\n".join([*given.lines, given.command])
     again = advise(frame, found, minutes=5, splits=2, out=tmp_path / "advice", settings=LIGHT, table="things.csv")
     assert again.lines == given.lines  # nothing was run twice, and nothing differs
     json.dumps(given.to_dict())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -297,13 +298,15 @@ def test_trees_of_many_classes_have_as_many_rounds_as_most_allows() -> None:
         assert model.members_.members[0].fitted["trees"].state()[1]["rounds"] == [rounds]
 
 
+@pytest.mark.parametrize("kept", [True, False])
 def test_rows_that_cannot_all_be_encoded_in_time_are_sampled(
-    ticking: list[float], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ticking: list[float], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kept: bool
 ) -> None:
-    prepare = HashedNgrams.prepare
+    prepare, times = HashedNgrams.prepare, Counter[str]()
 
     def slowly(self: HashedNgrams, cells: Sequence[str]) -> dict[str, np.ndarray]:
         ticking[0] += 0.015 * len(cells)
+        times.update(cells)
         return prepare(self, cells)
 
     monkeypatch.setattr(HashedNgrams, "prepare", slowly)
@@ -312,7 +315,7 @@ def test_rows_that_cannot_all_be_encoded_in_time_are_sampled(
     label[:10] = "rare"
     frame = pd.DataFrame({"text": [f"word{i} {y} note" for i, y in enumerate(label)], "label": label})
     settings = {"minutes": 1.0, "epochs": 2, "branches": ("linear",), "members": 1, "progress": False}
-    settings |= {"store": str(tmp_path / "store"), "encoders": {"text": "hashed_ngrams"}}
+    settings |= {"store": str(tmp_path / "store") if kept else "none", "encoders": {"text": "hashed_ngrams"}}
     with pytest.warns(
         PlaitWarning, match=r"no time was left for [\d,]+ of 3,400 rows to learn from, [\d,]+ of 600 rows to"
     ):
@@ -323,6 +326,7 @@ def test_rows_that_cannot_all_be_encoded_in_time_are_sampled(
     assert 200 <= outcome.evaluation.rows < 600
     assert list(outcome.model.classes_) == ["no", "rare", "yes"]
     assert outcome.evaluation.score["value"] > 0.95
+    assert sum(count > 1 for count in times.values()) <= (0 if kept else 104)  # by the clock, and then with the others
     assert ticking[0] <= 66.0
 
 

@@ -22,6 +22,7 @@ from plait.data.modality import Modality, Schema
 from plait.encoders.featurize import Featurizer
 from plait.encoders.pixels import Pixels
 from plait.encoders.spectrogram import Spectrogram
+from plait.papers.early_fusion_conv_lstm import figures
 from plait.study import Study
 
 SCHEMA = Schema(
@@ -245,6 +246,13 @@ def test_its_figures_are_reproduced_small(digits: Path, tmp_path: Path) -> None:
     low = frame.groupby("variant")["value"].max() <= share
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert (f"No better than one answer for all test rows ({share:.3f})" in page) == bool(low.any())
+
+
+@pytest.mark.parametrize(("ratio", "said"), [("amplitude_ratio", "amplitude ratio"), ("snr", "SNR")])
+def test_an_axis_names_the_ratio_that_it_shows(ratio: str, said: str) -> None:
+    pytest.importorskip("matplotlib")
+    drawn = figures.curves([math.inf, 1.0], {"orig": [0.9, 0.5]}, modality="image", ratio=ratio, trained={"orig": 1.0})
+    assert drawn.axes[0].get_xlabel() == f"image {said} in the test; squares: in training"
 
 
 def test_recipes_say_the_papers_sizes_and_noise_that_is_drawn_anew() -> None:

@@ -30,7 +30,8 @@ from plait.data.media.given import cell_key
 from plait.data.modality import Modality, Schema
 from plait.encoders import batches as embedding_batches
 from plait.encoders import featurize
-from plait.encoders.embed import Embedded, embed, embed_rows, prepare_distinct
+from plait.encoders.column import Column
+from plait.encoders.embed import Embedded, embed, embed_pieces, embed_rows, prepare_distinct
 from plait.store import Store
 
 
@@ -655,3 +656,49 @@ def test_a_fork_while_another_thread_takes_a_network_that_is_at_hand() -> None:
     finally:
         stop.set()
         thread.join()
+
+
+def test_networks_at_hand_are_few_and_small_and_of_one_class_and_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    def built(encoder: Toy) -> bool:
+        before = Toy.modules
+        embed(encoder, ["1 1"], None, name="text")
+        return Toy.modules > before
+
+    class Again(Toy):
+        @classmethod
+        def name(cls) -> str:
+            return Toy.name()
+
+        def module(self) -> nn.Module:
+            Toy.modules += 1
+            return ToyModule(self.scale)
+
+    assert Again(scale=3.0).fingerprint() == Toy(scale=3.0).fingerprint()
+    assert [built(Toy(scale=3.0)), built(Again(scale=3.0)), built(Toy(scale=3.0))] == [True, True, False]
+    if hasattr(os, "fork"):
+        child = os.fork()
+        if not child:
+            os._exit(0 if built(Toy(scale=3.0)) else 1)
+        assert os.waitpid(child, 0)[1] == 0
+    embedding_batches.let_go()
+    monkeypatch.setattr(embedding_batches, "AT_HAND_BYTES", 8)  # two weights of four bytes
+    assert [built(Toy(scale=s)) for s in (1.0, 2.0, 3.0)] == [True] * 3
+    assert [built(Toy(scale=s)) for s in (2.0, 3.0, 1.0)] == [False, False, True]
+
+
+class Widening(Toy):
+    def module(self) -> nn.Module:
+        return WideningModule(self.scale)
+
+
+class WideningModule(ToyModule):
+    def forward(self, arrays: dict[str, Tensor]) -> Tokens:
+        tokens = super().forward(arrays)
+        return Tokens(torch.cat([tokens.x] * (2 if arrays["value"].max() > 50 else 1), 2), tokens.mask)
+
+
+@pytest.mark.parametrize("second", ["60 1", "60 3"])
+def test_pieces_of_two_widths_are_refused(second: str) -> None:
+    whole = Column([], name="text", rows=np.arange(2))
+    with pytest.raises(PlaitError, match="'text': .* gives widths 2 and 4"):
+        embed_pieces(Widening(), [["1 1"], [second]], None, whole)

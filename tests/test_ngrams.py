@@ -13,6 +13,7 @@ import torch
 from plait import FusionClassifier, Modality, Schema
 from plait.base.inputs import Inputs, followed_by, together
 from plait.base.tokens import Tokens
+from plait.encoders import ngrams
 from plait.encoders.ngrams import Ngrams, counted, fit_ngrams, without
 from plait.evaluation.parts import moved
 from plait.workflow.fit import fit_table
@@ -129,6 +130,40 @@ def test_texts_of_one_form_have_no_directions(first):
     form = " ".join(WORDS)
     texts = [*[form] * 199, first + form]
     assert Ngrams.fit({kind: counted(texts, kind) for kind in ("words", "letters")}) is None
+
+
+def test_words_that_only_name_a_group_are_left_out():
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(30), 10)
+    names = np.array([" ".join(rng.choice(WORDS, 6)) for _ in range(30)])
+    table = pd.DataFrame({"note": [f"{names[g]} {' '.join(rng.choice(WORDS, 6))}" for g in groups]})
+    target = rng.normal(size=(30, 1))[groups]  # of each group its own
+    inputs = Inputs(
+        {"note": Tokens.of_vectors(torch.from_numpy(rng.normal(size=(300, 1))).float())},
+        {},
+        {"note": torch.ones(300, dtype=torch.bool)},
+    )
+    rows = ([Modality("note", "text", ("note",))], table, inputs, target)
+    assert list(fit_ngrams(*rows)[0]) == ["note"]
+    assert fit_ngrams(*rows, groups)[0] == {}
+
+
+def test_directions_are_learned_from_as_many_rows_as_memory_has_room_for(monkeypatch):
+    table, label = notes(300)
+    noise = Tokens.of_vectors(torch.randn(300, 1, generator=torch.Generator().manual_seed(0)))
+    inputs = Inputs({"note": noise}, {}, {"note": torch.ones(300, dtype=torch.bool)})
+    rows = (
+        [Modality("note", "text", ("note",))],
+        table,
+        inputs,
+        (label == "yes")[:, None].astype(float),
+    )
+    monkeypatch.setattr(ngrams, "TRIED_ROWS", 150)
+    for most, step in ((1 << 24, 1), (1, 2)):
+        monkeypatch.setattr(ngrams, "COUNTED", most)
+        known = fit_ngrams(*rows)[0]["note"]
+        few = Ngrams.fit({kind: counted(list(table["note"][::step]), kind) for kind in ("words", "letters")})
+        assert np.array_equal(known(table["note"]), few(table["note"]))
 
 
 def test_rows_keep_their_words():

@@ -108,7 +108,7 @@ def test_frozen_features_are_encoded_once_per_ratio_and_part(tmp_path: Path) -> 
         "conditions": {"train": ["clean", TRAINED], "test": [NOISE]},
     }  # fmt: skip
     found = Study.from_dict(told, frames={"digits": (frame, SCHEMA)})
-    jobs = engine.jobs(found.spec, found.runs, found.tables, 1, {})
+    jobs = engine.encoding_jobs(found.spec, found.runs, found.tables, 1, {})
     rows = {(j["modality"], json.dumps(j["condition"]), j["part"]): j["stop"] - j["start"] for j in jobs}
     assert (
         len(rows) == len(jobs) == 4 + 3

@@ -141,3 +141,22 @@ def test_a_pair_is_hidden_with_either_half():
     shown = Hiding({"a": 0.5, "b": 0.5}).shown(["a", "a*b", "b"], (200,), torch.Generator(), {"a*b": ("a", "b")})
     assert torch.equal(shown[:, 1], shown[:, 0] & shown[:, 2])
     assert 0.1 < shown[:, 1].float().mean() < 0.4
+
+
+def test_groups_are_left_out_together() -> None:
+    rng = np.random.default_rng(0)
+    x, groups = rng.normal(size=(60, 5)), np.repeat(np.arange(6), 10)
+    y = x[:, :2] + rng.normal(size=(6, 2))[groups]
+    x, y = x - x.mean(0), y - y.mean(0)
+    wide = np.hstack([np.full((60, 1), 1.0), x])
+    errors = []
+    for penalty in (0.01, 0.03, 0.1, 0.3, 1.0, 3.0):
+        shrink = np.diag([0.0, *[penalty * 60] * 5])
+        left = []
+        for group in range(6):
+            kept = groups != group
+            weights = np.linalg.solve(wide[kept].T @ wide[kept] + shrink, wide[kept].T @ y[kept])
+            left.append(y[~kept] - wide[~kept] @ weights)
+        errors.append(float((np.concatenate(left) ** 2).mean()))
+    assert ridge_error(x, y, groups) == pytest.approx(min(errors))
+    assert ridge_error(x, y, groups) > ridge_error(x, y) * 1.05

@@ -16,7 +16,7 @@ pty = pytest.importorskip("pty")
 STEPS = """
 import sys
 from plait.base import progress
-from plait.base.progress import Bar, line, track
+from plait.base.progress import track
 def draw():
     if progress._display is not None:
         progress._display.show()
@@ -36,7 +36,7 @@ print("end", file=sys.stderr)
 
 INTERRUPTED = """
 import sys
-from plait.base.progress import Bar, line, track
+from plait.base.progress import track
 try:
     with track(3, "outer"), track(3, "inner"):
         raise KeyboardInterrupt

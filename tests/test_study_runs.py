@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from plait.conditions.parse import parse
 from plait.evaluation.baselines import Baseline
 from plait.study import Results, conditions, splits
 from plait.study.engine import Executor
+from plait.study.models import SharedRows
 from plait.study.predicting import assembled
 from plait.study.runs import Run, Schedule
 from plait.study.spec import SplitSpec
@@ -310,3 +312,10 @@ def test_folds_of_groups_have_their_share_of_every_class(one: StudyTable) -> Non
     for index in range(3):
         _, test = splits.rows_of(table, SplitSpec("kfold", folds=3, group="owner"), 0, index)
         assert frame["label"].iloc[test].value_counts().to_dict() == {"a": 20, "b": 10, "c": 10}
+
+
+def test_a_sample_that_a_budget_of_time_left_room_for_is_not_shared() -> None:
+    rows, settings = SharedRows(), FusionClassifier(minutes=1.0).settings()
+    sample, whole = (SimpleNamespace(row_index=np.array(index)) for index in ([0, -1, 1], [0, 1, 2]))
+    given: list[Any] = [rows(settings, lambda made=made: made) for made in (sample, whole, sample)]
+    assert given == [sample, whole, whole]

@@ -282,6 +282,18 @@ def test_a_wide_table_fits_the_terminal(family: str, columns: int, monkeypatch: 
     assert ("by feature, how much of each one passes (GMU)" if family == "fusion" else "timm_image") in said
 
 
+@pytest.mark.parametrize("names", [["a" * 90], ["a" * 90, "b"], ["a", "b" * 90]])
+def test_figures_below_a_name_wider_than_the_terminal_are_shown(
+    names: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
+    show_table([dict.fromkeys(names, 0.25)])
+    said = capsys.readouterr().out
+    assert all(name in said for name in names)
+    assert said.count("0.250") == len(names)
+
+
 @pytest.mark.usefixtures("environment")
 @pytest.mark.parametrize("columns", [3, 12, 40])
 def test_a_table_of_few_wide_columns_is_shown_on_any_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -129,6 +129,7 @@ class TokenRows:
         x, mask = self._x, self._mask
         if x is not None and tokens <= x.shape[1]:
             return x[start:], mask[start:]
+        width = width if x is None else x.shape[2]
         wider = self._x = zeros((self._n, max(1, tokens), width), limit=self._memory).numpy()
         self._mask = np.zeros(wider.shape[:2], bool)
         if x is not None:

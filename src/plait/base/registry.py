@@ -19,7 +19,6 @@ from importlib import metadata
 from typing import Any, TypeVar, overload
 
 from plait.base import outline
-from plait.base import outline as facts
 from plait.base.errors import ConfigError, nearest, warn
 
 #: family -> name of the base class, which lives in the family's ``_base.py``.
@@ -203,7 +202,7 @@ def _outlined(family: str, name: str) -> dict[str, str] | None:
         variant = outline.only_class(_own(family)[name].removeprefix("plait."), base)
         if variant.defines("facts", base):
             return None
-        return {"summary": variant.summary, **facts.OF_FAMILY.get(family, lambda _: {})(variant)}
+        return {"summary": variant.summary, **outline.OF_FAMILY.get(family, lambda _: {})(variant)}
     except outline.UnreadableError:
         return None
 

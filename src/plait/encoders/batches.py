@@ -92,19 +92,31 @@ class Memory:
         """It is all that there is."""
 
 
-#: After so few cells a network stays at hand, and so many networks do.
-FEW, AT_HAND = 64, 4
-_at_hand: OrderedDict[str, nn.Module] = OrderedDict()
+#: After so few cells a network stays at hand; so many networks do, and so many bytes of their weights together.
+FEW, AT_HAND, AT_HAND_BYTES = 64, 4, 1 << 30
+_at_hand: OrderedDict[tuple[type[Encoder], str], nn.Module] = OrderedDict()
 _at_hand_lock = threading.Lock()
-if hasattr(os, "register_at_fork"):  # a child has no thread that would give back what another one held
-    _free = _at_hand_lock.release
-    os.register_at_fork(before=_at_hand_lock.acquire, after_in_parent=_free, after_in_child=_free)
 
 
 def let_go() -> None:
     """Drop the networks that are at hand."""
     with _at_hand_lock:
         _at_hand.clear()
+
+
+def _after_in_child() -> None:
+    """A forked process begins without: a thread that is not there may have held the lock."""
+    global _at_hand_lock
+    _at_hand_lock = threading.Lock()
+    _at_hand.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_in_child)
+
+
+def _size(module: nn.Module) -> int:
+    return sum(part.nbytes for part in (*module.parameters(), *module.buffers()))
 
 
 class Forward:
@@ -120,16 +132,20 @@ class Forward:
         """Keep the network at hand after few cells, for others that follow: to load it takes longer than to run it."""
         if self._module is not None and self._encoder.stored and self._cells <= FEW:
             with _at_hand_lock:
-                _at_hand[self._encoder.store_key()] = self._module
-                while len(_at_hand) > AT_HAND:
+                _at_hand[self._key()] = self._module
+                while len(_at_hand) > AT_HAND or sum(map(_size, _at_hand.values())) > AT_HAND_BYTES:
                     _at_hand.popitem(last=False)
         self._module = None
+
+    def _key(self) -> tuple[type[Encoder], str]:
+        """A class that was written anew has another one, whatever its version says."""
+        return type(self._encoder), self._encoder.store_key()
 
     def _built(self) -> nn.Module:
         """The network that an equal encoder left at hand, which is then this one's alone; else a new one."""
         if self._encoder.stored:
             with _at_hand_lock:
-                module = _at_hand.pop(self._encoder.store_key(), None)
+                module = _at_hand.pop(self._key(), None)
             if module is not None:
                 return module
         return self._encoder.module().eval()

@@ -18,7 +18,7 @@ from plait.base.inputs import Inputs
 from plait.base.tokens import Tokens
 from plait.data.cells import joined
 from plait.data.modality import Modality
-from plait.encoders.pairs import FEWEST, TRIED_ROWS, ridge_error
+from plait.encoders.pairs import FEWEST, TRIED_ROWS, ridge_gain
 from plait.encoders.syntax import cut
 
 Array = NDArray[Any]
@@ -26,14 +26,14 @@ Array = NDArray[Any]
 Counts = Mapping[str, sparse.csr_matrix]
 #: Directions that are kept of words and of letters; places that each is hashed to; rows that a word must stand in.
 COMPONENTS, PLACES, LEAST_ROWS = 32, 1 << 12, 3
-#: Texts that differ by less, as if all were filled from one form, are equal: what is left is rounding.
-LEAST_SPREAD = 1e-3
-#: Rows, evenly spread, that directions are learned from.
-LEARNED = 20_000
-#: They are kept if a ridge gains this share of its error by them, on rows left out one by one.
+#: Rows, evenly spread, that directions are learned from at most, and counts of one kind (of long texts fewer rows have as many).
+LEARNED, COUNTED = 20_000, 1 << 24
+#: They are kept if a ridge gains this share of its error by them, on rows that were left out.
 GAIN = 0.01
 #: Directions of the other modalities that the ridge sees.
 OTHERS = 64
+#: Variance, of rows of length one, below which texts are all alike and no direction tells them apart.
+ALIKE = 1e-4
 #: Rows whose words are counted at a time.
 ROWS = 4096
 #: What is counted, and how many characters of a text are read for it.
@@ -62,18 +62,17 @@ class Directions:
 
     @classmethod
     def fit(cls, counts: sparse.csr_matrix) -> Directions | None:
-        """Learn from counts (n, PLACES); None where too little returns, or all are equal."""
+        """Learn from counts (n, PLACES); None where too little returns."""
         seen = np.asarray((counts > 0).sum(0)).ravel()
         places = np.flatnonzero(seen >= LEAST_ROWS)
         if len(places) <= 2 * COMPONENTS:
             return None
         rarity = (np.log((1 + counts.shape[0]) / (1 + seen[places])) + 1).astype(np.float32)
         rows = weighted(counts[:, places], rarity)
-        with np.errstate(divide="ignore", invalid="ignore"):  # shares of variance, which equal texts have none of
-            svd = TruncatedSVD(min(COMPONENTS, rows.shape[0] - 1), random_state=0).fit(rows)
-        spread = float(np.sqrt((rows @ svd.components_.T).var(0).mean()))
-        if not spread > LEAST_SPREAD:
+        if 1 - np.square(np.asarray(rows.mean(0))).sum() < ALIKE:
             return None
+        svd = TruncatedSVD(min(COMPONENTS, rows.shape[0] - 1), random_state=0).fit(rows)
+        spread = float(np.sqrt((rows @ svd.components_.T).var(0).mean())) or 1.0
         axes = (svd.components_.T / spread).astype(np.float16)
         centre = np.asarray(rows @ axes.astype(np.float32)).mean(0)
         return cls(places.astype(np.int32), rarity, axes, centre.astype(np.float32))
@@ -222,7 +221,11 @@ def weighted(counts: sparse.csr_matrix, rarity: Array) -> sparse.csr_matrix:
 
 
 def fit_ngrams(
-    modalities: Sequence[Modality], frame: pd.DataFrame, inputs: Inputs, target: Array
+    modalities: Sequence[Modality],
+    frame: pd.DataFrame,
+    inputs: Inputs,
+    target: Array,
+    groups: Array | None = None,
 ) -> tuple[dict[str, Ngrams], Inputs]:
     """The modalities whose words tell more of the target than all that the encoders give; and the rows with their words.
 
@@ -231,6 +234,7 @@ def fit_ngrams(
         frame: the training rows.
         inputs: the same, scaled.
         target: (n, k) numbers to be told by a linear fit.
+        groups: (n,) integers; rows of one group are left out together. None: each row by itself.
     """
     learned: dict[str, Ngrams] = {}
     tokens = dict(inputs.tokens)
@@ -243,10 +247,16 @@ def fit_ngrams(
         tried = there[:: -(-len(there) // TRIED_ROWS)]
         counts = _counts([texts[row] for row in tried])
         words = Ngrams.fit(counts)
-        if words is None or _gain(inputs, name, tried, words.of(counts), target[tried]) <= GAIN:
+        if words is None:
             continue
-        if len(tried) < len(there):
-            words = Ngrams.fit(_counts([texts[row] for row in there[:: -(-len(there) // LEARNED)]])) or words
+        own = _features(inputs, name, tried)
+        both = np.hstack([own, words.of(counts)])
+        if ridge_gain(own, both, target[tried], None if groups is None else groups[tried]) <= GAIN:
+            continue
+        each = max(part.nnz for part in counts.values()) / len(tried)
+        most = min(LEARNED, int(COUNTED / max(each, 1.0)))
+        if len(tried) < min(most, len(there)):
+            words = Ngrams.fit(_counts([texts[row] for row in there[:: -(-len(there) // most)]])) or words
         learned[name] = words
         tokens[name] = _joined(tokens[name], words, texts)
     sizes = {name: words.dim for name, words in learned.items()}
@@ -257,13 +267,11 @@ def _counts(texts: Sequence[str | None], kinds: Collection[str] = tuple(KINDS)) 
     return {kind: counted([text or "" for text in texts], kind) for kind in kinds}
 
 
-def _gain(inputs: Inputs, name: str, rows: Array, words: Array, target: Array) -> float:
-    """The share of a ridge's error that is gone with these words, on rows left out one by one."""
+def _features(inputs: Inputs, name: str, rows: Array) -> Array:
+    """What the ridge sees without words (n, D) float64."""
     known = [t.pooled()[rows, : None if n == name else OTHERS] for n, t in inputs.tokens.items()]
     known += [t.pooled()[rows] for t in inputs.compared.values()]
-    own = torch.cat(known, 1).double().numpy()
-    before = ridge_error(own, target)
-    return 1 - ridge_error(np.hstack([own, words]), target) / max(before, 1e-12)
+    return torch.cat(known, 1).double().numpy()
 
 
 def appended(

@@ -21,7 +21,7 @@ from plait.encoders.scale import Scaler
 Array = NDArray[Any]
 #: Directions that are kept of the difference and of the product.
 COMPONENTS = 30
-#: A pair is kept if a ridge on both modalities' features gains this share of its error by it, on rows left out one by one.
+#: A pair is kept if a ridge on both modalities' features gains this share of its error by it, on rows that were left out.
 GAIN = 0.03
 #: Rows on which that is tried, at most and at least; classes that are told apart in it; pairs that are kept.
 TRIED_ROWS, FEWEST, CLASSES, MOST = 2048, 100, 8, 3
@@ -96,7 +96,12 @@ class Pair:
 
 
 def fit_pairs(
-    encoders: Mapping[str, Encoder], scalers: Mapping[str, Scaler], inputs: Inputs, weight: Tensor, target: Array
+    encoders: Mapping[str, Encoder],
+    scalers: Mapping[str, Scaler],
+    inputs: Inputs,
+    weight: Tensor,
+    target: Array,
+    groups: Array | None = None,
 ) -> dict[str, Pair]:
     """The pairs that are worth keeping, by name, the best first.
 
@@ -106,6 +111,7 @@ def fit_pairs(
         inputs: training rows, scaled.
         weight: (n,).
         target: (n, k) numbers to be told by a linear fit.
+        groups: (n,) integers; rows of one group are left out together. None: each row by itself.
     """
     kinds: dict[str, list[str]] = {}
     for name, encoder in encoders.items():
@@ -121,9 +127,8 @@ def fit_pairs(
         tokens = {n: inputs.tokens[n].take(rows) for n in (first, second)}
         own = torch.cat([t.pooled() for t in tokens.values()], 1).double().numpy()
         compared = pair(tokens).pooled().double().numpy()
-        left_out = target[rows.numpy()]
-        before = ridge_error(own, left_out)
-        gains[name] = 1 - ridge_error(np.hstack([own, compared]), left_out) / max(before, 1e-12)
+        together = None if groups is None else groups[rows.numpy()]
+        gains[name] = ridge_gain(own, np.hstack([own, compared]), target[rows.numpy()], together)
         pairs[name] = pair
     kept = sorted((name for name in pairs if gains[name] > GAIN), key=lambda name: -gains[name])
     return {name: pairs[name] for name in kept[:MOST]}
@@ -135,10 +140,17 @@ def _tried(there: Tensor) -> Tensor | None:
     return None if len(rows) < FEWEST else rows[:: -(-len(rows) // TRIED_ROWS)]
 
 
-def ridge_error(x: Array, y: Array) -> float:
-    """Mean squared error of a ridge on rows left out one by one, with the best of a few penalties.
+def ridge_gain(before: Array, after: Array, y: Array, groups: Array | None = None) -> float:
+    """The share of a ridge's error on features ``before`` that is gone with ``after``."""
+    return 1 - ridge_error(after, y, groups) / max(ridge_error(before, y, groups), 1e-12)
 
-    Shape: x (n, D), y (n, k).
+
+def ridge_error(x: Array, y: Array, groups: Array | None = None) -> float:
+    """Mean squared error of a ridge on rows left out one by one, or group by group, with the best of a few penalties.
+
+    Formula: of left-out rows g: (I - H_gg)^-1 r_g, with H the matrix from targets to answers and r = y - H y.
+
+    Shape: x (n, D), y (n, k), groups (n,) integers.
 
     Source: Golub, Heath and Wahba 1979, Generalized Cross-Validation: the formula of the left-out residual.
     """
@@ -146,14 +158,28 @@ def ridge_error(x: Array, y: Array) -> float:
     values, directions = np.linalg.eigh(x.T @ x)
     kept = values > 1e-9 * max(float(values[-1]), 1e-300)
     values, scores = values[kept], x @ directions[:, kept]
-    explained, squares = scores.T @ y, scores**2 / values
+    explained = scores.T @ y
+    members = None if groups is None else [np.flatnonzero(groups == group) for group in np.unique(groups)]
     errors = []
     for penalty in PENALTIES:
         shrunk = values + penalty * len(x)
         residual = y - scores @ (explained / shrunk[:, None])
-        seen = 1 / len(x) + squares @ (values / shrunk)
-        errors.append(float(((residual / np.maximum(1 - seen, 1e-3)[:, None]) ** 2).mean()))
+        if members is None:
+            seen = 1 / len(x) + scores**2 @ (1 / shrunk)
+            left_out = residual / np.maximum(1 - seen, 1e-3)[:, None]
+        else:
+            left_out = np.concatenate(
+                [_without_group(scores[rows], shrunk, residual[rows], len(x)) for rows in members]
+            )
+        errors.append(float((left_out**2).mean()))
     return min(errors)
+
+
+def _without_group(scores: Array, shrunk: Array, residual: Array, rows: int) -> Array:
+    """Residuals of a group's rows where none of them was learned from; ``rows`` are those of all groups."""
+    seen = 1 / rows + (scores / shrunk) @ scores.T
+    result: Array = np.linalg.solve((1 + 1e-9) * np.eye(len(seen)) - seen, residual)
+    return result
 
 
 def linear_target(target: Array, task: str, classes: int) -> Array:

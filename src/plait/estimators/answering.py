@@ -206,7 +206,10 @@ class Answering(FitSettings, CheckedFields, BaseEstimator):  # type: ignore[misc
         return self._decoded(self._inputs(X))
 
     def feature_matrix(self, X: object) -> np.ndarray:
-        """All scaled features of frozen modalities beside each other (n, D), zeros where absent: for a model of your own."""
+        """All features of frozen modalities beside each other (n, D), zeros where absent: for a model of your own.
+
+        They are scaled; behind those of a text stand its words, where the model has them.
+        """
         inputs = self._inputs(X)
         parts = [inputs.tokens[name].pooled() for name in self.modality_names_ if name in inputs.tokens]
         return torch.cat(parts or [torch.zeros(len(inputs), 1)], dim=1).numpy()

@@ -61,7 +61,8 @@ class FusionEstimator(Answering):
         history_: one record per epoch and member; ``pretrain_history_``: of encoders that were trained alone before.
         record_: what the fit took and chose: rows, epochs, weights, seconds, memory, versions, data hash.
         leaks_: columns that look like the target in disguise.
-        learned_rows_: (n,) bool: the given rows that were learned from; not all of them where a budget of time left no room.
+        learned_rows_: (n,) bool: the given rows that were learned from: those of some weight, or where a budget of time left no
+            room for all of them a sample.
         advised_: the settings that ``fusion: auto`` chose.
     """
 
@@ -160,8 +161,10 @@ class FusionEstimator(Answering):
         if tracked is not None:
             tracking.note(tracked, tracking.noted_fit(self))
         self.learned_rows_: np.ndarray = fitted.row_index >= 0
-        if self.remembers and self.learned_rows_.all():
-            self._remembered.append((X, fitted.inputs.take(torch.from_numpy(fitted.row_index))))
+        whole = bool(self.learned_rows_.all())
+        if self.remembers and (whole or isinstance(X, pd.DataFrame)):
+            learned = fitted.inputs.take(torch.from_numpy(fitted.row_index[self.learned_rows_]))
+            self._remembered.append((X if whole else X[self.learned_rows_], learned))
         return self
 
     def _judged(self, rows: object, what: str) -> tuple[pd.DataFrame, object]:

@@ -184,9 +184,9 @@ def prepare(settings: FitSettings, given: GivenRows) -> Prepared:
         hiding(settings.modality_dropout, [m.name for m in result.modalities])  # refused before anything is encoded
     with clock.stage("encode"):
         features.fit(frame, settings.root)
+    together = None if groups is None else groups_of(groups, row_index)
     with clock.stage("tune"):
         drawn = seed_of(settings.random_state) if any(m.train == "tuned" for m in result.modalities) else 0
-        together = None if groups is None else groups_of(groups, row_index)
         finetuning_rows = FinetuningRows(task, target, weight, together, drawn, given.end)
         tuned, tokens = tune(settings, features, frame, finetuning_rows)
     with clock.stage("encode"):
@@ -212,10 +212,10 @@ def prepare(settings: FitSettings, given: GivenRows) -> Prepared:
         plain = {n: e for n, e in features.encoders.items() if kinds[n] != "tabular" and n not in enhancers}
         numbers = linear_target(target, task_name, len(classes))
         if takes_pairs(settings):
-            inputs = dataclasses.replace(inputs, pairs=fit_pairs(plain, scalers, inputs, row_weight, numbers))
+            inputs = dataclasses.replace(inputs, pairs=fit_pairs(plain, scalers, inputs, row_weight, numbers, together))
         if takes_ngrams(settings):
             texts = [m for m in result.modalities if m.kind in ("text", "code") and m.name in plain]
-            features.ngrams, inputs = fit_ngrams(texts, frame, inputs, numbers)
+            features.ngrams, inputs = fit_ngrams(texts, frame, inputs, numbers, together)
     return Prepared(
         result,
         task,

@@ -256,7 +256,7 @@ def _learns(run: Run, modality: Modality) -> bool:
     return with_regimes(Schema((modality,)), words).modalities[0].train != "frozen"
 
 
-def jobs(
+def encoding_jobs(
     spec: Spec,
     runs: Sequence[Run],
     tables: Mapping[tuple[int, int | None], StudyTable],

@@ -85,7 +85,7 @@ class EncodeCells:
     """A worker's encoder: the tokens (T, D) of each of some cells, none of one that cannot be read."""
 
     def __init__(self, name: str, options: Mapping[str, Any]) -> None:
-        """Make the encoder; its weights are loaded by the first batch."""
+        """Make the encoder; its weights are loaded with each batch."""
         self._encoder: Encoder = registry.find("encoders", name)(**options)
 
     def __call__(self, cells: Sequence[object]) -> list[np.ndarray]:

@@ -13,8 +13,7 @@ import torch
 from plait.base.cluster import check_engine
 from plait.base.version import __version__, versions
 from plait.data.schema_yaml import to_dict
-from plait.study import engine as encoding
-from plait.study.engine import Engine, Inline
+from plait.study.engine import Engine, Inline, encoding_jobs
 from plait.study.engine_local import worker_count
 from plait.study.folder import StudyFolder, identity
 from plait.study.results import Results
@@ -118,7 +117,7 @@ def launch(study: StudyFile, path: Path, options: RunOptions) -> Results:
                 runner = Runner(folder, workforce, schedule, state, facts, options.race)
                 limited = study.spec.budget.minutes is not None  # what has begun is finished: the pieces are small
                 pieces = workforce.workers * (PIECES if limited else 1)
-                runner.encode(encoding.jobs(study.spec, state.waiting(), study.tables, pieces, weights))
+                runner.encode(encoding_jobs(study.spec, state.waiting(), study.tables, pieces, weights))
                 folder.note(frozen_weights=weights)
                 runner.run(options.share)
                 schedule.finish()
@@ -211,7 +210,7 @@ def plan(study: StudyFile, path: Path, probes: int, workers: int | None) -> Plan
         study.run(path, workers=workers, only=[run.name for run in chosen])
         lines = _lines(path)
     state = State(study.runs, lines, retry_failed=False)
-    jobs = encoding.jobs(study.spec, state.waiting(), study.tables, 1, {})
+    jobs = encoding_jobs(study.spec, state.waiting(), study.tables, 1, {})
     count = worker_count(workers, max(1, len(state.waiting())))
     return Plan(
         name=study.name,

@@ -75,7 +75,10 @@ class SharedRows:
         if settings.train or any(m.train != "frozen" for m in getattr(settings.modalities, "modalities", ())):
             return make()  # an encoder that learns leaves its mark on itself
         if self.prepared is None:
-            self.prepared = make()
+            made = make()
+            if (made.row_index < 0).any():
+                return made  # a sample, which a budget of time left room for, is nobody else's
+            self.prepared = made
         return self.prepared
 
 

@@ -8,8 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from plait.study import engine as encoding
-from plait.study.engine import Engine, Event, about_run
+from plait.study.engine import Engine, Event, about_run, encoder_key, encoder_of
 from plait.study.folder import StudyFolder
 from plait.study.runs import Run, Schedule
 from plait.study.spec import Budget
@@ -35,7 +34,7 @@ class Known:
 
     Attributes:
         budget: limits.
-        weights: of frozen encoders, by ``encoding.encoder_key``; what is counted on the way is added.
+        weights: of frozen encoders, by ``encoder_key``; what is counted on the way is added.
         kinds: (table, modality) -> kind.
     """
 
@@ -180,10 +179,7 @@ class Runner:
         self._stop_poor()
 
     def _frozen(self, run: Run) -> int:
-        keys = [
-            encoding.encoder_key(run.data, name, encoding.encoder_of(run, name, self._kinds[run.data, name]))
-            for name in run.subset
-        ]
+        keys = [encoder_key(run.data, name, encoder_of(run, name, self._kinds[run.data, name])) for name in run.subset]
         return sum(self._weights.get(key, 0) for key in keys)
 
     def _stop_poor(self) -> None:

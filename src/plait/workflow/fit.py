@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 from plait.base import checks, config, machine, progress
 from plait.base.deadline import ANSWER, BEFORE_REPORT, Deadline
 from plait.base.errors import ConfigError, TableError, warn
+from plait.base.inputs import Inputs
 from plait.branches.mixture import patterns
 from plait.data import schema, table
 from plait.data.cells import media_columns
@@ -223,13 +224,14 @@ def _fit_one(
     kept.enter_context(model.keeping())  # its checkpoint, until the model is saved
     members = _members(model, len(train))
     answer = ANSWER * members * len(patterns([m.name for m in table_schema.modalities]))
-    with model.remembering():
+    known: list[tuple[Any, Inputs]] = []
+    with model.remembering(known):
         value = (held_out, truth) if model.record_epochs else None
         judged_rows = _judged(end, len(test), end.lasting(JUDGING + answer), seed)
         with end.expecting(len(judged_rows) * (JUDGING + answer)):
             model.fit(seen, y_train, groups=groups, test=value, valid=valid, end=end)
         if not (used_rows := model.learned_rows_).all():
-            seen, y_train = seen[used_rows], _part(y_train, np.flatnonzero(used_rows))
+            seen, y_train = known[-1][0], _part(y_train, np.flatnonzero(used_rows))
         if end.encoding:
             judged_rows = judged_rows[: len(_judged(end, len(judged_rows), end.encoding, seed))]
         if len(judged_rows) < len(test):

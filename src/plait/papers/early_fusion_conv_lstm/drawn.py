@@ -146,7 +146,7 @@ def curves(name: str, results: Results, folder: Path) -> list[Block]:
             records.append(_spread(level_name(ratio), seeds, levels))
         other = MODALITIES[1 - axis]
         how = f"{other} zeroed" if "+" in subset else f"{other} truly absent"
-        drawn = figures.curves(levels, lines, modality=MODALITIES[axis], trained=trained)
+        drawn = figures.curves(levels, lines, modality=MODALITIES[axis], ratio=grid.ratio, trained=trained)
         key = f"{name}-{subset.replace('+', '-')}"
         told = f"{MODALITIES[axis]} alone, {how}; squares: the ratio of training."
         told += f" One answer for all test rows reaches {_commonest(results):.3f}."

@@ -103,6 +103,7 @@ def curves(
     lines: Mapping[str, Sequence[float]],
     *,
     modality: str,
+    ratio: str,
     trained: Mapping[str, float] | None = None,
 ) -> Figure:
     """Accuracy of models of one modality over its ratios, one line per training ratio (figures 3 and 4).
@@ -111,6 +112,7 @@ def curves(
         levels: ratios of the test rows.
         lines: what a line is called -> accuracy at each ratio.
         modality: whose ratios they are.
+        ratio: what they are: ``amplitude_ratio``, ``snr`` or ``snr_db``.
         trained: line -> ratio it was trained at: that point is marked.
     """
     figure_class = need("matplotlib.figure", "report").Figure
@@ -127,7 +129,7 @@ def curves(
         ax.set_xticks(range(len(levels)), [level_name(v) for v in levels], rotation=45)
         ax.set_ylim(0, 1.02)
         ax.grid(True, axis="y")
-        ax.set_xlabel(f"signal-to-noise ratio of {modality} in the test; squares: in training")
+        ax.set_xlabel(f"{modality} {RATIO_NAMES[ratio]} in the test; squares: in training")
         ax.set_ylabel("accuracy")
         ax.legend(title="trained at")
     return figure
