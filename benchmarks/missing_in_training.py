@@ -98,8 +98,9 @@ def _head(head: ev.Line, lines: Sequence[ev.Line], seeds: int) -> str:
 Written by `python benchmarks/missing_in_training.py` from `missing_in_training.jsonl`; measured by `{head["command"]}`
 (plait {versions.get("plait", "?")}, torch {versions.get("torch", "?")}, one thread): MOSI in three classes, its official parts
 ({first["train_rows"]:,} training rows, {first["test_rows"]} test rows), the thesis's network over sequences of text and sound,
-from scratch, {first["weights"]:,} weights, {seeds} seeds, {processor:.0f} processor seconds a run. In training a share of the rows
-lacks one modality, drawn for each seed; zeros stand in its place. The thesis (section 7.3.4) has video, too, which is not to be had here.
+from scratch, {first["weights"]:,} weights, {seeds} seeds, {processor:.0f} processor seconds a run. In training
+a share of the rows lacks one modality, drawn for each seed; zeros stand in its place. The thesis (section 7.3.4) has
+video, too, which is not to be had here.
 
 **Named beforehand.** Least difference that matters, and margin of equivalence: {MARGIN:g} of accuracy. Paired tests over seeds
 and test rows, 5 %, two-sided, by Holm within each of the two tables. The claim of each row is that training so is better than
