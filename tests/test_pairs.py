@@ -15,6 +15,7 @@ from plait.base.tokens import Tokens
 from plait.encoders.pairs import Pair, fit_pairs, linear_target, ridge_error
 from plait.encoders.scale import Scaler
 from plait.encoders.vector import Vector
+from plait.evaluation.beside import grown, seen_by_baselines
 from plait.training.rows import Hiding
 
 TEXTS = Schema((Modality("a", "text", ("a",)), Modality("b", "text", ("b",))))
@@ -54,6 +55,12 @@ def test_what_lies_between_two_texts_is_learned_by_every_branch(fitted):
     assert without.score(table, label) < 0.75
     held_out = fitted.leaderboard_.set_index("branch")["accuracy"]
     assert (held_out[["joint", "linear", "trees"]] > 0.9).all()
+
+
+def test_the_trees_that_are_a_baseline_see_what_they_learned_from(fitted):
+    table, label = sentences(300, alike=True, seed=1)
+    output = grown(fitted, seen_by_baselines(fitted, table, table)[1])
+    assert (output.argmax(1) == label).mean() > 0.9
 
 
 def test_texts_that_say_it_alone_are_not_compared():

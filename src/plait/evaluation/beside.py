@@ -88,8 +88,9 @@ def _joined(*parts: Inputs) -> Inputs:
     tokens = {name: result for part in parts for name, result in part.tokens.items()}
     columns = {name: result for part in parts for name, result in part.columns.items()}
     words = {name: count for part in parts for name, count in part.words.items()}
+    pairs = {name: pair for part in parts for name, pair in part.pairs.items()}  # the model's own trees read them
     present = {name: result.present for name, result in tokens.items()}
-    return Inputs(tokens, {}, present, columns, words=words)
+    return Inputs(tokens, {}, present, columns, pairs=pairs, words=words)
 
 
 #: What the baselines are that a model has learned on its way.
