@@ -55,12 +55,12 @@ def taken(folder: str | Path, study: str = "") -> list[Line]:
                 if one["metrics"].get(name) is not None:
                     record[name] = round(float(one["metrics"][name]), 4)
             if shared and record["present"] == about["subset"]:
-                record["right"] = _right(results, line["run"], place, rows[line["run"]])
+                record["right"] = right(results, line["run"], place, rows[line["run"]])
             lines.append(record)
     return lines
 
 
-def _right(results: Results, run: str, evaluation: int, rows: np.ndarray) -> str:
+def right(results: Results, run: str, evaluation: int, rows: np.ndarray) -> str:
     """Which test rows were right, in the order of their places in the table, as hexadecimal bits."""
     predictions = results.predictions(run, evaluation)
     right = inputs_of("classification", predictions.output)["labels"] == np.asarray(predictions.target)

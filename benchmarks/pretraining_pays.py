@@ -288,14 +288,14 @@ END = """## What this changes
 Today's page said that pretraining helps MOSI in two classes by 0.085 (p 0.018 before correction). Those models were at or below
 the majority (0.568 where always "negative" gives 0.577): that verdict is withdrawn; the table above stands in its place. It said
 "no collapse" from films on which a constant answer scores 0.585, where none could appear; the part on one modality above uses
-films where a constant answer scores little. Verdicts on speed, memory and missing data in training were not measured again and
-are no longer held up: *not decided*.
+films where a constant answer scores little. Verdicts on speed and memory were not measured again and are no longer held up:
+*not decided*.
+What absence in training does stands on [its own page](missing_in_training.md).
 
 ## Full size
 
 `plait study run pretraining_regimes` (900 runs; about 80 minutes of one core), `collapse --seeds 20` (about half an
-hour). Missing in training at 20, 50 and 90 % (`mosi_missing`), AV digits to a target accuracy (`av_digits_regimes`) and
-CMU-MOSI with video are recipes that were not run here.
+hour). AV digits to a target accuracy (`av_digits_regimes`) and CMU-MOSI with video are recipes that were not run here.
 """
 
 

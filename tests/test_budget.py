@@ -8,10 +8,12 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.preprocessing import MultiLabelBinarizer
 
 from plait import FusionClassifier, load
 from plait.base import deadline
@@ -326,3 +328,24 @@ def test_rows_that_cannot_all_be_encoded_in_time_are_sampled(
     assert outcome.evaluation.score["value"] > 0.95
     assert sum(count > 1 for count in times.values()) <= (0 if kept else 104)  # by the clock, and then with the others
     assert ticking[0] <= 66.0
+
+
+@pytest.mark.parametrize("several", [True, False])
+def test_a_sample_has_rows_of_every_label(ticking: list[float], monkeypatch: pytest.MonkeyPatch, several: bool) -> None:
+    prepare = HashedNgrams.prepare
+
+    def slowly(self: HashedNgrams, cells: Sequence[str]) -> dict[str, np.ndarray]:
+        ticking[0] += 0.14 * len(cells)
+        return prepare(self, cells)
+
+    monkeypatch.setattr(HashedNgrams, "prepare", slowly)
+    label: list[Any] = [f"c{i % 380}" for i in range(1900)]  # 400 rows are learned from
+    text = [f"note {i} of {name} words" for i, name in enumerate(label)]
+    if several:
+        label = [["often"] + ["rare"] * (i in (7, 700)) for i in range(1900)]
+    told = {"modalities": {"text": {"kind": "text", "columns": ["text"], "encoder": "hashed_ngrams"}}}
+    model = model_of(minutes=2.0, epochs=1, members=1, branches=["linear"], **told)
+    with pytest.warns(PlaitWarning, match=r"1,500 of 1,900 rows to learn from"):
+        model.fit(pd.DataFrame({"text": text}), MultiLabelBinarizer().fit_transform(label) if several else label)
+    learned = pd.Series(label)[model.learned_rows_].explode().nunique()
+    assert learned == (2 if several else 380)

@@ -254,6 +254,32 @@ def test_a_table_that_does_not_fit_is_encoded_from_its_file(
         assert [s["entries"] for s in a.sizes()] == [s["entries"] for s in b.sizes()]
 
 
+def test_what_a_sample_did_not_show_counts_as_missing_and_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = [str(i % 13) for i in range(200)]
+    size[101] = "very large"
+    pd.DataFrame({"size": size, "y": ["a", "b"] * 100}).to_csv(tmp_path / "t.csv", index=False)
+    monkeypatch.setattr(look, "SAMPLE", 60)  # every fourth row
+    monkeypatch.setattr("plait.workflow.encode.PIECE", 32)
+    assert run("encode", tmp_path / "t.csv", "--target", "y", "--store", "none", "--json") == 0
+    told = capsys.readouterr()
+    (record,) = json.loads(told.out)
+    assert (record["rows"], record["absent"]) == (200, 0)
+    assert "cells that count as missing: 1 in 'size'" in told.err
+    assert "(e.g. 'very large')" in told.err
+
+
+def test_encode_says_that_nothing_is_frozen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = write_table(tmp_path)
+    (tmp_path / "s.yaml").write_text(
+        "target: label\ntask: classification\nmodalities:\n"
+        "  text: {kind: text, columns: [text], encoder: cnn_text, train: scratch}\n"
+    )
+    assert run("encode", table, "--schema", tmp_path / "s.yaml", "--store", "none") == 2
+    assert "nothing to encode: 'text' has train: scratch" in " ".join(capsys.readouterr().err.split())
+
+
 def test_settings_have_one_name_everywhere(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = [
         "fit",

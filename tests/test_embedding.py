@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -622,6 +624,38 @@ def test_a_network_stays_at_hand_after_few_cells_and_only_then() -> None:
     assert [built(many, 17.0), built(["1 1"], 17.0)] == [0, 1]  # after many it goes
     other = embed(Toy(scale=18.0), ["4 1"], None, name="text")
     assert other.x[0, 0, 0] == pytest.approx(4 * 18.0)
+
+
+class Heavy(Toy):
+    """Its key is of many bytes, as that of weights in files is."""
+
+    def store_key(self) -> str:
+        return hashlib.sha256(bytes(3_000_000)).hexdigest()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_fork_while_another_thread_takes_a_network_that_is_at_hand() -> None:
+    stop = threading.Event()
+
+    def encode() -> None:
+        while not stop.is_set():
+            embed(Heavy(), ["1 1"], None, name="text")
+
+    def child() -> int:
+        process = os.fork()
+        if process == 0:
+            signal.alarm(10)  # it would wait for ever for what a thread that it has not held
+            embed(Heavy(), ["1 1"], None, name="text")
+            os._exit(0)
+        return os.waitpid(process, 0)[1]
+
+    thread = threading.Thread(target=encode)
+    thread.start()
+    try:
+        assert [child() for _ in range(6)] == [0] * 6
+    finally:
+        stop.set()
+        thread.join()
 
 
 def test_networks_at_hand_are_few_and_small_and_of_one_class_and_process(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 import re
-import warnings
 from collections import Counter
 
 import numpy as np
@@ -113,29 +112,24 @@ def test_words_that_say_nothing_more_are_left_out():
     rng = np.random.default_rng(0)
     told = Tokens.of_vectors(torch.from_numpy((label == "yes")[:, None] + rng.normal(0, 0.01, (300, 1))).float())
     modality, present = Modality("note", "text", ("note",)), {"note": torch.ones(300, dtype=torch.bool)}
-    target, weight = np.asarray(label == "yes", float)[:, None], torch.ones(300)
-    known, same = fit_ngrams([modality], table, Inputs({"note": told}, {}, present), weight, target)
+    target = np.asarray(label == "yes", float)[:, None]
+    known, same = fit_ngrams([modality], table, Inputs({"note": told}, {}, present), target)
     assert known == {}
     assert same.words == {}
     noise = Tokens.of_vectors(torch.from_numpy(rng.normal(size=(300, 1))).float())
-    known, more = fit_ngrams([modality], table, Inputs({"note": noise}, {}, present), weight, target)
+    known, more = fit_ngrams([modality], table, Inputs({"note": noise}, {}, present), target)
     assert more.words == {"note": known["note"].dim}
     assert torch.equal(without(more).tokens["note"].x, noise.x)
     few = Inputs({"note": noise.take(torch.arange(50))}, {}, {"note": present["note"][:50]})
-    assert fit_ngrams([modality], table[:50], few, weight[:50], target[:50])[0] == {}
+    assert fit_ngrams([modality], table[:50], few, target[:50])[0] == {}
 
 
-def test_rows_without_weight_say_nothing_of_words():
-    table, label = notes(300)
-    noise = Tokens.of_vectors(torch.randn(300, 1, generator=torch.Generator().manual_seed(0)))
-    modality, target = Modality("note", "text", ("note",)), np.asarray(label == "yes", float)[:, None]
-    weight = (torch.arange(300) < 200).float()
-    inputs = Inputs({"note": noise}, {}, {"note": torch.ones(300, dtype=torch.bool)})
-    wrong = np.where(weight.numpy()[:, None] > 0, target, 1e6)
-    known, _ = fit_ngrams([modality], table, inputs, weight, wrong)
-    few = inputs.take(torch.arange(200))
-    alone, _ = fit_ngrams([modality], table[:200], few, weight[:200], target[:200])
-    assert np.array_equal(known["note"](table["note"]), alone["note"](table["note"]))
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("first", ["", "x "])
+def test_texts_of_one_form_have_no_directions(first):
+    form = " ".join(WORDS)
+    texts = [*[form] * 199, first + form]
+    assert Ngrams.fit({kind: counted(texts, kind) for kind in ("words", "letters")}) is None
 
 
 def test_words_that_only_name_a_group_are_left_out():
@@ -149,7 +143,7 @@ def test_words_that_only_name_a_group_are_left_out():
         {},
         {"note": torch.ones(300, dtype=torch.bool)},
     )
-    rows = ([Modality("note", "text", ("note",))], table, inputs, torch.ones(300), target)
+    rows = ([Modality("note", "text", ("note",))], table, inputs, target)
     assert list(fit_ngrams(*rows)[0]) == ["note"]
     assert fit_ngrams(*rows, groups)[0] == {}
 
@@ -162,7 +156,6 @@ def test_directions_are_learned_from_as_many_rows_as_memory_has_room_for(monkeyp
         [Modality("note", "text", ("note",))],
         table,
         inputs,
-        torch.ones(300),
         (label == "yes")[:, None].astype(float),
     )
     monkeypatch.setattr(ngrams, "TRIED_ROWS", 150)
@@ -171,13 +164,6 @@ def test_directions_are_learned_from_as_many_rows_as_memory_has_room_for(monkeyp
         known = fit_ngrams(*rows)[0]["note"]
         few = Ngrams.fit({kind: counted(list(table["note"][::step]), kind) for kind in ("words", "letters")})
         assert np.array_equal(known(table["note"]), few(table["note"]))
-
-
-def test_texts_that_are_all_alike_have_no_directions():
-    text = " ".join(WORDS[:60])
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert Ngrams.fit({kind: counted([text] * 100, kind) for kind in ("words", "letters")}) is None
 
 
 def test_rows_keep_their_words():

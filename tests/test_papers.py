@@ -725,7 +725,7 @@ def test_an_evaluation_on_data_that_are_not_here_is_counted_and_the_others_are_m
     recipe = {
         "name": "made",
         "format": 1,
-        "space": {"evaluations": ["retrieval", {"name": "paraphrase", "dataset": "qqp"}]},
+        "space": {"evaluations": ["retrieval", *({"name": n, "dataset": "qqp"} for n in ("paraphrase", "retrieval"))]},
         "data": {"table": "pairs.csv", "schema": "pairs.yaml", "name": "pairs"},
         "variants": {"cca": {"stage": "cca"}},
         "seeds": 2,
@@ -733,7 +733,8 @@ def test_an_evaluation_on_data_that_are_not_here_is_counted_and_the_others_are_m
     }
     (folder / "recipes" / "made.yaml").write_text(to_yaml(recipe))
     result = papers.reproduce(folder, "table1", out=tmp_path / "out", store="none", engine="inline")
-    assert result.not_run == ["made, pairs: paraphrase qqp: QQP is not here; plait data fetch qqp --accept-licence"]
+    gone = "qqp: QQP is not here; plait data fetch qqp --accept-licence"
+    assert result.not_run == [f"made, pairs: {name} {gone}" for name in ("paraphrase", "retrieval")]
     measured = result.results["made"]["pairs"]
     assert set(measured.runs["status"]) == {"done"}
     assert {line["condition"].partition(": ")[0] for one in measured.lines for line in one["evaluations"]} == {

@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -313,15 +314,8 @@ def test_folds_of_groups_have_their_share_of_every_class(one: StudyTable) -> Non
         assert frame["label"].iloc[test].value_counts().to_dict() == {"a": 20, "b": 10, "c": 10}
 
 
-def test_runs_with_a_budget_of_time_share_no_rows() -> None:
-    def make() -> Any:
-        return object()
-
-    rows = SharedRows()
-    usual, short = FusionClassifier().settings(), FusionClassifier(minutes=1.0).settings()
-    sample = rows(short, make)
-    assert rows(short, make) is not sample
-    whole = rows(usual, make)
-    assert whole is not sample
-    assert rows(usual, make) is whole
-    assert rows(short, make) is not whole
+def test_a_sample_that_a_budget_of_time_left_room_for_is_not_shared() -> None:
+    rows, settings = SharedRows(), FusionClassifier(minutes=1.0).settings()
+    sample, whole = (SimpleNamespace(row_index=np.array(index)) for index in ([0, -1, 1], [0, 1, 2]))
+    given: list[Any] = [rows(settings, lambda made=made: made) for made in (sample, whole, sample)]
+    assert given == [sample, whole, whole]

@@ -451,8 +451,10 @@ def test_vectors_of_every_writing(tmp_path: Path) -> None:
 
 def test_vectors_that_do_not_fit() -> None:
     vector = Modality("v", "vector", ("v",))
-    with pytest.raises(TableError, match="different widths"):
-        table.cells(pd.DataFrame({"v": [[1.0, 2.0], [1.0]]}), vector)
+    mixed = pd.DataFrame({"v": [[1.0, 2.0], [1.0], [3.0, 4.0]]})
+    with pytest.raises(TableError, match=r"different widths \(1, 2\), first in row 1: 1 numbers, where most have 2"):
+        table.cells(mixed, vector)
+    assert [len(v) for v in table.cells(mixed, vector, whole=False)[0]] == [2, 1, 2]
     with pytest.raises(TableError, match="row 0: expected a vector"):
         table.cells(pd.DataFrame({"v": ["text", "word"]}), vector)
     with pytest.warns(PlaitWarning, match=r"1 vectors .* absent .*row 1: expected a vector"):

@@ -27,6 +27,7 @@ from typer.testing import CliRunner
 
 from plait.base import progress
 from plait.cli import main, registered
+from plait.cli.show import show_table, show_text
 from plait.workflow.fit import fit_table
 from study_tiny import TOLD, study
 
@@ -281,7 +282,43 @@ def test_a_wide_table_fits_the_terminal(family: str, columns: int, monkeypatch: 
     assert ("by feature, how much of each one passes (GMU)" if family == "fusion" else "timm_image") in said
 
 
+@pytest.mark.parametrize("names", [["a" * 90], ["a" * 90, "b"], ["a", "b" * 90]])
+def test_figures_below_a_name_wider_than_the_terminal_are_shown(
+    names: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
+    show_table([dict.fromkeys(names, 0.25)])
+    said = capsys.readouterr().out
+    assert all(name in said for name in names)
+    assert said.count("0.250") == len(names)
+
+
 @pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize("columns", [3, 12, 40])
+def test_a_table_of_few_wide_columns_is_shown_on_any_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal(columns)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", terminal.stream)
+        show_table([{"a number with a long name": 1234567890123456}])
+        show_table([{"1234567890123456": 1.5, "text": "some words " * 9, "another number": 2.5, "k": 1}])
+        show_table([{"words": "Donaudampfschifffahrtsgesellschaftskapitaen"}])
+        show_table([{"": "", "b": "some words " * 9}])
+    shown = terminal.close()
+    assert shown.count("1234567890123456") == 2
+    assert shown.count("some") == 18
+    assert "Donaudampfschifffahrtsgesellschaftskapitaen" in shown.replace("\n", "").replace("\r", "")
+
+
+def test_what_a_table_says_does_not_command_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    show_table([{"la\x1b[2Jbel": "red\x1b[31m\r\nblue", "n": 1}])
+    show_text("column 'a\x07'")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines[:2]] == [[r"la\x1b[2Jbel", "n"], [r"red\x1b[31m\r\nblue", "1"]]
+    assert lines[2:] == [r"column 'a\x07'"]
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_ctrl_c_says_what_is_kept(
     command: str, workshop: Mapping[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -13,7 +13,7 @@ from plait.base.progress import plan, step
 from plait.cli import options as o
 from plait.cli.app import app
 from plait.cli.evaluate import heading, judged_rows, show_by_target
-from plait.cli.show import show_table, show_text, show_title, show_words
+from plait.cli.show import harmless, show_table, show_text, show_title, show_words
 from plait.cli.use import models_of
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def _show_moved(one: Moved, every: Sequence[Moved]) -> None:
         for line in one.grid:
             typer.echo("  " + " ".join(f"{value:+.3f}" for value in line))
     elif sys.stdout.isatty():
-        show_words([(text, _coloured(text, shade)) for text, shade in zip(one.parts, shades(one, every), strict=True)])
+        show_words([(t, _coloured(t, by)) for t, by in zip(map(harmless, one.parts), shades(one, every), strict=True)])
     show_text(f"it rests most on (how much lower it is without each): {one.said()}")
 
 

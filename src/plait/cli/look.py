@@ -76,8 +76,9 @@ def encode(
 ) -> None:
     """Encode a table's cells into the store, once for ever.
 
-    Killed half-way, the same command carries on. A table need not fit into memory: it is read piece by piece. With
-    --store none a cell that comes again in another piece is encoded again.
+    Killed half-way, the same command carries on. A table need not fit into memory: it is read piece by piece, and of a
+    large one a sample says what its columns are; a cell that is no number where the sample has numbers counts as missing,
+    which is said. With --store none a cell that comes again in another piece is encoded again.
     """
     from plait.base.cluster import check_engine
     from plait.base.errors import ConfigError
@@ -99,6 +100,9 @@ def encode(
     frame, rows = (read_table(*place), 0) if whole else read_sample(table, SAMPLE, *place[1:])
     result, _ = o.read_schema(frame, schema, target, None, root, table)
     frozen = tuple(m for m in result.modalities if m.train == "frozen")
+    if not frozen:
+        said = ", ".join(f"'{m.name}' has train: {m.train}" for m in result.modalities) or "no column is encoded"
+        raise ConfigError(f"{table}: nothing to encode: {said}; what frozen encoders give is kept (train: frozen)")
     frozen_alone = dataclasses.replace(result, modalities=frozen, target=None)
     schemas.validate(frozen_alone, frame)
     features = Featurizer(frozen_alone, o.assignments(encoder))

@@ -14,6 +14,8 @@ from typing import Any, TextIO
 
 import typer
 
+#: What a terminal obeys, but for the end of a line.
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 #: A column of texts is not made narrower than this, nor than its longest word.
 _LEAST = 16
 
@@ -48,8 +50,19 @@ def show_words(words: Sequence[tuple[str, str]]) -> None:
     typer.echo("\n".join(lines))
 
 
+def harmless(text: str) -> str:
+    r"""A text of a table without what would move a terminal's cursor or colour it: such signs are written out.
+
+    Example:
+        >>> harmless("red" + chr(27) + "[2J")
+        'red\\x1b[2J'
+    """
+    return _CONTROL.sub(lambda sign: repr(sign[0])[1:-1], text)
+
+
 def wrapped(text: str, stream: TextIO) -> str:
-    """What goes to a terminal broken between words; what holds a command, or goes elsewhere, as it is."""
+    """What goes to a terminal broken between words; what holds a command, or goes elsewhere, in one line."""
+    text = harmless(text)
     if not stream.isatty() or re.search(r"\bplait [a-z]", text):
         return text
     width = max(20, shutil.get_terminal_size().columns)
@@ -71,16 +84,17 @@ def show_table(records: Sequence[Mapping[str, Any]], columns: Sequence[str] | No
     cells = [[_cell(record.get(c), w) for c, w in zip(columns, whole, strict=True)] for record in records]
     right = [all(isinstance(r.get(c), int | float) or r.get(c) is None for r in records) for c in columns]
     room = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    widths = column_widths([columns, *cells], right, room)
+    titles = [_cell(column, False) for column in columns]
+    widths = column_widths([titles, *cells], right, room)
     if widths is None and sum(right) > len(columns) / 2:  # figures stay side by side, some of them at a time
         names = list(itertools.takewhile(lambda c: not right[columns.index(c)], columns))
-        for part in _parts(columns, cells, len(names), room or 0):
+        for part in _parts(columns, [titles, *cells], len(names), room or 0):
             show_table(records, [*names, *part])
         return
     if widths is None:
-        typer.echo("\n".join(_paragraphs(columns, cells, room or 0)))
+        typer.echo("\n".join(_paragraphs(titles, cells, room or 0)))
         return
-    for row in [columns, *cells]:
+    for row in [titles, *cells]:
         broken = [
             textwrap.wrap(text, width, break_on_hyphens=False) if room else [text]
             for text, width in zip(row, widths, strict=True)
@@ -98,7 +112,7 @@ def column_widths(rows: Sequence[Sequence[str]], fixed: Sequence[bool], room: in
         >>> column_widths(rows, [False, False], None), column_widths(rows, [False, False], 24)
         ([4, 30], [4, 18])
     """
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    widths = [max(1, *map(len, column)) for column in zip(*rows, strict=True)]
     room = None if room is None else room - 2 * (len(widths) - 1)
     if room is None or sum(widths) <= room:
         return widths
@@ -109,12 +123,12 @@ def column_widths(rows: Sequence[Sequence[str]], fixed: Sequence[bool], room: in
     while sum(widths) > room and widths != least:
         widest = max((i for i in range(len(widths)) if widths[i] > least[i]), key=widths.__getitem__)
         widths[widest] -= 1
-    return widths if sum(widths) <= room else None
+    return widths if sum(widths) <= room or len(widths) == 1 else None
 
 
 def _parts(columns: Sequence[str], cells: Sequence[Sequence[str]], named: int, room: int) -> Iterator[list[str]]:
     """The columns after the named ones, as many at a time as fit beside these; one at least."""
-    widths = [2 + max(map(len, column)) for column in zip(columns, *cells, strict=True)]
+    widths = [2 + max(map(len, column)) for column in zip(*cells, strict=True)]
     room, used = room + 2 - sum(widths[:named]), 0
     part: list[str] = []
     for column, width in zip(columns[named:], widths[named:], strict=True):
@@ -152,4 +166,4 @@ def _cell(value: Any, whole: bool) -> str:
     if isinstance(value, float):
         large = whole or abs(value) >= 10_000 or (abs(value) >= 1000 and value.is_integer())
         return "-" if value != value else f"{value:,.0f}" if large else f"{value:.3f}"
-    return str(value)
+    return harmless(str(value).replace("\n", "\\n"))

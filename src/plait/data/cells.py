@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -69,11 +70,11 @@ def joined(frame: pd.DataFrame, modality: Modality) -> list[str | None]:
 
 
 def _text_column(series: pd.Series, modality: Modality) -> np.ndarray:
-    odd = next((v for v in series if isinstance(v, bytes | np.ndarray | Mapping)), None)
+    odd = next((row for row, v in enumerate(series) if isinstance(v, bytes | np.ndarray | Mapping)), None)
     if odd is not None:
         raise TableError(
-            f"column '{series.name}' of modality '{modality.name}': "
-            f"expected {modality.kind}, found {type(odd).__name__}"
+            f"column '{series.name}' of modality '{modality.name}', row {row_numbers(series)[odd]}: "
+            f"expected {modality.kind}, found {type(series.iloc[odd]).__name__}"
         )
     return texts(series)
 
@@ -240,9 +241,14 @@ def _vectors(series: pd.Series, place: Place, *, whole: bool, strict: bool) -> l
     if whole and len(broken) == int((~gone).sum()) > 0:
         row, reason = next(iter(broken.items()))
         raise TableError(f"{where}, row {rows[row]}: {reason}")
-    widths = {v.shape[-1] for v in read if v is not None}
-    if len(widths) > 1:
-        raise TableError(f"{where}: vectors of different widths ({', '.join(map(str, sorted(widths)))})")
+    widths = Counter(v.shape[-1] for v in read if v is not None)
+    if whole and len(widths) > 1:  # later the encoder knows the width, and each other vector is absent
+        usual = widths.most_common(1)[0][0]
+        row, odd = next((r, v) for r, v in zip(rows, read, strict=True) if v is not None and v.shape[-1] != usual)
+        raise TableError(
+            f"{where}: vectors of different widths ({', '.join(map(str, sorted(widths)))}), first in row {row}: "
+            f"{odd.shape[-1]} numbers, where most have {usual}; give all the same width"
+        )
     broken |= {i: "NaN or infinity" for i, v in enumerate(read) if v is not None and not np.isfinite(v).all()}
     if broken:
         row = min(broken)

@@ -224,7 +224,6 @@ def fit_ngrams(
     modalities: Sequence[Modality],
     frame: pd.DataFrame,
     inputs: Inputs,
-    weight: torch.Tensor,
     target: Array,
     groups: Array | None = None,
 ) -> tuple[dict[str, Ngrams], Inputs]:
@@ -234,7 +233,6 @@ def fit_ngrams(
         modalities: of text or code, frozen.
         frame: the training rows.
         inputs: the same, scaled.
-        weight: (n,); of rows without any nothing is learned.
         target: (n, k) numbers to be told by a linear fit.
         groups: (n,) integers; rows of one group are left out together. None: each row by itself.
     """
@@ -242,7 +240,7 @@ def fit_ngrams(
     tokens = dict(inputs.tokens)
     for modality in modalities:
         name = modality.name
-        there = (inputs.present[name] & (weight > 0)).nonzero()[:, 0].numpy()
+        there = inputs.present[name].nonzero()[:, 0].numpy()
         if len(there) < FEWEST or name not in tokens or tokens[name].x.shape[1] != 1:
             continue  # few rows; or a sequence, whose tokens say themselves which words there are
         texts = joined(frame, modality)

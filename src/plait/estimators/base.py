@@ -61,7 +61,8 @@ class FusionEstimator(Answering):
         history_: one record per epoch and member; ``pretrain_history_``: of encoders that were trained alone before.
         record_: what the fit took and chose: rows, epochs, weights, seconds, memory, versions, data hash.
         leaks_: columns that look like the target in disguise.
-        learned_rows_: (n,) bool: the given rows that were learned from; not all of them where a budget of time left no room.
+        learned_rows_: (n,) bool: the given rows that were learned from: those of some weight, or where a budget of time left no
+            room for all of them a sample.
         advised_: the settings that ``fusion: auto`` chose.
     """
 

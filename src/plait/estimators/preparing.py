@@ -164,8 +164,6 @@ def prepare(settings: FitSettings, given: GivenRows) -> Prepared:
         check_found_again(features.encoders)
         classes = tuple(given.classes)
         weight = weight * rows.class_weights(target, settings.class_weight, task_name, classes)
-        if task_name == "classification":
-            unlearned = _without_rows(target, weight, classes)
         counted = weight > 0
         leaking = leaks.of_target(
             frame[counted], result, readable_target(target[counted], classes, task_name), task_name
@@ -176,6 +174,7 @@ def prepare(settings: FitSettings, given: GivenRows) -> Prepared:
         kept = affordable(settings, features, frame, target, given.end)
         if kept is not None:
             frame, target, weight, row_index = rows.only(kept, frame, target, weight, row_index)
+        unlearned = _without_rows(target, classes) if task_name == "classification" else ()
         task = task_class(task_name).learn(target, weight)
         if isinstance(task, Classification):
             task = dataclasses.replace(task, classes=classes, unlearned=unlearned)
@@ -216,7 +215,7 @@ def prepare(settings: FitSettings, given: GivenRows) -> Prepared:
             inputs = dataclasses.replace(inputs, pairs=fit_pairs(plain, scalers, inputs, row_weight, numbers, together))
         if takes_ngrams(settings):
             texts = [m for m in result.modalities if m.kind in ("text", "code") and m.name in plain]
-            features.ngrams, inputs = fit_ngrams(texts, frame, inputs, row_weight, numbers, together)
+            features.ngrams, inputs = fit_ngrams(texts, frame, inputs, numbers, together)
     return Prepared(
         result,
         task,
@@ -241,7 +240,7 @@ def affordable(
 ) -> np.ndarray | None:
     """Places of the rows, drawn by the seed, that a budget of time leaves room to encode; None: all of them.
 
-    A few rows are encoded by the clock: what the store has already costs nothing. Every class keeps some of its rows.
+    A few rows are encoded by the clock: what the store has already costs nothing. Every class and label keeps some of its rows.
     """
     frozen = tuple(m for m in features.schema.modalities if m.kind not in ("tabular", "vector") and not m.learns)
     frozen = tuple(m for m in frozen if type(features.encoders[m.name]).fit is Encoder.fit)
@@ -258,11 +257,23 @@ def affordable(
     if room >= len(frame):
         return None
     end.left_out.append(f"{len(frame) - room:,} of {len(frame):,} rows to learn from")
-    if target.ndim == 2 or target.dtype.kind == "f":
-        return np.sort(order[:room])
-    seen = pd.Series(target[order]).groupby(target[order]).cumcount().to_numpy()  # how many of its class came before
-    first = np.argsort(np.where(seen < ROWS_OF_CLASS, 0, 1), kind="stable")
-    return np.sort(order[first[:room]])
+    return np.sort(order[np.argsort(_seen_before(target[order]), kind="stable")[:room]])
+
+
+def _seen_before(target: np.ndarray) -> np.ndarray:
+    """How many rows before each one have its class, or the rarest so far of its labels (n,); ``ROWS_OF_CLASS`` at most.
+
+    Example:
+        >>> _seen_before(np.array([0, 0, 1, 0])).tolist(), _seen_before(np.array([[1, 0], [1, 1], [0, 0]])).tolist()
+        ([0, 1, 0, 2], [0, 0, 10])
+    """
+    if target.ndim == 2:
+        labels = target > 0
+        before = np.where(labels, np.cumsum(labels, axis=0) - labels, ROWS_OF_CLASS)
+        return np.asarray(before.min(axis=1, initial=ROWS_OF_CLASS))
+    if target.dtype.kind == "f":
+        return np.full(len(target), ROWS_OF_CLASS)
+    return np.minimum(pd.Series(target).groupby(target).cumcount().to_numpy(), ROWS_OF_CLASS)
 
 
 def takes_pairs(settings: FitSettings) -> bool:
@@ -336,12 +347,10 @@ def groups_of(groups: np.ndarray, row_index: np.ndarray) -> np.ndarray:
     return result
 
 
-def _without_rows(codes: np.ndarray, weight: np.ndarray, classes: tuple[object, ...]) -> tuple[int, ...]:
-    """Places of the classes that no row of some weight has: they stay classes, as in scikit-learn, of probability 0."""
-    present = np.unique(codes[weight > 0])
+def _without_rows(codes: np.ndarray, classes: tuple[object, ...]) -> tuple[int, ...]:
+    """Places of the classes that no row has: they stay classes, as in scikit-learn, of probability 0."""
+    present = np.unique(codes)
     kept = tuple(classes[c] for c in present)
-    if not kept:
-        return ()  # refused with the rows
     if len(kept) == 1:
         raise TableError(
             f"the target holds one class only ({label_text(kept[0])!r}){'' if len(classes) < 2 else ' with a weight above 0'}; "

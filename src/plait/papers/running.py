@@ -88,7 +88,8 @@ def reproduce(
             if space is not None and gone.keys() >= {title_of(one) for one in space.evaluations}:
                 continue  # nothing to judge by
             say(f"{recipe}, {label(dataset)}: {len(study.runs)} runs")
-            without = "".join(f"-without-{state.name}" for state in gone.values())  # another study, once they are here
+            names = dict.fromkeys(state.name for state in gone.values())
+            without = "".join(f"-without-{name}" for name in names)  # another study, once they are here
             place = folder / f"{recipe}-{dataset.replace('/', '-').replace(' ', '-')}{without}"
             workers = None if engine == "local" else 1
             measured = study.run(place, engine=engine, store=store, workers=workers, retry_failed=True)
@@ -164,8 +165,8 @@ def _study(
 def _not_here(spec: Mapping[str, Any], states: Mapping[str, State]) -> dict[str, State]:
     """Evaluations of aligned vectors, by name and data set, on what is not here; the others are made all the same."""
     given = [one for one in (spec.get("space") or {}).get("evaluations", []) if isinstance(one, Mapping)]
-    named = {str(one["dataset"]).partition("/")[0]: title_of(one) for one in given if "dataset" in one}
-    return {title: states[name] for name, title in named.items() if name in states and states[name].state != "here"}
+    named = {title_of(one): str(one["dataset"]).partition("/")[0] for one in given if "dataset" in one}
+    return {title: states[name] for title, name in named.items() if name in states and states[name].state != "here"}
 
 
 def _without(spec: dict[str, Any], gone: Mapping[str, State]) -> dict[str, Any]:

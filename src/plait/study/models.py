@@ -74,10 +74,11 @@ class SharedRows:
         """The rows, made by the first run that asks."""
         if settings.train or any(m.train != "frozen" for m in getattr(settings.modalities, "modalities", ())):
             return make()  # an encoder that learns leaves its mark on itself
-        if settings.minutes is not None:
-            return make()  # a budget of time may learn from a sample of the rows, which is nobody else's
         if self.prepared is None:
-            self.prepared = make()
+            made = make()
+            if (made.row_index < 0).any():
+                return made  # a sample, which a budget of time left room for, is nobody else's
+            self.prepared = made
         return self.prepared
 
 
