@@ -16,6 +16,7 @@ from plait.base.tokens import Tokens
 from plait.encoders import ngrams
 from plait.encoders.ngrams import Ngrams, counted, fit_ngrams, without
 from plait.evaluation.parts import moved
+from plait.study import Study
 from plait.workflow.fit import fit_table
 
 SETTINGS = {
@@ -180,3 +181,19 @@ def test_rows_keep_their_words():
     for rows in (first, inputs.only(["a"]), inputs.to("cpu"), followed_by(first, first), together({"a": inputs})):
         assert rows.words == {"a": words.dim}
     assert dataclasses.replace(inputs, words={}).words == {}
+
+
+@pytest.mark.parametrize(("estimator", "gain"), [("linear", 0.1), ("trees", 0.02), ("single", 0.1)])
+def test_the_baselines_of_a_study_see_words_where_the_model_does(tmp_path, estimator, gain):
+    table, label = notes(500)
+    table.assign(label=label).to_csv(tmp_path / "notes.csv", index=False)
+    spec = {
+        "name": "words",
+        "data": {"table": str(tmp_path / "notes.csv"), "target": "label", "schema": None},
+        "model": {"estimator": estimator, "encoders": {"text": {"name": "hashed_ngrams", "width": 8}}},
+        "variants": {"words": {}, "bare": {"ngrams": "none"}},
+        "seeds": 1,
+    }
+    results = Study(spec).run(tmp_path / "out", engine="inline", store="none")
+    scores = {line["variant"]: line["evaluations"][0]["metrics"]["accuracy"] for line in results.lines}
+    assert scores["words"] > scores["bare"] + gain

@@ -21,6 +21,8 @@ from plait.data.labels import codes_of
 from plait.data.row_numbers import numbered
 from plait.data.targets import Labels
 from plait.encoders.featurize import Featurizer
+from plait.encoders.ngrams import appended, fit_ngrams
+from plait.encoders.pairs import linear_target
 from plait.estimators import preparing
 from plait.estimators.base import FusionEstimator
 from plait.estimators.fit_settings import NO_STORE, FitSettings
@@ -244,7 +246,7 @@ def fit_baseline(group: Group, run: Run, name: str) -> Fit:
     model = Baseline(name, group.table.task, run.seed, table_of(group.schema), minutes)
     clock = time.perf_counter()
     y = truth_of(group.table, group.train)
-    raw = _plain_rows(group, run) if name != "majority" else _no_features(len(group.x))
+    raw = _plain_rows(group, run, y) if name != "majority" else _no_features(len(group.x))
     encode = time.perf_counter() - clock
     model.fit(raw, y)
     fit = time.perf_counter() - clock - encode
@@ -256,8 +258,9 @@ def fit_baseline(group: Group, run: Run, name: str) -> Fit:
             rows = _no_features(len(frame))
         else:
             if id(frame) not in known:
-                encoded = _encoded(group, group.rows.features, frame)
-                known[id(frame)] = scaled(encoded, table_of(group.schema), group.rows.scalers)[0]
+                features = group.rows.features
+                rows = scaled(_encoded(group, features, frame), table_of(group.schema), group.rows.scalers)[0]
+                known[id(frame)] = appended(features.ngrams, features.schema.modalities, frame, rows)
             rows = known[id(frame)]
         result = model.outputs(rows, patterns)
         return {pattern: _padded(output, group.table.classes) for pattern, output in result.items()}
@@ -271,14 +274,19 @@ def fit_baseline(group: Group, run: Run, name: str) -> Fit:
     )
 
 
-def _plain_rows(group: Group, run: Run) -> Inputs:
-    """The training rows as frozen encoders see them, scaled; once for all baselines of a group."""
+def _plain_rows(group: Group, run: Run, y: np.ndarray) -> Inputs:
+    """The training rows as frozen encoders see them, scaled, with their words; once for all baselines of a group."""
     shared = group.rows
     if shared.raw is None:
         schema = plain_schema(group.schema, run.model.get("encoders"), run.model.get("train"))
         shared.features = Featurizer(schema)
         shared.features.fit(group.x, schema.root)
         shared.raw, shared.scalers = scaled(_encoded(group, shared.features, group.x), table_of(schema))
+        if run.model.get("ngrams", "auto") == "auto":  # as the estimator does it
+            texts = [m for m in schema.modalities if m.kind in ("text", "code")]
+            target = linear_target(y, group.table.task, len(group.table.classes or ()))
+            groups = None if group.together is None else pd.factorize(np.asarray(group.together, dtype=object))[0]
+            shared.features.ngrams, shared.raw = fit_ngrams(texts, group.x, shared.raw, target, groups)
     result: Inputs = shared.raw
     return result
 

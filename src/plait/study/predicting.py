@@ -61,10 +61,12 @@ class Predicting(Subject):
         return None if value in ESTIMATORS else f"unknown estimator {value!r} ({nearest(str(value), ESTIMATORS)})"
 
     def canonical(self, variant: Variant) -> Mapping[str, Any]:
-        """All fields; of a baseline only its encoders."""
+        """All fields; of a baseline only its encoders, and whether words stand beside them."""
         options = dict(variant.model)
         if options.get("estimator", ESTIMATORS[0]) != ESTIMATORS[0]:
-            options = {k: v for k, v in options.items() if k in ("estimator", "encoders", "subsets", "minutes")}
+            options = {
+                k: v for k, v in options.items() if k in ("estimator", "encoders", "ngrams", "subsets", "minutes")
+            }
         return {**self._defaults, **options}
 
     def problems(self) -> Iterator[Problem]:
