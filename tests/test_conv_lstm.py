@@ -693,7 +693,9 @@ def test_pictures_can_be_drawn(tmp_path: Path) -> None:
     )
     assert len(shaded.axes[0].lines) == 3
     assert shaded.axes[0].patches
-    line = figures.curves((math.inf, 1.0), {"orig": [0.9, 0.5]}, modality="audio", trained={"orig": math.inf})
+    line = figures.curves(
+        (math.inf, 1.0), {"orig": [0.9, 0.5]}, modality="audio", ratio="snr", trained={"orig": math.inf}
+    )
     assert figures.write(line, tmp_path / "curve.png").stat().st_size > 1000
     shown = conv_lstm_samples.samples(
         table(12).iloc[1:2], SCHEMA, ("image", "audio"), (math.inf, 0.1), ("snr", "amplitude_ratio")

@@ -319,6 +319,7 @@ def test_what_a_table_says_does_not_command_the_terminal(capsys: pytest.CaptureF
     assert lines[2:] == [r"column 'a\x07'"]
 
 
+@pytest.mark.usefixtures("environment")
 @pytest.mark.parametrize("command", COMMANDS)
 def test_ctrl_c_says_what_is_kept(
     command: str, workshop: Mapping[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
