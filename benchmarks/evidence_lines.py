@@ -43,11 +43,7 @@ def taken(folder: str | Path, study: str = "") -> list[Line]:
     lines = []
     for line in done:
         metric = MAIN[line["task"]]
-        about = {"study": study or results.name, "data": line["dataset"], "arm": line["variant"], "seed": line["seed"]}
-        about |= {"split": line["split"], "subset": "+".join(line["subset"]), "metric": metric}
-        about |= {"train_rows": line["train_rows"], "test_rows": line["test_rows"]}
-        about |= {"processor": round(line["seconds"].get("processor", math.nan), 2)}
-        about |= {"weights": line.get("weights", {}).get("trained")}
+        about = about_run(line, study or results.name)
         shared = len(seen[line["dataset"]]) == 1 and metric == "accuracy" and line["task"] == "classification"
         for place, one in enumerate(line["evaluations"]):
             record = about | {"present": "+".join(one["present"]), "value": round(float(one["metrics"][metric]), 6)}
@@ -58,6 +54,23 @@ def taken(folder: str | Path, study: str = "") -> list[Line]:
                 record["right"] = right(results, line["run"], place, rows[line["run"]])
             lines.append(record)
     return lines
+
+
+def about_run(line: Mapping[str, Any], study: str) -> Line:
+    """What a line of a study's results says of its run: what was learned from what, its main metric, and what it cost."""
+    return {
+        "study": study,
+        "data": line["dataset"],
+        "arm": line["variant"],
+        "seed": line["seed"],
+        "split": line["split"],
+        "subset": "+".join(line["subset"]),
+        "metric": MAIN[line["task"]],
+        "train_rows": line["train_rows"],
+        "test_rows": line["test_rows"],
+        "processor": round(line["seconds"].get("processor", math.nan), 2),
+        "weights": line.get("weights", {}).get("trained"),
+    }
 
 
 def right(results: Results, run: str, evaluation: int, rows: np.ndarray) -> str:

@@ -33,14 +33,12 @@ def taken(folder: str) -> Iterator[ev.Line]:
         if line["status"] != "done":
             continue
         rows = results.predictions(line["run"]).rows
-        about = {"study": results.name, "data": line["dataset"], "seed": line["seed"], "split": line["split"]}
-        about |= {"subset": "+".join(line["subset"]), "present": "+".join(line["subset"]), "metric": "accuracy"}
-        about |= {"train_rows": line["train_rows"], "test_rows": line["test_rows"], "train": line["train_condition"]}
-        about |= {"processor": round(line["seconds"]["processor"], 2), "weights": line["weights"]["trained"]}
+        about = ev.about_run(line, results.name)
+        about |= {"present": about["subset"], "train": line["train_condition"]}
         for place, one in enumerate(line["evaluations"]):
             right = ev.right(results, line["run"], place, rows)
             value = round(float(one["metrics"]["accuracy"]), 6)
-            yield about | {"arm": line["variant"], "test": one["condition"], "value": value, "right": right}
+            yield about | {"test": one["condition"], "value": value, "right": right}
         target = np.asarray(results.predictions(line["run"], 0).target)[np.argsort(rows)]
         commonest = target == np.bincount(target).argmax()
         right = bytes(np.packbits(commonest)).hex()
