@@ -20,6 +20,7 @@ SHARED = (
     "resnet_network",
     "scale",
     "scratch_sound",
+    "shape",
     "sound_frames",
     "syntax",
     "tabular_numbers",
