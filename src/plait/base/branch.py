@@ -73,7 +73,6 @@ class Branch:
     trained: ClassVar[str] = "by itself"
 
     def __post_init__(self) -> None:
-        """Refuse options that are not what their annotations say."""
         checks.check(self, f"branch {self.name()}")
 
     @classmethod

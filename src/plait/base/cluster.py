@@ -84,7 +84,6 @@ class Head:
     """The head of a cluster, asked whether it still answers: Ray itself would wait a minute and then end this process."""
 
     def __init__(self, ray: Any) -> None:
-        """Of the cluster that is connected."""
         self.address = str(ray.get_runtime_context().gcs_address)
         self.lost = False
         self._ray = ray

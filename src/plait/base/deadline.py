@@ -83,7 +83,6 @@ class Deadline:
     encoding: float = 0.0
 
     def __post_init__(self) -> None:
-        """The clock runs."""
         if self.begun is None and self.minutes is not None:
             self.begun, self.used = self.clock(), busy()
 

@@ -297,7 +297,6 @@ class Bounded(io.RawIOBase):
     """
 
     def __init__(self, stream: BinaryIO, name: object, *, packed: bool) -> None:
-        """Limits are looked up once, here."""
         super().__init__()
         self._stream, self._name = stream, name
         self._line, self._started, self._total = 1, 0, 0

@@ -71,7 +71,6 @@ class Encoder(ABC):
     batch_length: ClassVar[int | None] = None
 
     def __post_init__(self) -> None:
-        """Refuse options that are not what their annotations say."""
         checks.check(self, f"encoder {self.name()}")
 
     @classmethod

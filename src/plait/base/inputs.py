@@ -32,15 +32,12 @@ class SharedCells(Mapping[str, Tensor]):
     draw: Callable[[Sequence[Any], np.random.Generator], Mapping[str, np.ndarray]] | None = None
 
     def __getitem__(self, name: str) -> Tensor:
-        """One array, row by row."""
         return self.arrays[name].index_select(0, self.place)
 
     def __iter__(self) -> Iterator[str]:
-        """Names of the arrays."""
         return iter(self.arrays)
 
     def __len__(self) -> int:
-        """How many arrays there are."""
         return len(self.arrays)
 
     @property
@@ -91,7 +88,6 @@ class Columns:
     levels: tuple[int, ...]
 
     def __len__(self) -> int:
-        """Rows."""
         return len(self.numbers)
 
     def take(self, rows: Tensor) -> Columns:
@@ -157,7 +153,6 @@ class Inputs:
         return dataclasses.replace(self, tokens=both[0], present=both[1], pairs={})
 
     def __len__(self) -> int:
-        """Rows."""
         return len(next(iter(self.present.values())))
 
     @property

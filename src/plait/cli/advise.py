@@ -23,15 +23,13 @@ def advise(
     ] = 10.0,
     splits: Annotated[int, typer.Option(help="Splits of the rows, at most.", min=1)] = 10,
     schema: o.SchemaFile = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder of its studies; default: runs/advice-TABLE-TARGET.", show_default=False)
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of its studies; default: runs/advice-TABLE-TARGET.")] = None,
     task: o.Task = None,
     root: o.Root = None,
     remote: o.Remote = None,
     set_: o.Set = None,
     group: o.Group = None,
-    workers: Annotated[int | None, typer.Option(help="Processes; default: one per core.", show_default=False)] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes; default: one per core.")] = None,
     store: o.Store = None,
     encoding: o.Encoding = None,
     json: o.Json = False,

@@ -18,10 +18,8 @@ if TYPE_CHECKING:
 
     from plait.alignment.aligner import ModalityAligner
 
-Aligner = Annotated[Path, typer.Argument(help="A folder written by plait align.", show_default=False)]
-Among = Annotated[
-    str | None, typer.Option("--modality", help="Of the table: what is searched, or classified.", show_default=False)
-]
+Aligner = Annotated[Path, typer.Argument(help="A folder written by plait align.")]
+Among = Annotated[str | None, typer.Option("--modality", help="Of the table: what is searched, or classified.")]
 
 
 def _opened(
@@ -73,15 +71,11 @@ _OPENED = {
 @app.command()
 def align(
     table: o.Table,
-    out: Annotated[Path, typer.Option(help="Folder for the aligner.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="Folder for the aligner.")],
     schema: o.SchemaFile = None,
     stage: Annotated[str | None, typer.Option(help="How: plait list alignment.", show_default="cca")] = None,
-    group: Annotated[
-        str | None, typer.Option(help="Rows with equal values here are about one thing.", show_default=False)
-    ] = None,
-    protocol: Annotated[
-        str | None, typer.Option(help="A paper's stage and training: context-based-fusion.", show_default=False)
-    ] = None,
+    group: Annotated[str | None, typer.Option(help="Rows with equal values here are about one thing.")] = None,
+    protocol: Annotated[str | None, typer.Option(help="A paper's stage and training: context-based-fusion.")] = None,
     root: o.Root = None,
     remote: o.Remote = None,
     encoder: o.Encoder = None,
@@ -142,15 +136,10 @@ def _show_fitted(fitted: ModalityAligner, out: Path, table: Path) -> None:
 def search(
     fitted: Any,
     frame: Any,
-    query: Annotated[
-        list[str],
-        typer.Option("--query", help="modality=cell (a text, or a file), as often as needed.", show_default=False),
-    ],
+    query: Annotated[list[str], typer.Option("--query", help="modality=cell (a text, or a file), as often as needed.")],
     modality: Among = None,
     k: Annotated[int, typer.Option("-k", help="Answers per query.", min=1)] = 10,
-    show: Annotated[
-        list[str] | None, typer.Option(help="A column to print beside each answer.", show_default=False)
-    ] = None,
+    show: Annotated[list[str] | None, typer.Option(help="A column to print beside each answer.")] = None,
     approximate: Annotated[bool, typer.Option("--approximate", help="By a graph (hnswlib or faiss).")] = False,
     json: o.Json = False,
 ) -> None:
@@ -175,17 +164,11 @@ def search(
 def classify(
     fitted: Any,
     frame: Any,
-    name: Annotated[
-        list[str], typer.Option("--name", help="A class, in words; as often as needed.", show_default=False)
-    ],
+    name: Annotated[list[str], typer.Option("--name", help="A class, in words; as often as needed.")],
     modality: Among = None,
-    template: Annotated[
-        list[str] | None, typer.Option("--template", help="A text with {} for the name.", show_default=False)
-    ] = None,
-    by: Annotated[str | None, typer.Option(help="The text modality that reads the names.", show_default=False)] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="CSV, TSV, JSONL or Parquet; default: standard output.", show_default=False)
-    ] = None,
+    template: Annotated[list[str] | None, typer.Option("--template", help="A text with {} for the name.")] = None,
+    by: Annotated[str | None, typer.Option(help="The text modality that reads the names.")] = None,
+    out: Annotated[Path | None, typer.Option(help="CSV, TSV, JSONL or Parquet; default: standard output.")] = None,
 ) -> None:
     """Give each row one of some names, without training on any.
 

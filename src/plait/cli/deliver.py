@@ -15,9 +15,7 @@ from plait.cli.app import app
 @app.command()
 def export(
     model: o.Model,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder; default: the model's name with -onnx behind it.", show_default=False)
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder; default: the model's name with -onnx behind it.")] = None,
     onnx: Annotated[bool, typer.Option(help="The format; there is no other yet.")] = True,
     encoders: Annotated[
         bool,
@@ -43,7 +41,7 @@ def export(
 @app.command()
 def push(
     model: o.Model,
-    repo: Annotated[str, typer.Argument(help="owner/name on the hub; or a folder: ./name.", show_default=False)],
+    repo: Annotated[str, typer.Argument(help="owner/name on the hub; or a folder: ./name.")],
     public: Annotated[bool, typer.Option("--public", help="Everybody may read it; else its owner alone.")] = False,
     report: Annotated[
         bool, typer.Option("--report", help="Also results.json and report.html, which show rows of the tables.")
@@ -71,9 +69,7 @@ def serve(
     requests: Annotated[int, typer.Option(help="Requests at once at most; others are told to come again.")] = 16,
     url_hosts: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Host from which URLs of pictures and sounds are fetched, as often as needed.", show_default=False
-        ),
+        typer.Option(help="Host from which URLs of pictures and sounds are fetched, as often as needed."),
     ] = None,
 ) -> None:
     """Answer over HTTP: a form, JSON rows, uploads.

@@ -28,7 +28,6 @@ Conditions = Annotated[
         "--condition",
         help="Also with changed inputs, as often as needed: white_noise:image:snr_db=0, absent:text=0.5 "
         "(plait list conditions).",
-        show_default=False,
     ),
 ]
 
@@ -40,10 +39,7 @@ def evaluate(
     subsets: Annotated[bool, typer.Option(help="Also with only some modalities present.")] = True,
     condition: Conditions = None,
     baselines: Annotated[
-        Path | None,
-        typer.Option(
-            help="The table that it was fitted on: baselines are fitted on it and compared.", show_default=False
-        ),
+        Path | None, typer.Option(help="The table that it was fitted on: baselines are fitted on it and compared.")
     ] = None,
     root: o.Root = None,
     remote: o.Remote = None,

@@ -25,15 +25,10 @@ if TYPE_CHECKING:
 def explain(
     model: o.Model,
     table: o.Table,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for a picture and the values of every row.", show_default=False)
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for a picture and the values of every row.")] = None,
     importance: Annotated[bool, typer.Option(help="Also of each column.")] = True,
     rows: Annotated[
-        str | None,
-        typer.Option(
-            help="Numbers of a few rows, 3,17: which words and patches moved their answers.", show_default=False
-        ),
+        str | None, typer.Option(help="Numbers of a few rows, 3,17: which words and patches moved their answers.")
     ] = None,
     root: o.Root = None,
     remote: o.Remote = None,

@@ -26,9 +26,7 @@ def fit(
     table: o.Table,
     target: o.Targets = None,
     schema: o.SchemaFile = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Model folder; default: runs/TABLE-TARGET.", show_default=False)
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Model folder; default: runs/TABLE-TARGET.")] = None,
     task: o.Task = None,
     root: o.Root = None,
     remote: o.Remote = None,
@@ -36,35 +34,24 @@ def fit(
     train: o.Train = None,
     protocol: Annotated[
         str | None,
-        typer.Option(
-            help="A paper's model and training: early-fusion-contrastive, ...; plait reproduce --list.",
-            show_default=False,
-        ),
+        typer.Option(help="A paper's model and training: early-fusion-contrastive, ...; plait reproduce --list."),
     ] = None,
-    fusion: Annotated[str | None, typer.Option(help="Operator that joins the modalities.", show_default=False)] = None,
-    depth: Annotated[
-        str | None, typer.Option(help="early, middle, late, decision or a number.", show_default=False)
-    ] = None,
-    members: Annotated[int | None, typer.Option(help="Networks that are averaged.", show_default=False)] = None,
-    epochs: Annotated[int | None, typer.Option(help="At most so many.", show_default=False)] = None,
+    fusion: Annotated[str | None, typer.Option(help="Operator that joins the modalities.")] = None,
+    depth: Annotated[str | None, typer.Option(help="early, middle, late, decision or a number.")] = None,
+    members: Annotated[int | None, typer.Option(help="Networks that are averaged.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="At most so many.")] = None,
     quality: Annotated[
         str | None, typer.Option(help="light, balanced or best: how much is spent.", show_default="balanced")
     ] = None,
-    minutes: Annotated[
-        float | None, typer.Option(help="Time budget; what fits in is trained.", show_default=False)
-    ] = None,
+    minutes: Annotated[float | None, typer.Option(help="Time budget; what fits in is trained.")] = None,
     metric: o.Metric = None,
     target_transform: o.TargetTransform = None,
     random_state: o.RandomState = None,
     set_: o.Set = None,
     test_fraction: Annotated[float, typer.Option(help="Share of rows held out to judge by.")] = 0.15,
-    split_column: Annotated[
-        str | None, typer.Option(help="A column that says train, valid or test.", show_default=False)
-    ] = None,
-    valid: Annotated[
-        Path | None, typer.Option(help="A table whose rows choose (validation: given).", show_default=False)
-    ] = None,
-    test: Annotated[Path | None, typer.Option(help="A table whose rows judge.", show_default=False)] = None,
+    split_column: Annotated[str | None, typer.Option(help="A column that says train, valid or test.")] = None,
+    valid: Annotated[Path | None, typer.Option(help="A table whose rows choose (validation: given).")] = None,
+    test: Annotated[Path | None, typer.Option(help="A table whose rows judge.")] = None,
     group: o.Group = None,
     record_epochs: o.RecordEpochs = False,
     tensorboard: o.TensorBoard = None,

@@ -18,11 +18,9 @@ if TYPE_CHECKING:
 @app.command()
 def pretrain(
     table: o.Table,
-    out: Annotated[Path, typer.Option(help="Folder for the encoder.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="Folder for the encoder.")],
     target: o.Target = None,
-    modality: Annotated[
-        str | None, typer.Option(help="Which one; not needed where there is only one.", show_default=False)
-    ] = None,
+    modality: Annotated[str | None, typer.Option(help="Which one; not needed where there is only one.")] = None,
     encoder: Annotated[
         str | None, typer.Option(help="A name, or a folder to go on from.", show_default="the kind's own")
     ] = None,
@@ -30,7 +28,7 @@ def pretrain(
     task: o.Task = None,
     root: o.Root = None,
     remote: o.Remote = None,
-    epochs: Annotated[int | None, typer.Option(help="At most so many.", show_default=False)] = None,
+    epochs: Annotated[int | None, typer.Option(help="At most so many.")] = None,
     record_epochs: o.RecordEpochs = False,
     tensorboard: o.TensorBoard = None,
     random_state: o.RandomState = None,
@@ -39,7 +37,7 @@ def pretrain(
         float, typer.Option(help="Share of rows left out, the same as by plait fit with this seed; 0: none.")
     ] = 0.15,
     split_column: Annotated[
-        str | None, typer.Option(help="A column that says train or test; test rows are left out.", show_default=False)
+        str | None, typer.Option(help="A column that says train or test; test rows are left out.")
     ] = None,
     group: o.Group = None,
     store: o.Store = None,

@@ -16,12 +16,10 @@ from plait.cli.show import show_json, show_table
 
 @app.command()
 def reproduce(
-    paper: Annotated[
-        str | None, typer.Argument(help="A paper, or a folder with a paper.yaml.", show_default=False)
-    ] = None,
-    only: Annotated[str | None, typer.Option(help="One element, such as table4.", show_default=False)] = None,
+    paper: Annotated[str | None, typer.Argument(help="A paper, or a folder with a paper.yaml.")] = None,
+    only: Annotated[str | None, typer.Option(help="One element, such as table4.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Few rows and seeds, light encoders: minutes.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Folder; default: runs/reproduce-PAPER.", show_default=False)] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder; default: runs/reproduce-PAPER.")] = None,
     list_: Annotated[bool, typer.Option("--list", help="List the papers, or the elements of one.")] = False,
     engine: Annotated[str, typer.Option(help="local, ray or inline (this process).")] = "local",
     store: o.Store = None,

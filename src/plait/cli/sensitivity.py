@@ -28,9 +28,7 @@ _COLUMNS = (
 
 @app.command()
 def sensitivity(
-    table: Annotated[
-        Path, typer.Argument(help="A table, or a YAML file with data, ranges and regimes.", show_default=False)
-    ],
+    table: Annotated[Path, typer.Argument(help="A table, or a YAML file with data, ranges and regimes.")],
     target: o.Target = None,
     range_: Annotated[
         list[str] | None,
@@ -38,38 +36,30 @@ def sensitivity(
             "--range",
             help="field=low..high, field=low..high,log or field=[a, b], as often as needed; "
             "default: learning_rate, batch_size and dropout.",
-            show_default=False,
         ),
     ] = None,
     regime: Annotated[
         list[str] | None,
-        typer.Option(
-            help="frozen, scratch, pretrain, ..., as often as needed; default: as the schema says.", show_default=False
-        ),
+        typer.Option(help="frozen, scratch, pretrain, ..., as often as needed; default: as the schema says."),
     ] = None,
     trials: Annotated[int | None, typer.Option(help="Per regime.", show_default="20")] = None,
-    metric: Annotated[str | None, typer.Option(help="Default: the task's main one.", show_default=False)] = None,
+    metric: Annotated[str | None, typer.Option(help="Default: the task's main one.")] = None,
     valid_fraction: Annotated[float | None, typer.Option(help="Of the training rows.", show_default="0.2")] = None,
     splits: Annotated[int | None, typer.Option(help="Over which a score is averaged.", show_default="1")] = None,
     sampler: Annotated[str | None, typer.Option(help="tpe, random or grid.", show_default="tpe")] = None,
     storage: Annotated[
         str | None,
         typer.Option(
-            help="Optuna's: trials are kept there, too, and taken up from (sqlite:///trials.db, or a journal file).",
-            show_default=False,
+            help="Optuna's: trials are kept there, too, and taken up from (sqlite:///trials.db, or a journal file)."
         ),
     ] = None,
     random_state: o.RandomState = None,
     test_fraction: Annotated[
         float, typer.Option(help="Left out: the rows that plait fit holds out with this seed.")
     ] = 0.15,
-    split_column: Annotated[
-        str | None, typer.Option(help="A column whose 'test' rows are left out instead.", show_default=False)
-    ] = None,
+    split_column: Annotated[str | None, typer.Option(help="A column whose 'test' rows are left out instead.")] = None,
     group: o.Group = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder; default: runs/sensitivity-TABLE-TARGET.", show_default=False)
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder; default: runs/sensitivity-TABLE-TARGET.")] = None,
     schema: o.SchemaFile = None,
     task: o.Task = None,
     root: o.Root = None,

@@ -18,23 +18,19 @@ if TYPE_CHECKING:
     from plait.study import Results
 
 study_app = Typer(
-    help="Compare models fairly: one file says what, one command runs.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
+    help="Compare models fairly: one file says what, one command runs.", no_args_is_help=True, rich_markup_mode=None
 )
 app.add_typer(study_app, name="study")
 
-File = Annotated[str, typer.Argument(help="A study file, or the name of a recipe.", show_default=False)]
-Folder = Annotated[Path, typer.Argument(help="The folder of a study.", show_default=False)]
-Out = Annotated[Path | None, typer.Option(help="Folder; default: runs/study-NAME.", show_default=False)]
-Workers = Annotated[int | None, typer.Option(help="Processes; default: one per core.", show_default=False)]
+File = Annotated[str, typer.Argument(help="A study file, or the name of a recipe.")]
+Folder = Annotated[Path, typer.Argument(help="The folder of a study.")]
+Out = Annotated[Path | None, typer.Option(help="Folder; default: runs/study-NAME.")]
+Workers = Annotated[int | None, typer.Option(help="Processes; default: one per core.")]
 
 
 @study_app.command()
 def check(
-    file: File,
-    data: Annotated[bool, typer.Option(help="Read the tables too.")] = True,
-    json: o.Json = False,
+    file: File, data: Annotated[bool, typer.Option(help="Read the tables too.")] = True, json: o.Json = False
 ) -> None:
     """Say everything that is wrong with a study file, by line."""
     from plait.study import Study
@@ -139,8 +135,7 @@ def results(
 
 @study_app.command()
 def report(
-    folder: Folder,
-    out: Annotated[Path | None, typer.Option(help="Folder; default: FOLDER/report.", show_default=False)] = None,
+    folder: Folder, out: Annotated[Path | None, typer.Option(help="Folder; default: FOLDER/report.")] = None
 ) -> None:
     """Write the report of a study: HTML, Markdown, CSV and figures."""
     from plait.study import Results

@@ -48,17 +48,12 @@ def models_of(
 def predict(
     model: o.Model,
     table: o.Table,
-    out: Annotated[
-        Path | None, typer.Option(help="CSV, TSV, JSONL or Parquet; default: standard output.", show_default=False)
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="CSV, TSV, JSONL or Parquet; default: standard output.")] = None,
     proba: Annotated[bool, typer.Option(help="Write a probability per class.")] = True,
     interval: Annotated[
-        float | None,
-        typer.Option(help="Of a number: columns low and high that hold it with this probability.", show_default=False),
+        float | None, typer.Option(help="Of a number: columns low and high that hold it with this probability.")
     ] = None,
-    keep: Annotated[
-        list[str] | None, typer.Option(help="A column to copy beside the prediction.", show_default=False)
-    ] = None,
+    keep: Annotated[list[str] | None, typer.Option(help="A column to copy beside the prediction.")] = None,
     ids: Annotated[
         bool, typer.Option(help="Begin with the columns that fit left out as identifiers, where the table has them.")
     ] = True,
@@ -147,7 +142,6 @@ class PredictPieces:
     def __init__(
         self, folder: Path, table: Path, root: str | None, store: str | None, strict: bool, partial: bool
     ) -> None:
-        """Load the model, or the several."""
         self._open = contextlib.ExitStack()  # until the worker ends
         self._models = self._open.enter_context(models_of(folder, table, root, store, strict, partial))
 

@@ -30,7 +30,6 @@ class Archive:
     """The members of one zip archive, by name."""
 
     def __init__(self, path: Path) -> None:
-        """Read the archive's directory; nothing is unpacked."""
         self.path = path
         try:
             with zipfile.ZipFile(path) as file:
@@ -116,7 +115,6 @@ class Place:
     """
 
     def __init__(self, root: str | None, own: str | None = None) -> None:
-        """Check that the roots are there."""
         away = root is not None and address_of(root) is not None  # what was not fetched from there is not there
         self.base = Path(root or "") if away else _there(Path(root).expanduser()) if root else Path()
         self.folder = self.base.parent if self.base.is_file() else self.base

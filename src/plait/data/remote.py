@@ -101,7 +101,6 @@ class Allowed:
         return (ALL,) if self.prefixes is None else self.prefixes
 
     def __bool__(self) -> bool:
-        """Whether any address may be fetched."""
         return self.prefixes is None or bool(self.prefixes)
 
 

@@ -25,7 +25,6 @@ class Labels:
     classes: tuple[Any, ...]
 
     def __len__(self) -> int:
-        """Rows."""
         return len(self.indicator)
 
     def take(self, rows: np.ndarray) -> Labels:

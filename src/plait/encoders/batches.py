@@ -75,7 +75,6 @@ class Memory:
         return [self._kept.get(key) for key in keys]
 
     def lengths(self, fingerprint: str, keys: Sequence[bytes]) -> list[int | None]:
-        """Tokens of what is kept, else None."""
         return [len(self._kept[key]) if key in self._kept else None for key in keys]
 
     def put_many(self, fingerprint: str, items: Mapping[bytes, np.ndarray], label: str = "") -> dict[bytes, np.ndarray]:
@@ -123,7 +122,6 @@ class Forward:
     """An encoder's network, built when the first batch needs it."""
 
     def __init__(self, encoder: Encoder) -> None:
-        """Nothing is loaded yet."""
         self._encoder = encoder
         self._module: nn.Module | None = None
         self._cells = 0

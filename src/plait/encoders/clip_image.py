@@ -28,12 +28,10 @@ class ClipImage(HubImage):
     model: str = "openai/clip-vit-base-patch32"
 
     def module(self) -> nn.Module:
-        """The image side and its projection."""
         side = self.network("CLIPVisionModelWithProjection", projection_dim=self.dim)
         return ProjectedFeatures(side, "pixel_values", self.normaliser())
 
     @property
     def dim(self) -> int:
-        """Width of the joint space."""
         value: Any = self.settings().get("projection_dim")
         return value if isinstance(value, int) else width_of(self.config(), "vision")

@@ -32,11 +32,9 @@ class ClipText(HubText):
     max_tokens: Count = 77
 
     def module(self) -> nn.Module:
-        """The text side and its projection."""
         return TextFeatures(self.network("CLIPTextModelWithProjection", projection_dim=self.dim))
 
     @property
     def dim(self) -> int:
-        """Width of the joint space."""
         value: Any = self.settings().get("projection_dim")
         return value if isinstance(value, int) else width_of(self.config(), "text")

@@ -50,10 +50,8 @@ class CodeStatistics(Encoder):
         return {"x": np.hstack([counted, np.stack([syntax.statistics(text) for text in texts])])}
 
     def module(self) -> nn.Module:
-        """Nothing is left to compute."""
         return Given()
 
     @property
     def dim(self) -> int:
-        """Places and statistics."""
         return self.width + syntax.WIDTH

@@ -110,7 +110,6 @@ class ScratchImage(ScratchEncoder):
     channels: Literal[1, 3] = 3
 
     def __post_init__(self) -> None:
-        """Refuse sizes the network cannot take."""
         super().__post_init__()
         checks.whole(self.size, f"encoder {self.name()}: size", self.least_size, 4096)
         self._mean = np.full(self.channels, 0.5, np.float32)
@@ -141,7 +140,6 @@ class ScratchImage(ScratchEncoder):
         return np.asarray(small).reshape(self.size, self.size, self.channels)
 
     def module(self) -> nn.Module:
-        """The network, freshly initialised."""
         return _Normalised(self.network(), self._mean, self._std, self.dim)
 
     @abstractmethod
@@ -149,11 +147,9 @@ class ScratchImage(ScratchEncoder):
         """(B, channels, size, size) -> (B, dim)."""
 
     def state(self) -> dict[str, Any]:
-        """Mean and deviation."""
         return {"mean": self._mean, "std": self._std} if self._fitted else {}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take them back."""
         if state:
             self._mean, self._std = (np.asarray(state[key], dtype=np.float32) for key in ("mean", "std"))
             self._fitted = True
@@ -173,7 +169,6 @@ class _Normalised(nn.Module):
         self.register_buffer("std", torch.from_numpy(std.copy()).view(1, -1, 1, 1), persistent=False)
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        """One token per row."""
         return where_present(batch["present"][:, 0], lambda rows: self._features(batch["pixels"][rows]), self.dim)
 
     def _features(self, pixels: Tensor) -> Tensor:
@@ -225,7 +220,6 @@ class ScratchText(ScratchEncoder):
     dropout: Annotated[float, Within(0, 0.95)] = 0.2
 
     def __post_init__(self) -> None:
-        """Refuse what is no size."""
         super().__post_init__()
         self._ids: dict[str, int] | None = None
 
@@ -249,7 +243,6 @@ class ScratchText(ScratchEncoder):
         return {"words": result}
 
     def module(self) -> nn.Module:
-        """The network, freshly initialised."""
         embedding = nn.Embedding(RESERVED + len(self._vocabulary()), self.width, padding_idx=PADDING)
         return _Words(embedding, nn.Dropout(self.dropout), self.network(), self.dim)
 
@@ -258,11 +251,9 @@ class ScratchText(ScratchEncoder):
         """Words' vectors (B, T, width) and mask (B, T) with at least one word each -> (B, dim)."""
 
     def state(self) -> dict[str, Any]:
-        """The vocabulary, in the order of its ids."""
         return {} if self._ids is None else {"words": list(self._ids)}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take it back."""
         if state:
             self._take([str(word) for word in state["words"]])
 
@@ -283,7 +274,6 @@ class _Words(nn.Module):
         self.embedding, self.dropout, self.network, self.dim = embedding, dropout, network, dim
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        """One token per row."""
         ids = batch["words"]
         return where_present((ids != PADDING).any(1), lambda rows: self._features(ids[rows]), self.dim)
 

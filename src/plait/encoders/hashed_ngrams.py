@@ -48,10 +48,8 @@ class HashedNgrams(Encoder):
         return {"x": np.hstack([words, letters])}
 
     def module(self) -> nn.Module:
-        """Nothing is left to compute."""
         return Given()
 
     @property
     def dim(self) -> int:
-        """The number of hash buckets."""
         return self.width

@@ -42,7 +42,6 @@ class HubText(HubEncoder):
     max_tokens: Count = 512
 
     def __post_init__(self) -> None:
-        """Refuse what no model takes."""
         super().__post_init__()
         self._tokenizer: Any = None
         self._limit = 0
@@ -78,7 +77,6 @@ class PooledHubText(HubText):
     pool: Literal["mean", "first"] = "mean"
 
     def module(self) -> nn.Module:
-        """The network and its pooling."""
         network: Any = self.network("AutoModel")
         if hasattr(network, "get_text_features"):
             return TextFeatures(network)
@@ -90,13 +88,11 @@ class PooledHubText(HubText):
         return layer_count(self.settings(), TEXT)
 
     def cut(self, layers: int) -> Cut:
-        """The model's last layers and the pooling are above."""
         self.check_cut(layers)
         return cut_network(self.module, within, layers, given_words)
 
     @property
     def dim(self) -> int:
-        """Width of the model."""
         value = self.settings()  # read as it is first: importing transformers takes seconds
         if isinstance(value.get("hidden_size"), int) and "text_config" not in value:
             return int(value["hidden_size"])
@@ -112,7 +108,6 @@ class PooledText(nn.Module):
         self.network, self.pool = network, pool
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        """One token per row."""
         return Tokens.of_vectors(by_length(batch, self._pooled))
 
     def _pooled(self, batch: Mapping[str, Tensor]) -> Tensor:
@@ -131,7 +126,6 @@ class TextFeatures(nn.Module):
         self.network = network
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        """One token per row."""
         return Tokens.of_vectors(by_length(batch, self._features))
 
     def _features(self, batch: Mapping[str, Tensor]) -> Tensor:
@@ -149,7 +143,6 @@ class HubImage(HubEncoder):
     needs: ClassVar[Sequence[Alternatives]] = (("config.json",), WEIGHTS, PROCESSOR)
 
     def __post_init__(self) -> None:
-        """Nothing is loaded yet."""
         super().__post_init__()
         self._processor: Any = None
         self._pixels: Pixels | None = None
@@ -184,7 +177,6 @@ class PooledImage(nn.Module):
         self.network, self.values, self.pool = network, values, pool
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        """One token per row."""
         x = self.values(batch)  # (B, 3, H, W)
         with autocast(x.device):
             hidden = self.network(pixel_values=x).last_hidden_state.float()
@@ -203,7 +195,6 @@ class ProjectedFeatures(nn.Module):
         self.method = next((m for m in ("get_image_features", "get_audio_features") if hasattr(network, m)), None)
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        """One token per row."""
         x = self.values(batch)  # pictures (B, 3, H, W), sounds (B, 1, T, F)
         with autocast(x.device):
             if self.method is not None:
@@ -230,7 +221,6 @@ class HubAudio(HubEncoder):
     max_seconds: Annotated[float, Within(_SHORTEST, 600)] = 30.0
 
     def __post_init__(self) -> None:
-        """Refuse what is no time."""
         super().__post_init__()
         self._extractor: Any = None
 
@@ -264,7 +254,6 @@ class HubAudio(HubEncoder):
         return values, filled
 
     def module(self) -> nn.Module:
-        """The network and its pooling."""
         network: Any = self.network("AutoModel")
         if hasattr(network, "get_audio_features"):
             return ProjectedFeatures(network, "input_features", lambda batch: batch["values"])
@@ -273,7 +262,6 @@ class HubAudio(HubEncoder):
 
     @property
     def dim(self) -> int:
-        """Width of the model."""
         value = self.settings()  # read as it is first: importing transformers takes seconds
         if isinstance(value.get("hidden_size"), int) and "audio_config" not in value:
             return int(value["hidden_size"])
@@ -293,7 +281,6 @@ class PooledAudio(nn.Module):
         self.network, self.input_name = network, name
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        """One token per row."""
         lengths = batch["length"][:, 0]
         distinct = sorted(set(lengths.tolist()))
         groups = [(length, (lengths == length).nonzero()[:, 0]) for length in distinct]

@@ -56,7 +56,6 @@ class HubEncoder(Encoder):
     revision: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what is no name."""
         super().__post_init__()
         if not self.model.strip():
             raise ConfigError(f"encoder {self.name()}: model must be a hub name or a folder, found {self.model!r}")
@@ -74,7 +73,6 @@ class HubEncoder(Encoder):
         return self._folder
 
     def weights_id(self) -> str:
-        """The commit, or for a local folder the hash of its content."""
         if Path(self.model).expanduser().is_dir():
             return f"content {folder_digest(self.folder())}"
         if self._commit and COMMIT.fullmatch(self._commit):  # known without looking: a warm store needs no weights
@@ -82,13 +80,11 @@ class HubEncoder(Encoder):
         return self.folder().name  # a snapshot in the hub's cache is called by its commit
 
     def state(self) -> dict[str, Any]:
-        """The commit that a tag, a branch or the newest state stood for."""
         known = self.weights_id()
         resolved = known.startswith("content ") or known in (self.revision, PINNED.get(self.repository()))
         return {} if resolved else {"commit": known}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Stay with the commit that was fitted on."""
         if "commit" in state:
             self._commit, self._folder = str(state["commit"]), None
 

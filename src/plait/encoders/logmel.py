@@ -39,7 +39,6 @@ class LogMel(Encoder):
     max_seconds: Annotated[float, Within(0.05, 3600)] = 60.0
 
     def lengths(self, cells: Sequence[Any]) -> np.ndarray:
-        """Milliseconds, from the headers."""
         return milliseconds(self, cells, self.max_seconds)
 
     def prepare(self, cells: Sequence[object]) -> dict[str, np.ndarray]:
@@ -48,10 +47,8 @@ class LogMel(Encoder):
         return {"x": np.stack([np.concatenate([statistics(frames), course(frames)]) for frames in result])}
 
     def module(self) -> nn.Module:
-        """Nothing is left to compute."""
         return Given()
 
     @property
     def dim(self) -> int:
-        """160."""
         return 8 * COEFFICIENTS

@@ -38,7 +38,6 @@ class Layer(nn.Module):
     """
 
     def __init__(self) -> None:
-        """Weights are loaded, not initialised."""
         super().__init__()
         self.qkv, self.out = nn.Linear(WIDTH, 3 * WIDTH), nn.Linear(WIDTH, WIDTH)
         self.up, self.down = nn.Linear(WIDTH, HIDDEN), nn.Linear(HIDDEN, WIDTH)
@@ -77,7 +76,6 @@ class MiniLM(nn.Module):
     """
 
     def __init__(self) -> None:
-        """Weights are loaded, not initialised."""
         super().__init__()
         self.words, self.positions = nn.Embedding(_VOCABULARY, WIDTH), nn.Embedding(POSITIONS, WIDTH)
         self.norm = nn.LayerNorm(WIDTH, _EPSILON)

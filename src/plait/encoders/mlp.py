@@ -43,7 +43,6 @@ class MLP(ScratchEncoder):
     dropout: Annotated[float, Within(0, 0.95)] = 0.1
 
     def __post_init__(self) -> None:
-        """Refuse what is no size."""
         super().__post_init__()
         self._tokens, self._mean, self._std = 0, np.zeros(0, np.float32), np.ones(0, np.float32)
 
@@ -74,22 +73,18 @@ class MLP(ScratchEncoder):
         return {"steps": steps, "mask": mask}
 
     def module(self) -> nn.Module:
-        """The network, freshly initialised."""
         if not self._tokens:
             raise self.unfitted()
         return _Perceptron(self._mean, self._std, self.width, self.layers, self.dropout)
 
     @property
     def dim(self) -> int:
-        """The layers' width."""
         return self.width
 
     def state(self) -> dict[str, Any]:
-        """Longest sequence, mean and deviation."""
         return {"tokens": self._tokens, "mean": self._mean, "std": self._std} if self._tokens else {}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take them back."""
         if state:
             self._tokens = int(state["tokens"])
             self._mean, self._std = (np.asarray(state[key], dtype=np.float32) for key in ("mean", "std"))
@@ -112,7 +107,6 @@ class _Perceptron(nn.Module):
         self.blocks = nn.Sequential(*blocks)
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        """A token for each step."""
         return Tokens(self.blocks((batch["steps"] - self.mean) / self.std), batch["mask"])  # (B, T, width)
 
 

@@ -17,7 +17,6 @@ class Given(nn.Module):
     """Passes vectors on: ``x`` (B, D) -> one token per row."""
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        """One token per row."""
         return Tokens.of_vectors(batch["x"].float())
 
 

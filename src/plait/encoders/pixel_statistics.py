@@ -48,12 +48,10 @@ class PixelStatistics(Encoder):
         return {"x": np.hstack([_colours(pixels), _edges(scaled.mean(3)), thumbnail, channels]).astype(np.float32)}
 
     def module(self) -> nn.Module:
-        """Nothing is left to compute."""
         return Given()
 
     @property
     def dim(self) -> int:
-        """774."""
         return sum(_WIDTHS.values())
 
 

@@ -73,7 +73,6 @@ class Recurrent(ScratchEncoder):
     dropout: Annotated[float, Within(0, 0.95)] = 0.0
 
     def __post_init__(self) -> None:
-        """Make the frozen encoder."""
         super().__post_init__()
         self._tokens, self._mean, self._std = 0, np.zeros(0, np.float32), np.ones(0, np.float32)
         self._inner: Encoder | None = None
@@ -126,20 +125,17 @@ class Recurrent(ScratchEncoder):
         return {"steps": steps, "mask": mask}
 
     def lengths(self, cells: Sequence[Any]) -> np.ndarray:
-        """Those of the frozen encoder, or steps."""
         if self._inner is not None:
             return self._inner.lengths(cells)
         return np.array([len(cell) if np.ndim(cell) == 2 else 1 for cell in cells], dtype=np.int64)
 
     def module(self) -> nn.Module:
-        """The network, freshly initialised."""
         if not len(self._mean):
             raise self.unfitted()
         return _Network(self, self._mean, self._std)
 
     @property
     def dim(self) -> int:
-        """Of the linear map, or of the states that are pooled."""
         return self.out or self.states * (2 if self.pool == "mean_max" else 1)
 
     @property
@@ -148,18 +144,15 @@ class Recurrent(ScratchEncoder):
         return self.hidden * (len(SPANS) if self.cell == "convolutions" else 1 + self.both)
 
     def weights_id(self) -> str:
-        """The frozen encoder as a whole."""
         return "" if self._inner is None else self._inner.fingerprint()
 
     def state(self) -> dict[str, Any]:
-        """Mean and deviation, and what the frozen encoder learned."""
         if not len(self._mean):
             return {}
         inner = {} if self._inner is None else {f"over.{key}": value for key, value in self._inner.state().items()}
         return {"tokens": self._tokens, "mean": self._mean, "std": self._std, **inner}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take them back."""
         if state:
             self._tokens = int(state["tokens"])
             self._mean, self._std = (np.asarray(state[key], dtype=np.float32) for key in ("mean", "std"))
@@ -190,7 +183,6 @@ class _Network(nn.Module):
         self.fc = nn.Identity() if options.out is None else nn.Linear(pooled, options.out)
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        """One token per row."""
         steps, mask = batch["steps"], batch["mask"]
         return where_present(mask.any(1), lambda rows: self._features(steps[rows], mask[rows]), self.dim)
 

@@ -29,7 +29,6 @@ class ScratchSound(ScratchEncoder):
     bins: Annotated[int, Within(8, 1024)] = 64
 
     def __post_init__(self) -> None:
-        """Nothing is fitted yet."""
         super().__post_init__()
         self._frames, self._mean, self._std = 0, np.zeros(0, np.float32), np.ones(0, np.float32)
 
@@ -61,11 +60,9 @@ class ScratchSound(ScratchEncoder):
         return milliseconds(self, cells, self.max_seconds)
 
     def state(self) -> dict[str, Any]:
-        """Longest sound, mean and deviation."""
         return {"frames": self._frames, "mean": self._mean, "std": self._std} if self._frames else {}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take them back."""
         if state:
             self._frames = int(state["frames"])
             self._mean, self._std = (np.asarray(state[key], dtype=np.float32) for key in ("mean", "std"))

@@ -55,7 +55,6 @@ class SentenceTransformerText(HubEncoder):
     max_tokens: Natural = 0
 
     def __post_init__(self) -> None:
-        """Refuse options of the wrong type; nothing is loaded yet."""
         super().__post_init__()
         self._loaded: Any = None
         self._loading = Lock()  # prepare runs beside module
@@ -89,7 +88,6 @@ class SentenceTransformerText(HubEncoder):
         )
 
     def module(self) -> nn.Module:
-        """The network; it is shared with ``prepare``, whose words it knows."""
         return SentenceNetwork(self._model())
 
     @property
@@ -101,13 +99,11 @@ class SentenceTransformerText(HubEncoder):
         return layer_count(json.loads((place / "config.json").read_text(encoding="utf-8")), TEXT)
 
     def cut(self, layers: int) -> Cut:
-        """The transformer's last layers and the modules after it are above."""
         self.check_cut(layers)
         return cut_network(lambda: SentenceNetwork(self._load()), transformer_within, layers, given_words)
 
     @property
     def dim(self) -> int:
-        """Width of the model."""
         result = []
         for module in self._modules():
             path = module_folder(self.folder(), module) / "config.json"
@@ -237,7 +233,6 @@ class SentenceNetwork(nn.Module):
         self.network = network
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        """One token per row."""
         return Tokens.of_vectors(by_length(batch, self._embedded))
 
     def _embedded(self, batch: Mapping[str, Tensor]) -> Tensor:

@@ -187,13 +187,11 @@ class SpeechEmbedding(nn.Module):
     """``wave`` int16 (B, samples) at 16 kHz and ``length`` (B, 1) -> a token of 96 numbers every 80 ms."""
 
     def __init__(self, weights: SpeechWeights) -> None:
-        """Load both networks."""
         super().__init__()
         self.mel = _session(weights, "melspectrogram.onnx", _MEL)
         self.embedding = _session(weights, "embedding_model.onnx", weights.sha256)
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        """Each row on its own, so that a batch never matters."""
         wave, length = batch["wave"].cpu().numpy(), batch["length"][:, 0].tolist()
         with ThreadPoolExecutor(torch.get_num_threads(), thread_name_prefix="plait-speech") as pool:
             rows = list(pool.map(lambda i: self._row(wave[i, : length[i]]), range(len(length))))
@@ -245,7 +243,6 @@ class SpeechAndStatistics(Encoder):
     max_seconds: Annotated[float, Within(0.05, 3600)] = 60.0
 
     def lengths(self, cells: Sequence[Any]) -> np.ndarray:
-        """Milliseconds, from the headers."""
         return milliseconds(self, cells, self.max_seconds)
 
     def prepare(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
@@ -255,16 +252,13 @@ class SpeechAndStatistics(Encoder):
         return {**waves(decoded, self.max_seconds, SILENCE), "statistics": summed}
 
     def module(self) -> nn.Module:
-        """The network, its pooling, and the statistics beside."""
         return _SpeechAndStatistics(self.speech)
 
     @property
     def dim(self) -> int:
-        """272."""
         return 2 * WIDTH + 4 * COEFFICIENTS
 
     def weights_id(self) -> str:
-        """Hashes of the weights: other files are refused."""
         return self.speech.id
 
 
@@ -274,5 +268,4 @@ class _SpeechAndStatistics(nn.Module):
         self.network = SpeechEmbedding(weights)
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        """One token per row."""
         return Tokens.of_vectors(torch.cat([mean_and_max(self.network(batch)), batch["statistics"]], 1))

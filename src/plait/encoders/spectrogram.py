@@ -61,7 +61,6 @@ class Spectrogram(ScratchEncoder):
     max_seconds: Annotated[float, Within(0.05, 120)] = 10.0
 
     def __post_init__(self) -> None:
-        """Refuse what leaves samples unheard."""
         super().__post_init__()
         if self.stride > self.window:
             raise ConfigError(
@@ -112,27 +111,22 @@ class Spectrogram(ScratchEncoder):
         return milliseconds(self, cells, self.max_seconds)
 
     def module(self) -> nn.Module:
-        """Frames to tokens."""
         return _Frames()
 
     @property
     def dim(self) -> int:
-        """Frequencies."""
         return self.window // 2 + 1
 
     def state(self) -> dict[str, Any]:
-        """Mean power and root mean square."""
         return {"mean": self._mean, "level": self._level} if self._level else {}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take them back."""
         if state:
             self._mean, self._level = float(state["mean"]), float(state["level"])
 
 
 class _Frames(nn.Module):
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        """One token per frame."""
         mask = batch["mask"]
         longest = max(1, int(mask.sum(1).max())) if len(mask) else 1  # what is padding in every row costs nothing
         return Tokens(batch["spectrogram"][:, :longest].float(), mask[:, :longest])

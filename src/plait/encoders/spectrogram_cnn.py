@@ -43,20 +43,17 @@ class SpectrogramCNN(ScratchSound):
     width: Width = 24
 
     def __post_init__(self) -> None:
-        """Refuse what the network cannot halve."""
         super().__post_init__()
         if self.bins % 2**_HALVINGS:
             raise ConfigError(f"encoder {self.name()}: bins must be a multiple of {2**_HALVINGS}, found {self.bins}")
 
     def module(self) -> nn.Module:
-        """The network, freshly initialised."""
         if not self._frames:
             raise self.unfitted()
         return _Network(self._mean, self._std, self.width, self.dim)
 
     @property
     def dim(self) -> int:
-        """Mean and largest of the last block's channels."""
         return 2 * _FACTORS[-1] * self.width
 
 
@@ -79,7 +76,6 @@ class _Network(nn.Module):
         self.across = nn.Linear(sizes[-1] * (len(mean) >> _HALVINGS), sizes[-1])
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        """One token per row."""
         mask = batch["mask"]
         if tracing():
             longest = mask.shape[1]

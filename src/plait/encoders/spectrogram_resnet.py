@@ -45,7 +45,6 @@ class SpectrogramResNet(ScratchSound):
     halved: bool = False
 
     def module(self) -> nn.Module:
-        """The network, freshly initialised."""
         if not self._frames:
             raise self.unfitted()
         network = ResNetNetwork(1, self.depth, large=self.halved, width=self.width, out=self.out)
@@ -53,7 +52,6 @@ class SpectrogramResNet(ScratchSound):
 
     @property
     def dim(self) -> int:
-        """Of the linear map, or channels of the last stage."""
         return self.out or self.width * 2 ** (STAGES - 1)
 
 
@@ -69,7 +67,6 @@ class _Pictures(nn.Module):
         self.register_buffer("std", torch.from_numpy(std.copy()), persistent=False)
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        """One token per row."""
         mask, x = batch["mask"], batch["spectrogram"]
 
         def features(rows: Tensor) -> Tensor:

@@ -55,7 +55,6 @@ class Speech(Encoder):
     max_seconds: Annotated[float, Within(0.05, 3600)] = 60.0
 
     def lengths(self, cells: Sequence[Any]) -> np.ndarray:
-        """Milliseconds, from the headers."""
         return milliseconds(self, cells, self.max_seconds)
 
     def prepare(self, cells: Sequence[object]) -> dict[str, np.ndarray]:
@@ -63,16 +62,13 @@ class Speech(Encoder):
         return waves(cells, self.max_seconds, SILENCE)
 
     def module(self) -> nn.Module:
-        """The network and its pooling."""
         return SpeechEmbedding(OPENWAKEWORD) if self.pool == "none" else _Pooled()
 
     @property
     def dim(self) -> int:
-        """192 pooled, 96 as a sequence."""
         return WIDTH if self.pool == "none" else 2 * WIDTH
 
     def weights_id(self) -> str:
-        """Hashes of the weights: other files are refused."""
         return OPENWAKEWORD.id
 
 
@@ -82,5 +78,4 @@ class _Pooled(nn.Module):
         self.network = SpeechEmbedding(OPENWAKEWORD)
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        """One token per row."""
         return Tokens.of_vectors(mean_and_max(self.network(batch)))

@@ -58,7 +58,6 @@ class Tabular(Encoder):
     ngrams: Annotated[int, Within(0, 1000)] = 30
 
     def __post_init__(self) -> None:
-        """Refuse limits that no table satisfies."""
         super().__post_init__()
         self._features: list[Features] = []
 
@@ -146,21 +145,17 @@ class Tabular(Encoder):
 
     @property
     def dim(self) -> int:
-        """Number of features."""
         return len(self.names())
 
     def module(self) -> nn.Module:
-        """The features as they are."""
         return _AsIs()
 
     def state(self) -> dict[str, Any]:
-        """JSON values per feature, and the arrays that some have."""
         states = [feature.state() for feature in self._features]
         arrays = {f"{i}.{k}": v for i, s in enumerate(states) for k, v in s.items() if isinstance(v, np.ndarray)}
         return {"columns": [{k: v for k, v in s.items() if not isinstance(v, np.ndarray)} for s in states], **arrays}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take back what ``state`` gave."""
         states = [dict(column) for column in cast(Sequence[Mapping[str, Any]], state["columns"])]
         for key, array in state.items():
             if key != "columns":

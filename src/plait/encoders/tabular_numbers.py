@@ -84,7 +84,6 @@ class Features(ABC):
         return ()
 
     def state(self) -> dict[str, Any]:
-        """Values from which ``restore`` makes the same features."""
         usual = {field.name: field.default for field in dataclasses.fields(self) if field.name in self.later}
         own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return {"type": self.type, **{k: v for k, v in own.items() if k not in usual or v != usual[k]}}

@@ -34,7 +34,6 @@ class TransformersImage(HubImage):
     pool: Literal["auto", "first", "mean"] = "auto"
 
     def module(self) -> nn.Module:
-        """The network and its pooling."""
         network: Any = self.network("AutoModel")
         if hasattr(network, "get_image_features"):
             return ProjectedFeatures(network, "pixel_values", self.normaliser())
@@ -48,13 +47,11 @@ class TransformersImage(HubImage):
         return layer_count(self.settings(), IMAGE)
 
     def cut(self, layers: int) -> Cut:
-        """The model's last layers, its last norm and the pooling are above."""
         self.check_cut(layers)
         return cut_network(self.module, within, layers, given_pixels)
 
     @property
     def dim(self) -> int:
-        """Width of the model."""
         value = self.settings()  # read as it is first: importing transformers takes seconds
         if isinstance(value.get("hidden_size"), int) and "vision_config" not in value:
             return int(value["hidden_size"])

@@ -48,7 +48,6 @@ class Vector(Encoder):
     max_tokens: Count = 256
 
     def __post_init__(self) -> None:
-        """Refuse what is no number of tokens."""
         super().__post_init__()
         self._mean: np.ndarray | None = None
 
@@ -101,16 +100,13 @@ class Vector(Encoder):
         return np.stack([part.mean(0) for part in np.array_split(kept, self.max_tokens)])
 
     def lengths(self, cells: Sequence[Any]) -> np.ndarray:
-        """Steps."""
         return np.array([len(cell) if np.ndim(cell) == 2 else 1 for cell in cells], dtype=np.int64)
 
     def module(self) -> nn.Module:
-        """Nothing is left to compute."""
         return _Sequences()
 
     @property
     def dim(self) -> int:
-        """The width that was learned."""
         return len(self._learned())
 
     def _learned(self) -> np.ndarray:
@@ -119,18 +115,15 @@ class Vector(Encoder):
         return self._mean
 
     def state(self) -> dict[str, Any]:
-        """The mean of each feature."""
         return {} if self._mean is None else {"mean": self._mean}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take it back."""
         if state:
             self._mean = np.asarray(state["mean"], dtype=np.float32)
 
 
 class _Sequences(nn.Module):
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        """The tokens that were given."""
         return Tokens(batch["x"].float(), batch["mask"])
 
 

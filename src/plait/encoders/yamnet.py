@@ -58,7 +58,6 @@ class YAMNetEncoder(Encoder):
     max_seconds: Annotated[float, Within(0.05, 3600)] = 60.0
 
     def lengths(self, cells: Sequence[Any]) -> np.ndarray:
-        """Milliseconds, from the headers."""
         return milliseconds(self, cells, self.max_seconds)
 
     def prepare(self, cells: Sequence[object]) -> dict[str, np.ndarray]:
@@ -66,17 +65,14 @@ class YAMNetEncoder(Encoder):
         return waves(cells, self.max_seconds, silence=0.0)
 
     def module(self) -> nn.Module:
-        """The network and its pooling."""
         network = load(package_file(_PACKAGE, _FILE, _SHA256, _INSTALL), _INSTALL)
         return network if self.pool == "none" else _Pooled(network)
 
     @property
     def dim(self) -> int:
-        """1024."""
         return WIDTH
 
     def weights_id(self) -> str:
-        """Hashes of the weights: other files are refused."""
         return WEIGHTS_ID
 
 
@@ -86,7 +82,6 @@ class _Pooled(nn.Module):
         self.network = network
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        """One token per row."""
         return Tokens.of_vectors(self.network(batch).pooled())
 
 
@@ -126,7 +121,6 @@ class Convolution(nn.Module):
     """A convolution with bias and ReLU, padded as TensorFlow does: on the right and below only for a stride of two."""
 
     def __init__(self, channels: int, out: int, kernel: int, stride: int, groups: int) -> None:
-        """Weights are loaded, not initialised."""
         super().__init__()
         self.padding = (0, 1, 0, 1) if stride == 2 else (kernel // 2,) * 4
         self.inner = nn.Conv2d(channels, out, kernel, stride, groups=groups)
@@ -142,7 +136,6 @@ class YAMNet(nn.Module):
     mel: Tensor
 
     def __init__(self) -> None:
-        """Weights are loaded, not initialised."""
         super().__init__()
         layers, channels = [Convolution(1, 32, 3, 2, 1)], 32
         for out, stride in _BLOCKS:
@@ -152,7 +145,6 @@ class YAMNet(nn.Module):
         self.register_buffer("mel", _mel(), persistent=False)
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        """Each row's patches."""
         lengths = batch["length"][:, 0].tolist()
         patches = [self._patches(wave[:n]) for wave, n in zip(batch["wave"], lengths, strict=True)]
         counts = [len(part) for part in patches]

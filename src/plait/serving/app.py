@@ -34,7 +34,6 @@ class Service:
     """Answers requests with one model at a time: rows wait in line, and who waits too long is told."""
 
     def __init__(self, answers: Answers, limits: Limits) -> None:
-        """Around loaded models."""
         self.answers, self.limits = answers, limits
         self.reader = Reader([model.schema_ for model in answers.models.values()], limits)
         self.line = ThreadPoolExecutor(1, thread_name_prefix="plait-serve")  # a model answers one request at a time

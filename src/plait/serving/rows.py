@@ -23,7 +23,6 @@ class Reader:
     """Makes tables of what requests hold."""
 
     def __init__(self, schemas: Sequence[Schema], limits: Limits) -> None:
-        """For models of these schemas, over one table."""
         self.limits = limits
         self.kinds: dict[str, str] = {}
         for schema in schemas:

@@ -72,7 +72,6 @@ class Store(Closing):
             raise
 
     def __reduce__(self) -> tuple[type[Store], tuple[Path]]:
-        """Sent to another process, the store is opened there."""
         return Store, (self.path,)
 
     def get_many(self, fingerprint: str, keys: Sequence[bytes]) -> list[np.ndarray | None]:

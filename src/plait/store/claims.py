@@ -42,7 +42,6 @@ class Claimed:
     """
 
     def __init__(self, path: Path) -> None:
-        """Nothing is opened before the first claim."""
         self._path = path
         self._mine: set[int] = set()
         self._file: int | None = None

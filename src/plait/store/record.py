@@ -139,7 +139,6 @@ class Pruned:
     compacted: bool
 
     def __str__(self) -> str:
-        """One line for people."""
         done = f"removed {self.entries} entries, {show_size(self.before)} -> {show_size(self.after)}"
         if self.compacted:
             return done

@@ -47,7 +47,6 @@ class Outcome:
     report: Path | None = None
 
     def __repr__(self) -> str:
-        """The scores, and what each modality is worth."""
         return f"{self.evaluation!r}\n\n{self.explanation!r}"
 
     def _repr_html_(self) -> str:
@@ -71,15 +70,12 @@ class TargetOutcomes(Mapping[str, Outcome]):
     report: Path | None = None
 
     def __getitem__(self, target: str) -> Outcome:
-        """What the fit of one target gave."""
         return self.outcomes[target]
 
     def __iter__(self) -> Iterator[str]:
-        """The targets."""
         return iter(self.outcomes)
 
     def __len__(self) -> int:
-        """How many there are."""
         return len(self.outcomes)
 
     @property
@@ -111,9 +107,7 @@ def save_outcomes(outcomes: TargetOutcomes, folder: Path, *, report: bool, comma
     page = "report.html"
     saved = {
         target: dataclasses.replace(
-            outcome,
-            folder=folder / places[target],
-            report=folder / places[target] / page if pages[target] else None,
+            outcome, folder=folder / places[target], report=folder / places[target] / page if pages[target] else None
         )
         for target, outcome in outcomes.items()
     }

@@ -219,7 +219,6 @@ class Inspection:
     command: str = ""
 
     def __repr__(self) -> str:
-        """What was measured of each representation."""
         return f"inspection of {', '.join(self.runs)} ('{self.target}')\n{self.measures.to_string()}"
 
     def _repr_html_(self) -> str:
