@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from plait.base.errors import ConfigError, PlaitError, PlaitWarning, nearest, need
+from plait.base.errors import ConfigError, PlaitError, PlaitWarning, nearest, need, warn
 from plait.base.machine import cores
 
 #: Where the long work runs: in this process, or on a cluster.
@@ -175,7 +175,7 @@ def on_cluster(
                     result, said = answers.pop(given_out)
                     given_out += 1
                     for text in said:
-                        warnings.warn(text, PlaitWarning, stacklevel=2)
+                        warn(text)
                     yield result
         finally:
             for reference in () if head.lost else flying:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from plait.base.errors import ConfigError, PlaitWarning
+from plait.base.errors import ConfigError, warn
 
 #: Share of the budget after which an estimator trains no more, at the latest: the mixture is learned in the rest.
 TRAINING = 0.85
@@ -189,7 +188,7 @@ class Deadline:
         """Warn of what was left out, in one line."""
         if self.left_out:
             said = f"minutes {self.minutes:g}: no time was left for {', '.join(self.left_out)}"
-            warnings.warn(said, PlaitWarning, stacklevel=3)
+            warn(said)
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from plait.base.errors import warn
 from plait.base.progress import plan, step
 from plait.cli import options as o
 from plait.cli.app import app
@@ -136,7 +136,7 @@ def judged_rows(fitted: FusionEstimator, frame: pd.DataFrame, table: Path, held_
     Raises:
         TableError: no target column; or ``held_out``, and it is not the table that the model was fitted on.
     """
-    from plait.base.errors import PlaitWarning, TableError
+    from plait.base.errors import TableError
     from plait.data.targets import with_target
     from plait.workflow.inspection.result import fit_parts
 
@@ -154,7 +154,7 @@ def judged_rows(fitted: FusionEstimator, frame: pd.DataFrame, table: Path, held_
     learned = (
         f"the model learned from {len(parts[0]):,} of these {len(frame):,} rows, which makes it look better than it is"
     )
-    warnings.warn(f"{learned}; --held-out takes the other {len(parts[1]):,} alone", PlaitWarning, stacklevel=2)
+    warn(f"{learned}; --held-out takes the other {len(parts[1]):,} alone")
     return frame
 
 

@@ -6,7 +6,6 @@ import datetime
 import decimal
 import enum
 import re
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from plait.base.errors import ModelError, PlaitWarning, TableError
+from plait.base.errors import ModelError, TableError, warn
 from plait.data.parse import FALSE, TRUE
 from plait.data.values import object_array, text_of
 
@@ -167,11 +166,9 @@ def warn_alike(classes: Sequence[object] | np.ndarray) -> None:
     several = [group for group in alike.values() if len(group) > 1]
     if several:
         shown = "; ".join(" and ".join(map(repr, group)) for group in several[:3])
-        warnings.warn(
+        warn(
             f"the target has classes that say the same, and are kept apart as they are written: {shown}"
-            f"{'; ...' if len(several) > 3 else ''}",
-            PlaitWarning,
-            stacklevel=2,
+            f"{'; ...' if len(several) > 3 else ''}"
         )
 
 

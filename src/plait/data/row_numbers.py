@@ -6,7 +6,6 @@ of ours, so that rows may be left out, merged, split or reordered on the way: me
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from plait.base.errors import PlaitWarning, TableError
+from plait.base.errors import TableError, warn
 
 #: Name of an index that holds row numbers.
 _NAME = "plait: row of the table given"
@@ -108,4 +107,4 @@ def tell_missing(column: str, named: int, missing: int, example: str, *, refuse:
             "pass the folder or zip archive that they lie in (--root)"
         )
     message = f"column '{column}': {missing:,} of {named:,} files are not there and count as absent ({example})"
-    warnings.warn(message, PlaitWarning, stacklevel=5)
+    warn(message)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from plait.base.errors import PlaitWarning, TableError, nearest
+from plait.base.errors import TableError, nearest, warn
 from plait.data.cells import MEDIA, absent_rows, is_media, vector_of
 from plait.data.column import Column, Verdict, gapped
 from plait.data.dates import ISO
@@ -76,7 +75,7 @@ def infer(frame: pd.DataFrame, target: str | None = None, root: str | None = Non
     if doubts:
         said = "; ".join(f"column '{name}': {doubt}" for name, doubt in doubts.items())
         are = "is" if len(doubts) == 1 else "are"
-        warnings.warn(f"{len(doubts)} of {len(names)} columns {are} doubtful: {said}", PlaitWarning, stacklevel=3)
+        warn(f"{len(doubts)} of {len(names)} columns {are} doubtful: {said}")
     return Schema(
         modalities=tuple(_modalities(result)),
         target=target,
@@ -263,7 +262,7 @@ def tell_unused(schema: Schema, frame: pd.DataFrame, also: Sequence[str | None] 
     reasons = [f"'{c}' ({schema.ignored.get(c, 'named nowhere in the schema')})" for c in unused]
     verb = "is" if len(unused) == 1 else "are"
     message = f"{len(unused)} of {len(frame.columns)} columns {verb} not used: {', '.join(reasons)}"
-    warnings.warn(message, PlaitWarning, stacklevel=3)
+    warn(message)
 
 
 def validate(schema: Schema, frame: pd.DataFrame, *, partial: bool = False, advice: str = "") -> None:

@@ -8,14 +8,13 @@ import io
 import itertools
 import json
 import re
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO, cast
 
 from plait.base.documents import LINE_BYTES, Bounded
-from plait.base.errors import PlaitError, PlaitWarning, TableError, warn
+from plait.base.errors import PlaitError, TableError, warn
 
 #: Names of the columns and a block of rows.
 Blocks = Iterator[tuple[list[str], list[list[Any]]]]
@@ -135,7 +134,7 @@ def _blank_cells(lines: Iterator[tuple[int, list[str]]], path: Path) -> Iterator
         yield line, row
     if blank:
         message = f"{path}: {len(blank)} blank lines at its end are no rows; write an empty cell there as two quotes"
-        warnings.warn(message, PlaitWarning, stacklevel=2)
+        warn(message)
 
 
 def _header(names: list[str], path: Path) -> list[str]:
@@ -214,9 +213,7 @@ def _quotes_pair(path: Path, encoding: str) -> bool:
     with _open(path, encoding) as file:
         if len({len(row) for _, row in _csv_lines(file, path, "\t", plain=True) if row}) != 1:
             return True  # broken either way: say what is wrong with it as a quoted table
-    warnings.warn(
-        f"{path}: its quotes do not pair up, so they are read as plain characters", PlaitWarning, stacklevel=2
-    )
+    warn(f"{path}: its quotes do not pair up, so they are read as plain characters")
     return False
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-import warnings
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,7 +16,7 @@ import torch
 from torch import nn
 
 from plait.base.encoder import Encoder
-from plait.base.errors import CellError, PlaitWarning
+from plait.base.errors import CellError, warn
 from plait.base.tokens import Tokens
 from plait.data.media import Blob
 from plait.data.media.given import Changed, cell_key
@@ -214,11 +213,9 @@ class Encoding:
                 left = elsewhere
 
     def _say_waiting(self, cells: int) -> bool:
-        warnings.warn(
+        warn(
             f"{self.label}: waiting for {cells:,} cells that another process is encoding into the same store; "
-            f"without news for {PATIENCE:.0f} s they are encoded here, too (a stopped process holds its cells until it ends)",
-            PlaitWarning,
-            stacklevel=2,
+            f"without news for {PATIENCE:.0f} s they are encoded here, too (a stopped process holds its cells until it ends)"
         )
         return True
 

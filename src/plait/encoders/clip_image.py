@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import nn
 
 from plait.encoders.hub_kinds import HubImage, ProjectedFeatures
-from plait.encoders.hub_models import width_of
 
 
 @dataclass(eq=False)
@@ -33,5 +32,4 @@ class ClipImage(HubImage):
 
     @property
     def dim(self) -> int:
-        value: Any = self.settings().get("projection_dim")
-        return value if isinstance(value, int) else width_of(self.config(), "vision")
+        return self.width("vision", "projection_dim")

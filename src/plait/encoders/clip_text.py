@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import nn
 
 from plait.base.checks import Count
 from plait.encoders.hub_kinds import HubText, TextFeatures
-from plait.encoders.hub_models import width_of
 
 
 @dataclass(eq=False)
@@ -36,5 +35,4 @@ class ClipText(HubText):
 
     @property
     def dim(self) -> int:
-        value: Any = self.settings().get("projection_dim")
-        return value if isinstance(value, int) else width_of(self.config(), "text")
+        return self.width("text", "projection_dim")

@@ -7,17 +7,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from torch import nn
 
 from plait.base.checks import Count, Width
-from plait.base.encoder import Encoder
 from plait.encoders import syntax
-from plait.encoders.packages import Given
+from plait.encoders.packages import Computed
 from plait.encoders.syntax import cut, hashed
 
 
 @dataclass(eq=False)
-class CodeStatistics(Encoder):
+class CodeStatistics(Computed):
     """Tokens and pairs of them in hashed places; lengths, layout, signs, keywords and, for Python, the syntax tree.
 
     Attributes:
@@ -48,9 +46,6 @@ class CodeStatistics(Encoder):
             texts, self.width, tokenizer=syntax.tokens, token_pattern=None, lowercase=False, ngram_range=(1, 3)
         )
         return {"x": np.hstack([counted, np.stack([syntax.statistics(text) for text in texts])])}
-
-    def module(self) -> nn.Module:
-        return Given()
 
     @property
     def dim(self) -> int:

@@ -89,6 +89,36 @@ def floored(std: np.ndarray, least: float) -> np.ndarray:
     return np.asarray(np.maximum(std, least), dtype=np.float32)
 
 
+def longest(mask: Tensor) -> int:
+    """Places (of T) up to which any row of a mask (B, T) goes: what is padding in every row costs nothing."""
+    return mask.shape[1] if tracing() or not len(mask) else max(1, int(mask.sum(1).max()))
+
+
+def padded(sequences: Sequence[np.ndarray], length: int, width: int, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Sequences (T, D) as x (n, length, D), filled up with zeros, and mask (n, length) bool."""
+    x, mask = np.zeros((len(sequences), length, width), dtype), np.zeros((len(sequences), length), dtype=bool)
+    for row, sequence in enumerate(sequences):
+        x[row, : len(sequence)], mask[row, : len(sequence)] = sequence, True
+    return x, mask
+
+
+class Scaled(nn.Module):
+    """Base of the networks over numbers that are centred and scaled first."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: np.ndarray, std: np.ndarray) -> None:
+        super().__init__()
+        # Not saved with the weights: they are the encoder's state already.
+        self.register_buffer("mean", torch.from_numpy(mean.copy()), persistent=False)
+        self.register_buffer("std", torch.from_numpy(std.copy()), persistent=False)
+
+    def scaled(self, x: Tensor) -> Tensor:
+        """Mean 0 and deviation 1, as in training."""
+        return (x.float() - self.mean) / self.std
+
+
 #: A deviation of two levels of 255: below it a channel holds nothing.
 _LEAST_STD = 2 / 255
 
@@ -155,25 +185,19 @@ class ScratchImage(ScratchEncoder):
             self._fitted = True
 
 
-class _Normalised(nn.Module):
+class _Normalised(Scaled):
     """Pixels to the network's input, and its output to tokens."""
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(self, network: nn.Module, mean: np.ndarray, std: np.ndarray, dim: int) -> None:
-        super().__init__()
+        super().__init__(mean.reshape(1, -1, 1, 1), std.reshape(1, -1, 1, 1))
         self.network, self.dim = network.to(memory_format=torch.channels_last), dim  # type: ignore[call-overload]
-        # Not saved with the weights: they are the encoder's state already.
-        self.register_buffer("mean", torch.from_numpy(mean.copy()).view(1, -1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.from_numpy(std.copy()).view(1, -1, 1, 1), persistent=False)
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
         return where_present(batch["present"][:, 0], lambda rows: self._features(batch["pixels"][rows]), self.dim)
 
     def _features(self, pixels: Tensor) -> Tensor:
         x = pixels.permute(0, 3, 1, 2).float() / 255  # (B, C, H, W), in memory still (B, H, W, C): channels last
-        result: Tensor = self.network((x - self.mean) / self.std)
+        result: Tensor = self.network(self.scaled(x))
         return result
 
 
@@ -279,8 +303,7 @@ class _Words(nn.Module):
 
     def _features(self, ids: Tensor) -> Tensor:
         mask = ids != PADDING
-        longest = ids.shape[1] if tracing() else int(mask.sum(1).max())  # what is padding in every row costs nothing
-        ids, mask = ids[:, :longest], mask[:, :longest]
+        ids, mask = ids[:, : longest(mask)], mask[:, : longest(mask)]
         result: Tensor = self.network(self.dropout(self.embedding(ids)), mask)
         return result
 

@@ -18,7 +18,7 @@ from plait.data.media.images import image
 from plait.data.media.sounds import audio
 from plait.encoders.hub_cut import TEXT, cut_network, given_words, layer_count, within
 from plait.encoders.hub_files import PROCESSOR, TOKENIZER, WEIGHTS, Alternatives
-from plait.encoders.hub_models import HubEncoder, by_length, projected, texts, width_of
+from plait.encoders.hub_models import HubEncoder, by_length, projected, texts
 from plait.encoders.pixel_arrays import Pixels, by_processor, pixels_of
 from plait.encoders.sound_frames import milliseconds
 
@@ -93,10 +93,7 @@ class PooledHubText(HubText):
 
     @property
     def dim(self) -> int:
-        value = self.settings()  # read as it is first: importing transformers takes seconds
-        if isinstance(value.get("hidden_size"), int) and "text_config" not in value:
-            return int(value["hidden_size"])
-        return width_of(self.config(), "text")
+        return self.width("text")
 
 
 class PooledText(nn.Module):
@@ -262,10 +259,7 @@ class HubAudio(HubEncoder):
 
     @property
     def dim(self) -> int:
-        value = self.settings()  # read as it is first: importing transformers takes seconds
-        if isinstance(value.get("hidden_size"), int) and "audio_config" not in value:
-            return int(value["hidden_size"])
-        return width_of(self.config(), "audio")
+        return self.width("audio")
 
 
 class PooledAudio(nn.Module):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from plait.base.encoder import Encoder
-from plait.base.errors import ConfigError, PlaitWarning, need
+from plait.base.errors import ConfigError, need, warn
 from plait.base.machine import seeded
 from plait.base.tokens import of_one_length
 from plait.encoders.hub_files import COMMIT, WEIGHTS, Alternatives, _line, folder_digest, has_safetensors, locate
@@ -103,6 +102,12 @@ class HubEncoder(Encoder):
             raise ConfigError(f"{path}: expected a mapping, found {type(result).__name__}")
         return result
 
+    def width(self, part: str, key: str = "") -> int:
+        """Width of the features, as the settings say it (under ``key``), or else transformers, whose import takes seconds."""
+        given = self.settings()
+        own = given.get(key) if key else None if f"{part}_config" in given else given.get("hidden_size")
+        return own if isinstance(own, int) else width_of(self.config(), part)
+
     def config(self) -> Any:
         """The transformers configuration, defaults filled in."""
         return self.load("AutoConfig")
@@ -157,11 +162,9 @@ class HubEncoder(Encoder):
         if 2 * len(lacking) > count:
             raise ConfigError(f"encoder {self.name()}: '{self.model}' {message}; name another model or encoder")
         if lacking:
-            warnings.warn(
+            warn(
                 f"encoder {self.name()}: '{self.model}' {message} ({min(lacking)}, ...), which stay random; "
-                "it may not be the model you mean",
-                PlaitWarning,
-                stacklevel=3,
+                "it may not be the model you mean"
             )
 
 

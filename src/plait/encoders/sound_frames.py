@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 
 from plait.base.checks import Within
 from plait.base.encoder import Encoder
-from plait.base.errors import PlaitWarning, need
+from plait.base.errors import need, warn
 from plait.base.tokens import Tokens
 from plait.data.media.sounds import audio, seconds
 from plait.encoders.packages import package_file
@@ -30,13 +29,22 @@ def milliseconds(encoder: Encoder, cells: Sequence[Any], max_seconds: float) -> 
     result = np.array([seconds(cell) for cell in cells])
     cut = int((result > max_seconds).sum())
     if cut:
-        warnings.warn(
+        warn(
             f"{cut:,} of {len(cells):,} sounds are longer than {max_seconds:g} s: only that much of their beginning "
-            f"is heard (max_seconds of the encoder '{encoder.name()}')",
-            PlaitWarning,
-            stacklevel=2,
+            f"is heard (max_seconds of the encoder '{encoder.name()}')"
         )
     return np.asarray(np.round(1000 * np.minimum(result, max_seconds)), dtype=np.int64)
+
+
+@dataclass(eq=False)
+class FrozenSound(Encoder):
+    """Base of the frozen encoders of sounds, of which only the first ``max_seconds`` are heard."""
+
+    kinds: ClassVar[tuple[str, ...]] = ("audio",)
+    max_seconds: Annotated[float, Within(0.05, 3600)] = 60.0
+
+    def lengths(self, cells: Sequence[Any]) -> np.ndarray:
+        return milliseconds(self, cells, self.max_seconds)
 
 
 def waves(cells: Sequence[Any], max_seconds: float, silence: float) -> dict[str, np.ndarray]:
@@ -227,23 +235,17 @@ def _session(weights: SpeechWeights, file: str, sha256: str) -> Any:
 
 
 @dataclass(eq=False)
-class SpeechAndStatistics(Encoder):
+class SpeechAndStatistics(FrozenSound):
     """Base of the encoders that join the speech embedding with statistics of log-mel spectra: one vector of 272 numbers.
 
     Attributes:
         max_seconds: only the beginning of longer sounds is heard.
     """
 
-    kinds: ClassVar[tuple[str, ...]] = ("audio",)
     extra: ClassVar[str | None] = "audio"
     speech: ClassVar[SpeechWeights]
     frozen_weights: ClassVar[int | None] = 328_217
     batch_size: ClassVar[int] = 16
-
-    max_seconds: Annotated[float, Within(0.05, 3600)] = 60.0
-
-    def lengths(self, cells: Sequence[Any]) -> np.ndarray:
-        return milliseconds(self, cells, self.max_seconds)
 
     def prepare(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
         """``wave`` int16 (n, samples), ``length`` (n, 1) and ``statistics`` (n, 80)."""

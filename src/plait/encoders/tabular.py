@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, NamedTuple, Self, cast
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 
 from plait.base.checks import Count, Width, Within
 from plait.base.encoder import Cells, Encoder
-from plait.base.errors import PlaitWarning, TableError, nearest
+from plait.base.errors import TableError, nearest, warn
 from plait.base.inputs import Columns
 from plait.base.tokens import Tokens
 from plait.data.column import Column
@@ -176,7 +175,7 @@ def _warn(reading: _Reading) -> None:
     """Say which cells were not understood, and which are written otherwise than in the fit."""
     surprises = [view.surprise for _, view in reading.views if view.surprise is not None]
     if surprises:
-        warnings.warn(f"written in another way than when fitted: {'; '.join(surprises)}", PlaitWarning, stacklevel=4)
+        warn(f"written in another way than when fitted: {'; '.join(surprises)}")
     odd = []
     for feature, view in reading.views:
         if view.bad is not None and view.bad.any():
@@ -184,7 +183,7 @@ def _warn(reading: _Reading) -> None:
             what = "infinite or no number" if feature.type == "number" else f"no {feature.type}"
             odd.append(f"{int(view.bad.sum()):,} in '{feature.name}' are {what} (e.g. {example!r})")
     if odd:
-        warnings.warn(f"cells that count as missing: {'; '.join(odd)}", PlaitWarning, stacklevel=4)
+        warn(f"cells that count as missing: {'; '.join(odd)}")
 
 
 class _AsIs(nn.Module):

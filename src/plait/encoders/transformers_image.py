@@ -10,7 +10,6 @@ from torch import nn
 from plait.base.encoder import Cut
 from plait.encoders.hub_cut import IMAGE, cut_network, given_pixels, layer_count, within
 from plait.encoders.hub_kinds import HubImage, PooledImage, ProjectedFeatures
-from plait.encoders.hub_models import width_of
 
 
 @dataclass(eq=False)
@@ -52,7 +51,4 @@ class TransformersImage(HubImage):
 
     @property
     def dim(self) -> int:
-        value = self.settings()  # read as it is first: importing transformers takes seconds
-        if isinstance(value.get("hidden_size"), int) and "vision_config" not in value:
-            return int(value["hidden_size"])
-        return width_of(self.config(), "vision")
+        return self.width("vision")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from plait.base import notebook
-from plait.base.errors import MissingDependencyError, PlaitWarning
+from plait.base.errors import MissingDependencyError, warn
 from plait.estimators import modelfile, tracking
 from plait.estimators.base import FusionEstimator
 from plait.estimators.targets import TargetModels, folders_of
@@ -149,7 +148,7 @@ def _write_page(place: Path, outcome: Outcome, command: str) -> bool:
         )
         write_report(place, page)
     except MissingDependencyError as error:
-        warnings.warn(f"no report page: {error}", PlaitWarning, stacklevel=3)
+        warn(f"no report page: {error}")
         return False
     return True
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from plait.base import notebook
-from plait.base.errors import PlaitWarning, TableError
+from plait.base.errors import PlaitWarning, TableError, warn
 from plait.data.labels import codes_of, label_text
 from plait.data.rows import data_hash
 from plait.data.targets import with_target
@@ -177,12 +177,10 @@ def never_seen(model: Any, rows: Rows) -> bool:
 
 def warn_seen(names: list[str]) -> None:
     """Say, once, whose test rows may have been training rows."""
-    warnings.warn(
+    warn(
         f"{', '.join(names)}: fitted on other rows than this split's training rows, so that test rows may have been seen; "
         "probes of encoders that learned are then too good (give the split of the fit: --test-fraction, --split-column, "
-        "--group, --seed)",
-        PlaitWarning,
-        stacklevel=3,
+        "--group, --seed)"
     )
 
 
