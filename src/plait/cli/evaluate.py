@@ -47,6 +47,7 @@ def evaluate(
     partial: o.Partial = False,
     strict: o.Strict = False,
     store: o.Store = None,
+    sample: o.Sample = None,
     encoding: o.Encoding = None,
     json: o.Json = False,
 ) -> None:
@@ -56,16 +57,14 @@ def evaluate(
     """
     from plait.conditions.parse import parse
     from plait.data.row_numbers import whole_table
-    from plait.data.table import read_table
-    from plait.data.typed import typed
     from plait.evaluation.evaluate import evaluate as judge
     from plait.store.model_files import plain_values
 
     requested = [parse(value, "--condition") for value in condition or ()]
     values: dict[str, Any] = {}
     with models_of(model, table, root, store, strict, partial) as models:
-        whole = typed(read_table(table, encoding, remote, root))
-        seen = None if baselines is None else typed(read_table(baselines, encoding, remote, root))
+        whole = o.read(table, encoding, remote, root, sample)
+        seen = None if baselines is None else o.read(baselines, encoding, remote, root, sample)
         plan(["judge", *(f"judge under {each.label}" for each in requested)] * len(models))
         for target, fitted in models.items():
             frame = judged_rows(fitted, whole, table, held_out)

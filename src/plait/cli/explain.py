@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from plait.base.errors import ConfigError
 from plait.base.progress import plan, step
 from plait.cli import options as o
 from plait.cli.app import app
@@ -36,6 +37,7 @@ def explain(
     partial: o.Partial = False,
     strict: o.Strict = False,
     store: o.Store = None,
+    sample: o.Sample = None,
     encoding: o.Encoding = None,
     json: o.Json = False,
 ) -> None:
@@ -45,17 +47,19 @@ def explain(
     """
     from plait.cli.fit import show_importance
     from plait.data.row_numbers import whole_table
-    from plait.data.table import read_table
-    from plait.data.typed import typed
     from plait.estimators.targets import folders_of
     from plait.evaluation.explain import explain as shapley
     from plait.evaluation.importance import importance as shuffled
 
     chosen = o.row_numbers_given(rows)
+    if chosen and sample is not None:
+        raise ConfigError(
+            "--rows and --sample: rows are named by their numbers in the whole table; keep one of the two"
+        )
     values: dict[str, Any] = {}
     written: list[str] = []
     with models_of(model, table, root, store, strict, partial) as models, whole_table() as files:
-        whole = typed(read_table(table, encoding, remote, root))
+        whole = o.read(table, encoding, remote, root, sample)
         plan(["explain"] * len(models))
         places = folders_of(list(models))
         for target, fitted in models.items():

@@ -63,6 +63,7 @@ def fit(
     store: o.Store = None,
     strict: o.Strict = False,
     report: Annotated[bool, typer.Option(help="Write report.html (extra report).")] = True,
+    sample: o.Sample = None,
     encoding: o.Encoding = None,
     json: o.Json = False,
 ) -> None:
@@ -72,12 +73,10 @@ def fit(
     """
     begun = deadline.now()
     from plait.data import schema as schemas
-    from plait.data.table import read_table
-    from plait.data.typed import typed
     from plait.workflow.fit import Command, Split, fit_table
     from plait.workflow.outcome import TargetOutcomes
 
-    frame = typed(read_table(table, encoding, remote, root))
+    frame = o.read(table, encoding, remote, root, sample)
     wanted = o.targets_given(frame, target, task, schema)
     one, from_file = next(iter(wanted), None), dict[str, Any]()
     result: Any
