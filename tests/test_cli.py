@@ -19,6 +19,7 @@ import pytest
 import soundfile
 from PIL import Image
 
+from plait.base.folders import whole_folder
 from plait.cli import look, main
 from plait.store import Store, model_files
 
@@ -588,7 +589,7 @@ def test_columns_and_a_target_with_odd_names_work_from_schema_to_explanation(
 def test_no_command_writes_into_a_model_of_another_kind(
     table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with model_files.whole_folder(tmp_path / "m") as place:
+    with whole_folder(tmp_path / "m") as place:
         model_files.write_model(place, {"kind": "FusionClassifier"}, {}, "# card")
     before = sorted(path.name for path in (tmp_path / "m").iterdir())
     for command in (

@@ -14,8 +14,7 @@ import numpy as np
 
 from plait.base.errors import StoreError
 from plait.base.parts import Closing
-from plait.store.claims import Claims
-from plait.store.environment import Environment, open_shared, release
+from plait.store.environment import Claims, Environment, open_shared, release
 from plait.store.record import (
     CELL,
     FORMAT,

@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 from plait.base import checks, config, machine, progress
 from plait.base.deadline import ANSWER, BEFORE_REPORT, Deadline
 from plait.base.errors import ConfigError, TableError, warn
+from plait.base.folders import check_folder
 from plait.base.inputs import Inputs
 from plait.branches.mixture import patterns
 from plait.data import schema, table
@@ -37,10 +38,17 @@ from plait.evaluation.beside import baselines_beside, light
 from plait.evaluation.evaluate import evaluate
 from plait.evaluation.explain import explain
 from plait.evaluation.importance import importance
-from plait.store import model_files
 from plait.training.design import member_count
-from plait.workflow.outcome import Outcome, TargetOutcomes, note_outcomes, save_outcome, save_outcomes
-from plait.workflow.targets import schemas_of, settings_of_each, targets_of
+from plait.workflow.outcome import (
+    Outcome,
+    TargetOutcomes,
+    note_outcomes,
+    save_outcome,
+    save_outcomes,
+    schemas_of,
+    settings_of_each,
+    targets_of,
+)
 
 #: Seconds of the processor, measured on Hearthstone and rounded up: the page and all files; judging one test row; the worth of
 #: one column, by one member; a linear baseline for one training row, and all of them where trees are not the model's own.
@@ -155,7 +163,7 @@ def fit_table(
         check_settings(model)
     budget = Deadline(next(iter(models.values())).minutes, BEFORE_REPORT, begun=command.begun, after=PAGE)
     if out is not None:
-        model_files.check_folder(out, "Fusion")
+        check_folder(out, "Fusion")
     with contextlib.ExitStack() as kept:
         own: Mapping[str, Mapping[str, Any]] = dict.fromkeys(schemas, settings)
         if not one:
