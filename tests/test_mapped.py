@@ -27,8 +27,8 @@ from plait.evaluation import baselines, predictions
 from plait.store import Store
 from plait.training import crossfit, units
 from plait.training.checkpoint import digest_of
-from plait.workflow.encode import PIECE
 from plait.workflow.fit import fit_table
+from plait.workflow.rows import PIECE
 
 QUICK: dict[str, Any] = {
     "store": "none",

@@ -64,7 +64,7 @@ _HOME = {
     "inspect": "workflow.inspection.inspecting",
     "load": "estimators.estimators",
     "pretrain": "workflow.pretrain",
-    "push": "store.hub",
+    "push": "store.model_files",
     "read_table": "data.table",
     "register": "base.registry",
     "schema": "data.schema:",

@@ -144,6 +144,22 @@ def name_of(variant: type[Any]) -> str:
     return next(named, variant.__module__.rpartition(".")[2])
 
 
+class Named:
+    """Base of the families' bases: a variant has a name, and facts that ``plait list`` shows beside it."""
+
+    @classmethod
+    def name(cls) -> str:
+        """The name in the registry: the file's name, or the one it was registered by."""
+        return name_of(cls)
+
+    @classmethod
+    def facts(cls) -> dict[str, str]:
+        """What ``plait list`` shows beside name and summary."""
+        above = {(c.__module__, c.__name__) for c in cls.__mro__}
+        family = next(family for family, (module, base) in FAMILIES.items() if (f"plait.{module}", base) in above)
+        return outline.OF_FAMILY[family](cls)
+
+
 def model_class(kind: str) -> type[Any]:
     """The class of the models that folders of a kind hold.
 

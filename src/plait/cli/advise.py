@@ -150,7 +150,7 @@ def sensitivity(
     from plait.data.targets import with_target
     from plait.study.search import check_rows, read_search, rows_of
     from plait.study.search import sensitivity as search
-    from plait.workflow.fit import split_rows
+    from plait.workflow.rows import split_rows
 
     options: dict[str, Any] = {}
     if table.suffix in (".yaml", ".yml"):

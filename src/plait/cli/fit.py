@@ -74,8 +74,9 @@ def fit(
     from plait.data import schema as schemas
     from plait.data.table import read_table
     from plait.data.typed import typed
-    from plait.workflow.fit import Command, Split, fit_table
+    from plait.workflow.fit import Command, fit_table
     from plait.workflow.outcome import TargetOutcomes
+    from plait.workflow.rows import Split
 
     frame = typed(read_table(table, encoding, remote, root))
     wanted = o.targets_given(frame, target, task, schema)

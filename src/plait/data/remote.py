@@ -21,14 +21,10 @@ from plait.data.web import Again, Patience, ask, check_web, pieces, shown, tried
 
 #: Scheme -> the package that reads it (extra ``remote``); None: the standard library.
 SCHEMES: Mapping[str, str | None] = {
-    "http": None,
-    "https": None,
+    **dict.fromkeys(("http", "https")),
     "s3": "s3fs",
-    "gs": "gcsfs",
-    "gcs": "gcsfs",
-    "az": "adlfs",
-    "abfs": "adlfs",
-    "abfss": "adlfs",
+    **dict.fromkeys(("gs", "gcs"), "gcsfs"),
+    **dict.fromkeys(("az", "abfs", "abfss"), "adlfs"),
     "hf": "huggingface_hub",
 }
 #: Value of ``remote`` that allows every address.

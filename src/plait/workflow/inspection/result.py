@@ -20,8 +20,8 @@ from plait.data.rows import data_hash
 from plait.data.targets import with_target
 from plait.data.values import nulls
 from plait.store.model_files import plain_values
-from plait.workflow.fit import split_rows
 from plait.workflow.inspection.embeddings import Embedding
+from plait.workflow.rows import split_rows
 
 #: Rows below which nothing can be said.
 LEAST = 10
