@@ -135,10 +135,10 @@ class Deadline:
         """Whether nothing may be trained any more."""
         return self.for_training() <= 0
 
-    def within(self, share: float) -> Over:
-        """Says, when asked, whether a share of the time that training has left now is used up, or will be in so many seconds."""
-        left = self.for_training()
-        return Over(self, left * (1 - share) if math.isfinite(left) else -math.inf)
+    def within(self, share: float) -> Callable[..., bool]:
+        """Says, when asked, whether a share of the time that training has left now is used up, or will be in ``more`` seconds."""
+        end = self.for_training() * (1 - share)
+        return lambda more=0.0: math.isfinite(end) and self.for_training() - more <= end
 
     def check_encoding(self, name: str, done: int, total: int) -> None:
         """Refuse to go on with an encoding that leaves no time to train.
@@ -189,15 +189,3 @@ class Deadline:
         if self.left_out:
             said = f"minutes {self.minutes:g}: no time was left for {', '.join(self.left_out)}"
             warn(said)
-
-
-@dataclass(frozen=True)
-class Over:
-    """Whether no more than so many seconds are left for training."""
-
-    deadline: Deadline
-    end: float
-
-    def __call__(self, more: float = 0.0) -> bool:
-        """``more``: seconds of what would be begun."""
-        return math.isfinite(self.end) and self.deadline.for_training() - more <= self.end

@@ -85,15 +85,8 @@ def advise(
 
 
 _COLUMNS = (
-    "regime",
-    "trials",
-    "failed",
-    "best",
-    "median",
-    "tolerant",
-    "trials_to_near",
-    "seconds_to_near",
-    "trials_to_any",
+    *("regime", "trials", "failed", "best", "median", "tolerant"),
+    *("trials_to_near", "seconds_to_near", "trials_to_any"),
 )
 
 

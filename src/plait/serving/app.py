@@ -20,7 +20,6 @@ from plait.data.labels import label_text
 from plait.data.modality import Modality
 from plait.encoders.tabular import Tabular
 from plait.estimators.base import FusionEstimator
-from plait.exporting.columns import features_of
 from plait.serving.answers import Answers, Reader
 from plait.serving.limits import Guard, Limits, Refused
 
@@ -60,7 +59,7 @@ def _labelled(column: str, field: str) -> str:
 def _fields(modality: Modality, model: FusionEstimator) -> Iterator[tuple[str, str]]:
     """Each column with its field."""
     encoder = model.features_.encoders[modality.name]
-    parts = features_of(encoder) if isinstance(encoder, Tabular) else []
+    parts = encoder.features if isinstance(encoder, Tabular) else []
     for column in modality.columns:
         name = f'name="{escape(column, quote=True)}"'
         if modality.kind in ("image", "audio", "video"):
