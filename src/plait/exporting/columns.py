@@ -122,7 +122,7 @@ def _graph(part: Features, parts: Sequence[Features]) -> nn.Module:
     if isinstance(part, Category | Spelling):
         levels = next(p.vocabulary for p in parts if isinstance(p, Category) and p.name == part.name)
         return _Levels(part, levels)
-    return next(graph(part) for kind, graph in _GRAPHS.items() if isinstance(part, kind))
+    return next(graph(part) for kind, graph in _GRAPHS if isinstance(part, kind))
 
 
 class _Levels(nn.Module):
@@ -245,7 +245,7 @@ def _month(days: Tensor) -> Tensor:
     return torch.where(month < 10, month + 3, month - 9)
 
 
-_GRAPHS: dict[type[Features], Callable[[Any], nn.Module]] = {
-    **{Number: _NumberGraph, Boolean: _BooleanGraph, Date: _DateGraph},
-    **{Rank: _RankGraph, List: _ListGraph},
-}
+_GRAPHS: Sequence[tuple[type[Features], Callable[[Any], nn.Module]]] = (
+    *((Number, _NumberGraph), (Boolean, _BooleanGraph), (Date, _DateGraph)),
+    *((Rank, _RankGraph), (List, _ListGraph)),
+)

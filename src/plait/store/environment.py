@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
-from types import ModuleType
 from typing import TypeVar
 
 import lmdb
@@ -18,11 +17,10 @@ import lmdb
 from plait.base.errors import StoreError
 from plait.base.parts import Closing
 
-fcntl: ModuleType | None
 try:
     import fcntl
 except ImportError:  # Windows: nothing is claimed, so processes may do the same work, and the first to store it wins
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 
 def lock_whole(file: int, alone: bool = False) -> bool:
@@ -102,7 +100,8 @@ class Claims(Closing):
         """Those of ``keys`` that nobody else is encoding right now, claimed for us."""
         if self._claimed is None:
             return list(keys)
-        places = {key: self._place(key) for key in keys}
+        digests = {key: blake2b(self._fingerprint + key, digest_size=7).digest() for key in keys}
+        places = {key: int.from_bytes(digest, "little") for key, digest in digests.items()}
         taken = self._claimed.take(places.values())
         mine = {key: place for key, place in places.items() if place in taken}
         self._held.update(mine)
@@ -112,9 +111,6 @@ class Claims(Closing):
         """These are stored, or cannot be encoded."""
         if self._claimed is not None:
             self._claimed.give_back([self._held.pop(key) for key in keys if key in self._held])
-
-    def _place(self, key: bytes) -> int:
-        return int.from_bytes(blake2b(self._fingerprint + key, digest_size=7).digest(), "little")
 
     def close(self) -> None:
         """Free what is still claimed."""
@@ -153,15 +149,12 @@ class Environment:
         self._opened: lmdb.Environment | None = None
         self._presence: int | None = None
 
-    def read(self, work: Callable[[lmdb.Transaction], T], buffers: bool = False) -> T:
-        """Run ``work`` in a read transaction; what it returns must not point into the map."""
-        return self._run(work, write=False, buffers=buffers)
-
     def write(self, work: Callable[[lmdb.Transaction], T]) -> T:
         """Run ``work`` in a write transaction and commit; it may be run again from the start when the map grows."""
-        return self._run(work, write=True, buffers=False)
+        return self.read(work, write=True)
 
-    def _run(self, work: Callable[[lmdb.Transaction], T], *, write: bool, buffers: bool) -> T:
+    def read(self, work: Callable[[lmdb.Transaction], T], *, buffers: bool = False, write: bool = False) -> T:
+        """Run ``work`` in a read transaction; what it returns must not point into the map."""
         with self.lock, self._named("written" if write else "read"):
             crowded = False
             while True:
