@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 import sys
 from pathlib import Path
@@ -90,39 +91,49 @@ _COLUMNS = (
 )
 
 
-@app.command()
-def sensitivity(
-    table: Annotated[Path, typer.Argument(help="A table, or a YAML file with data, ranges and regimes.")],
-    target: o.Target = None,
-    range_: Annotated[
+@dataclasses.dataclass(frozen=True)
+class Search:
+    """Settings of a search, which its file may hold as well."""
+
+    ranges: Annotated[
         list[str] | None,
         typer.Option(
             "--range",
             help="field=low..high, field=low..high,log or field=[a, b], as often as needed; "
             "default: learning_rate, batch_size and dropout.",
         ),
-    ] = None,
-    regime: Annotated[
+    ] = None
+    regimes: Annotated[
         list[str] | None,
-        typer.Option(help="frozen, scratch, pretrain, ..., as often as needed; default: as the schema says."),
-    ] = None,
-    trials: Annotated[int | None, typer.Option(help="Per regime.", show_default="20")] = None,
-    metric: Annotated[str | None, typer.Option(help="Default: the task's main one.")] = None,
-    valid_fraction: Annotated[float | None, typer.Option(help="Of the training rows.", show_default="0.2")] = None,
-    splits: Annotated[int | None, typer.Option(help="Over which a score is averaged.", show_default="1")] = None,
-    sampler: Annotated[str | None, typer.Option(help="tpe, random or grid.", show_default="tpe")] = None,
+        typer.Option(
+            "--regime", help="frozen, scratch, pretrain, ..., as often as needed; default: as the schema says."
+        ),
+    ] = None
+    trials: Annotated[int | None, typer.Option(help="Per regime.", show_default="20")] = None
+    metric: Annotated[str | None, typer.Option(help="Default: the task's main one.")] = None
+    valid_fraction: Annotated[float | None, typer.Option(help="Of the training rows.", show_default="0.2")] = None
+    splits: Annotated[int | None, typer.Option(help="Over which a score is averaged.", show_default="1")] = None
+    sampler: Annotated[str | None, typer.Option(help="tpe, random or grid.", show_default="tpe")] = None
     storage: Annotated[
         str | None,
         typer.Option(
             help="Optuna's: trials are kept there, too, and taken up from (sqlite:///trials.db, or a journal file)."
         ),
-    ] = None,
-    random_state: o.RandomState = None,
+    ] = None
+    seed: o.RandomState = None
+    group: o.Group = None
+
+
+@app.command()
+@o.given(Search)
+def sensitivity(
+    own: Search,
+    table: Annotated[Path, typer.Argument(help="A table, or a YAML file with data, ranges and regimes.")],
+    target: o.Target = None,
     test_fraction: Annotated[
         float, typer.Option(help="Left out: the rows that plait fit holds out with this seed.")
     ] = 0.15,
     split_column: Annotated[str | None, typer.Option(help="A column whose 'test' rows are left out instead.")] = None,
-    group: o.Group = None,
     out: Annotated[Path | None, typer.Option(help="Folder; default: runs/sensitivity-TABLE-TARGET.")] = None,
     schema: o.SchemaFile = None,
     task: o.Task = None,
@@ -156,19 +167,7 @@ def sensitivity(
     else:
         frame, official = read_table(table, encoding, remote, root), False
         result, from_file = o.read_schema(frame, schema, target, task, root, table)
-    flags = {
-        "ranges": range_ or None,
-        "regimes": regime or None,
-        "trials": trials,
-        "metric": metric,
-        "valid_fraction": valid_fraction,
-        "splits": splits,
-        "sampler": sampler,
-        "storage": storage,
-        "seed": random_state,
-        "group": group,
-    }
-    options |= {k: v for k, v in flags.items() if v is not None}
+    options |= o.chosen(own)
     if result.target is not None:
         frame = with_target(frame, result.target)
     check_rows(frame, result)

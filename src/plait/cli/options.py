@@ -227,6 +227,11 @@ def with_parts(
     return typed(stacked(frame, **given)), PART
 
 
+def chosen(options: Any) -> dict[str, Any]:
+    """The options of a dataclass that were given."""
+    return {name: v for name, v in vars(options).items() if v is not None and v is not False and v != []}
+
+
 def settings_of(
     from_file: dict[str, Any], encoders: Sequence[str] | None, sets: Sequence[str] | None, **value: Any
 ) -> dict[str, Any]:

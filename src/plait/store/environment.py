@@ -134,10 +134,7 @@ _registry = threading.RLock()
 
 
 class Environment:
-    """What the stores of one folder share in this process, since LMDB may open a folder only once per process.
-
-    Every operation holds ``lock``: a growing map ends the transactions of all other threads.
-    """
+    """What the stores of one folder share in this process; all they do holds ``lock``, as a growing map ends the others' work."""
 
     def __init__(self, folder: Path) -> None:
         """Use ``open_shared`` instead."""
