@@ -187,5 +187,4 @@ class Deadline:
     def tell(self) -> None:
         """Warn of what was left out, in one line."""
         if self.left_out:
-            said = f"minutes {self.minutes:g}: no time was left for {', '.join(self.left_out)}"
-            warn(said)
+            warn(f"minutes {self.minutes:g}: no time was left for {', '.join(self.left_out)}")

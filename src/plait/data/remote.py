@@ -15,7 +15,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from plait.base.documents import REMOTE_BYTES, REMOTE_SECONDS
-from plait.base.errors import CellError, ConfigError, TableError, need
+from plait.base.errors import CellError, ConfigError, TableError, need, reason
 from plait.base.parts import write_file
 from plait.data.web import Again, Patience, ask, check_web, pieces, shown, tried
 
@@ -140,11 +140,16 @@ def _check(address: str, allowed: Allowed) -> None:
         raise CellError(f"{where}: is no address that is fetched; expected one of {', '.join(SCHEMES)}")
     check_web(address)
     if not allowed(address):
-        parts = urllib.parse.urlsplit(address)
-        raise CellError(
-            f"{where}: nothing is fetched from the network unless it is allowed; pass --remote "
-            f"{parts.scheme}://{parts.netloc}/ (in Python and YAML: remote), or save it and name the file"
-        )
+        raise not_allowed(address)
+
+
+def not_allowed(address: str) -> CellError:
+    """The error for an address that nobody has allowed."""
+    host = "/".join(address.split("/")[:3])
+    return CellError(
+        f"{shown(address)}: nothing is fetched from the network unless it is allowed; pass --remote {host}/ "
+        "(in Python and YAML: remote), or save it and name the file"
+    )
 
 
 def _known(note: Path) -> dict[str, object] | None:
@@ -241,15 +246,11 @@ def _of_store(
         raise CellError(f"{shown(address)}: there is no such file") from None
     except PermissionError as error:
         raise CellError(
-            f"{shown(address)}: forbidden ({_first(error)}); credentials come from the environment alone"
+            f"{shown(address)}: forbidden ({reason(error)}); credentials come from the environment alone"
         ) from None
     except Exception as error:  # noqa: BLE001 - each store has errors of its own
-        raise Again(f"cannot be fetched ({_first(error)})") from None
+        raise Again(f"cannot be fetched ({reason(error)})") from None
     return pieces(stream, stream.read, patience), {"etag": stamp, "expected": size}
-
-
-def _first(error: Exception) -> str:
-    return str(error).partition("\n")[0][:200] or type(error).__name__
 
 
 def _options(scheme: str) -> dict[str, Any]:

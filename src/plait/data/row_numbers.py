@@ -106,5 +106,4 @@ def tell_missing(column: str, named: int, missing: int, example: str, *, refuse:
             f"column '{column}': none of its {named:,} files is there ({example}); "
             "pass the folder or zip archive that they lie in (--root)"
         )
-    message = f"column '{column}': {missing:,} of {named:,} files are not there and count as absent ({example})"
-    warn(message)
+    warn(f"column '{column}': {missing:,} of {named:,} files are not there and count as absent ({example})")

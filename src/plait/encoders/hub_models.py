@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from plait.base.encoder import Encoder
-from plait.base.errors import ConfigError, need, warn
+from plait.base.errors import ConfigError, need, reason, warn
 from plait.base.machine import seeded
 from plait.base.tokens import of_one_length
-from plait.encoders.hub_files import COMMIT, WEIGHTS, Alternatives, _line, folder_digest, has_safetensors, locate
+from plait.encoders.hub_files import COMMIT, WEIGHTS, Alternatives, folder_digest, has_safetensors, locate
 from plait.encoders.syntax import cut
 
 #: Commits of the models that are named as defaults. No hub can be reached from where this was written: each hash was
@@ -97,7 +97,7 @@ class HubEncoder(Encoder):
         try:
             result = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise ConfigError(f"{path}: cannot be read as JSON ({_line(error)}); fetch the model again") from error
+            raise ConfigError(f"{path}: cannot be read as JSON ({reason(error)}); fetch the model again") from error
         if not isinstance(result, dict):
             raise ConfigError(f"{path}: expected a mapping, found {type(result).__name__}")
         return result
@@ -143,8 +143,8 @@ class HubEncoder(Encoder):
 
     def refusal(self, what: str, error: Exception) -> ConfigError:
         """The one line for whatever a library raised."""
-        reason = f"{type(error).__name__}: {_line(error)}"
-        return ConfigError(f"encoder {self.name()}: '{self.model}' cannot be {what} ({reason}); name another model")
+        said = f"{type(error).__name__}: {reason(error)}"
+        return ConfigError(f"encoder {self.name()}: '{self.model}' cannot be {what} ({said}); name another model")
 
     def network(self, kind: str, **options: Any) -> nn.Module:
         """A transformers model with its weights, in float32, frozen. Torch's random generator is left as it was."""

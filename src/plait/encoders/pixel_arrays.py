@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from plait.base.errors import CellError
+from plait.base.errors import CellError, reason
 from plait.data.media.images import image
 
 #: A JPEG may be decoded smaller as long as its sides stay so many times what is needed.
@@ -109,8 +109,7 @@ def by_processor(processor: Any, pictures: Sequence[np.ndarray]) -> np.ndarray:
         result = processor(images=list(pictures), return_tensors="np", input_data_format="channels_last")
         return np.asarray(result["pixel_values"], dtype=np.float32)
     except Exception as error:
-        reason = next(iter(str(error).splitlines()), "no reason given")
-        raise CellError(f"the model's image processor refuses the picture ({reason})") from error
+        raise CellError(f"the model's image processor refuses the picture ({reason(error)})") from error
 
 
 def _sizes(value: object) -> dict[str, int]:

@@ -109,8 +109,6 @@ def rows_for(model: Any, frame: pd.DataFrame, held_out: HeldOut | None = None, *
         raise TableError(f"{len(frame)} rows with a '{target}'; at least {LEAST} are needed to inspect a model")
     seed = int(by["seed"] or 0)
     fraction = 0.15 if by["test_fraction"] is None else float(by["test_fraction"])
-    if by["group"] is not None and by["group"] not in frame.columns:
-        raise TableError(f"no column '{by['group']}' to group by; the table has: {', '.join(map(str, frame.columns))}")
     train, test = split_rows(frame, model.schema_, fraction, by["split_column"], by["group"], seed)
     seen = frame.iloc[train].reset_index(drop=True)
     digests = data_hash(seen.drop(columns=target)), data_hash(seen)
