@@ -146,9 +146,6 @@ class FittedBranch(Branch, ABC):
 def resolve(spec: str | Mapping[str, object]) -> Branch:
     """The branch of a name, or of ``{name: ..., option: ...}``.
 
-    Raises:
-        ConfigError: an unknown name or option, a value that an option does not take, or a package that is missing.
-
     Example:
         >>> resolve("joint").sources(["text", "image"])
         {'joint': ('text', 'image')}
@@ -164,11 +161,7 @@ def resolve(spec: str | Mapping[str, object]) -> Branch:
 
 
 def resolve_all(specs: Sequence[str | Mapping[str, object]]) -> list[Branch]:
-    """The branches of a model.
-
-    Raises:
-        ConfigError: as ``resolve``; one stands twice; or none sees all modalities.
-    """
+    """The branches of a model."""
     branches = [resolve(spec) for spec in specs]
     names = [branch.name() for branch in branches]
     if twice := next((name for name in names if names.count(name) > 1), None):

@@ -86,11 +86,7 @@ def check(instance: Any, where: str = "") -> None:
 
 
 def check_call(function: Callable[..., Any], options: Mapping[str, object], where: str = "") -> None:
-    """Refuse keyword arguments that are not what the function's annotations say.
-
-    Raises:
-        ConfigError: as ``check``.
-    """
+    """Refuse keyword arguments that are not what the function's annotations say."""
     refuse(problems(function, options), where)
 
 
@@ -102,11 +98,7 @@ def problems(owner: object, values: Mapping[str, object]) -> list[str]:
 
 
 def refuse(result: Iterable[str], where: str = "") -> None:
-    """Raise one error of all problems, if there are any.
-
-    Raises:
-        ConfigError: there are.
-    """
+    """Raise one error of all problems, if there are any."""
     if text := "; ".join(result):
         raise ConfigError(f"{where}: {text}" if where else text)
 
@@ -159,9 +151,6 @@ def hints_of(owner: Any) -> dict[str, Any]:
 def whole(value: Any, what: str, low: int = 0, high: float = MOST) -> int:
     """A whole number within bounds, both included.
 
-    Raises:
-        ConfigError: it is none (True and 3.0 are none either).
-
     Example:
         >>> whole(0, "pretrain: epochs", 1)
         Traceback (most recent call last):
@@ -182,9 +171,6 @@ def number(
     infinite: bool = False,
 ) -> float:
     """A number within bounds, both included, or ``above`` the lower one, or ``below`` the upper one.
-
-    Raises:
-        ConfigError: it is none (True, NaN and, unless allowed, infinity are none either).
 
     Example:
         >>> number("much", "mlp: dropout", 0, 1)

@@ -141,11 +141,7 @@ class Deadline:
         return lambda more=0.0: math.isfinite(end) and self.for_training() - more <= end
 
     def check_encoding(self, name: str, done: int, total: int) -> None:
-        """Refuse to go on with an encoding that leaves no time to train.
-
-        Raises:
-            ConfigError: the time for training is used up, or will be before the cells are encoded.
-        """
+        """Refuse to go on with an encoding that leaves no time to train."""
         if done < total and self.training_over():
             raise ConfigError(
                 f"minutes {self.minutes:g}: too short for encoding '{name}': {done:,} of {total:,} cells after "
@@ -154,11 +150,7 @@ class Deadline:
             )
 
     def check_training(self) -> None:
-        """Refuse to begin training when its time is used up.
-
-        Raises:
-            ConfigError: it is.
-        """
+        """Refuse to begin training when its time is used up."""
         if self.training_over():
             raise ConfigError(
                 f"minutes {self.minutes:g}: too short to train anything: reading and encoding took "

@@ -124,11 +124,7 @@ class Adviser(ABC):
 
 
 def adviser(fusion: object) -> Adviser | None:
-    """The adviser that the field ``fusion`` names, as ``auto`` or ``{name: auto, option: ...}``; None: an operator is named.
-
-    Raises:
-        ConfigError: an option that it has not, or one that cannot be meant.
-    """
+    """The adviser that the field ``fusion`` names, as ``auto`` or ``{name: auto, option: ...}``; None: an operator is named."""
     options = dict(fusion) if isinstance(fusion, Mapping) else {"name": fusion}
     name = options.pop("name", None)
     if not isinstance(name, str) or name not in registry.names("advisers"):

@@ -161,11 +161,7 @@ class Named:
 
 
 def model_class(kind: str) -> type[Any]:
-    """The class of the models that folders of a kind hold.
-
-    Raises:
-        ConfigError: there is no such kind.
-    """
+    """The class of the models that folders of a kind hold."""
     if kind not in MODELS:
         raise ConfigError(f"model.json: kind '{kind}' is not known to this plait")
     result: type[Any] = getattr(importlib.import_module(f"plait.{MODELS[kind]}"), kind)
@@ -173,11 +169,7 @@ def model_class(kind: str) -> type[Any]:
 
 
 def model_kind(variant: type[Any], *, warns: bool = True) -> str:
-    """The kind as which a model is saved: its class's name, or that of the class it extends which ``model_class`` finds.
-
-    Raises:
-        ConfigError: it extends none.
-    """
+    """The kind as which a model is saved: its class's name, or that of the class it extends which ``model_class`` finds."""
     known = (c.__name__ for c in variant.__mro__ if f"plait.{MODELS.get(c.__name__)}" == c.__module__)
     kind = next(known, None)
     if kind is None:

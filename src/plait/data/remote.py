@@ -68,11 +68,7 @@ class Allowed:
 
     @classmethod
     def of(cls, remote: str | bool | Sequence[str] | None) -> Allowed:
-        """What the setting ``remote`` says.
-
-        Raises:
-            ConfigError: it is no beginning of an address.
-        """
+        """What the setting ``remote`` says."""
         values: list[Any] = [remote] if isinstance(remote, str | bool) else list(remote or ())
         if any(value is True or value in (ALL, "true") for value in values):
             return cls(None)
@@ -272,11 +268,7 @@ def beside(folder: Path, name: str) -> Path:
 
 
 def local_table(path: str | Path) -> Path:
-    """The file of a table, fetched where its name is an address; whoever names it by one has said that it may be fetched.
-
-    Raises:
-        TableError: it cannot be fetched.
-    """
+    """The file of a table, fetched where its name is an address; whoever names it by one has said that it may be fetched."""
     address = address_of(path)
     if address is None:
         return Path(path)

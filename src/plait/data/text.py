@@ -91,11 +91,7 @@ def _first_line(path: Path, encoding: str) -> str:
 
 
 def _check_mark(first: str, path: Path, encoding: str, mark: str) -> None:
-    """Refuse a table whose cells are separated by something else than its ending says.
-
-    Raises:
-        TableError: with what to do.
-    """
+    """Refuse a table whose cells are separated by something else than its ending says."""
     value = re.fullmatch(r'"?sep=(.)"?\W*', first, re.IGNORECASE)
     if value and value[1] == mark:
         raise TableError(f"{path}, line 1: {first!r} is for Excel alone and no part of a table; remove the line")

@@ -266,9 +266,6 @@ def encoder_of(spec: str | Mapping[str, object], kind: str, where: str) -> tuple
 
     Returns:
         The name, or name and options: enough to make it again where the folder is gone; and the encoder.
-
-    Raises:
-        ConfigError: no such encoder, or an option that it does not have.
     """
     options = {"name": spec} if isinstance(spec, str) and not is_folder(spec) else spec
     options = encoder_of_folder(options) if isinstance(options, str) else without_preset(options)

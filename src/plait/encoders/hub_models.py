@@ -113,11 +113,7 @@ class HubEncoder(Encoder):
         return self.load("AutoConfig")
 
     def load(self, kind: str, **options: Any) -> Any:
-        """``transformers.<kind>.from_pretrained`` of the model's folder: no network, no foreign code.
-
-        Raises:
-            ConfigError: transformers cannot make one of it.
-        """
+        """``transformers.<kind>.from_pretrained`` of the model's folder: no network, no foreign code."""
         folder, transformers = self.folder(), need("transformers", "hub")
         options |= {"local_files_only": True, "trust_remote_code": False}
         try:
@@ -127,11 +123,7 @@ class HubEncoder(Encoder):
             raise self.refusal(f"loaded as {kind}", error) from error
 
     def check_cut(self, layers: int) -> None:
-        """Refuse more layers than can be tuned, and models that cannot be cut.
-
-        Raises:
-            ConfigError: with the model's kind.
-        """
+        """Refuse more layers than can be tuned, and models that cannot be cut."""
         if 0 < layers <= self.tunable:
             return
         kind = self.settings().get("model_type") if (self.folder() / "config.json").is_file() else None
@@ -229,9 +221,5 @@ def by_length(batch: Mapping[str, Tensor], compute: Callable[[Mapping[str, Tenso
 
 
 def texts(cells: Sequence[object]) -> list[str]:
-    """Cells that must be text, whole.
-
-    Raises:
-        CellError: one is something else.
-    """
+    """Cells that must be text, whole."""
     return [cut(cell, sys.maxsize) for cell in cells]

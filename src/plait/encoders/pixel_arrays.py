@@ -100,11 +100,7 @@ def pixels_of(processor: Any) -> Pixels | None:
 
 
 def by_processor(processor: Any, pictures: Sequence[np.ndarray]) -> np.ndarray:
-    """What the processor itself makes of pictures: float32 (n, 3, H, W).
-
-    Raises:
-        CellError: it cannot take them, or gives another shape for each.
-    """
+    """What the processor itself makes of pictures: float32 (n, 3, H, W)."""
     try:
         result = processor(images=list(pictures), return_tensors="np", input_data_format="channels_last")
         return np.asarray(result["pixel_values"], dtype=np.float32)

@@ -259,11 +259,7 @@ _BY_TYPE: dict[str, type[Features]] = {part.type: part for parts in _PARTS.value
 
 
 def features_of(column: Column, text: str, limits: Limits) -> list[Features]:
-    """The features of a column of the given type.
-
-    Raises:
-        ConfigError: no such type.
-    """
+    """The features of a column of the given type."""
     word, _, form = text.partition(" ")
     if word not in _PARTS:
         raise ConfigError(f"encoder tabular: column '{column.name}': unknown type '{text}': {nearest(word, _PARTS)}")

@@ -88,9 +88,6 @@ def _size_of(path: Path) -> int:
     """Bytes of a file, asked before it is read: a pipe or a device in a stranger's folder may never end.
 
     Links are followed: the hub's cache is made of them.
-
-    Raises:
-        ModelError: it is no regular file.
     """
     facts = path.stat()
     if problem := unusual(facts):
@@ -99,11 +96,7 @@ def _size_of(path: Path) -> int:
 
 
 def read_manifest(place: Path) -> dict[str, Any]:
-    """The manifest of a model folder, its format and checksum checked.
-
-    Raises:
-        ModelError: there is none, or it was altered.
-    """
+    """The manifest of a model folder, its format and checksum checked."""
     path = place / MANIFEST
     try:
         if _size_of(path) > MANIFEST_BYTES.value:

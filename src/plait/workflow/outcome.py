@@ -58,9 +58,6 @@ def schemas_of(frame: pd.DataFrame, given: Schema | None, targets: Mapping[str, 
         frame: the table.
         given: the modalities; None infers them from the columns that are no targets.
         targets: target -> task; None looks at the column.
-
-    Raises:
-        ConfigError: no modality is left.
     """
     rest = frame.drop(columns=list(targets))
     base = Schema(()) if not len(rest.columns) else schema.infer(rest) if given is None else _without(given, targets)

@@ -93,9 +93,6 @@ def rows_for(model: Any, frame: pd.DataFrame, held_out: HeldOut | None = None, *
     """Split a table as ``plait fit`` did; large parts are thinned with the seed.
 
     What is not told is taken from the model: ``plait fit`` keeps what it split by.
-
-    Raises:
-        TableError: no target column, fewer than ten rows, or one class.
     """
     kept = held_out_by(model)
     by: dict[str, Any] = {k: kept.get(k) if v is None else v for k, v in vars(held_out or HeldOut()).items()}
