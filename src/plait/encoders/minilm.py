@@ -51,7 +51,7 @@ class MiniLM(Encoder):
     frozen_weights: ClassVar[int | None] = 22_564_608
     batch_size: ClassVar[int] = 256
     batch_length: ClassVar[int | None] = 40_000
-    arithmetic: ClassVar[int] = 2
+    arithmetic: ClassVar[int] = 3
     later: ClassVar[tuple[str, ...]] = ("pool",)
 
     max_tokens: Annotated[int, Within(3, minilm_network.POSITIONS)] = 256
