@@ -27,7 +27,7 @@ from plait.encoders import batches, minilm_network
 from plait.encoders.embed import embed
 from plait.encoders.hub_kinds import PooledText
 from plait.store import Store, environment
-from plait.store.claims import Claims
+from plait.store.environment import Claims
 
 HALF = "\ud83d"
 needs_minilm = pytest.mark.skipif(

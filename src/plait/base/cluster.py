@@ -29,11 +29,7 @@ QUIET, AWAY = 5.0, 30.0
 
 
 def check_engine(engine: str, *more: str) -> None:
-    """Refuse an engine that there is not.
-
-    Raises:
-        ConfigError: it is neither ``local`` nor ``ray``, nor one ``more``.
-    """
+    """Refuse an engine that there is not."""
     known = (*ENGINES, *more)
     if engine not in known:
         raise ConfigError(f"engine: expected {' or '.join(known)}, found '{engine}' ({nearest(engine, known)})")
@@ -101,11 +97,7 @@ class Head:
         return done
 
     def check(self) -> None:
-        """Call it when nothing comes.
-
-        Raises:
-            PlaitError: it has not answered for half a minute.
-        """
+        """Call it when nothing comes."""
         host, _, port = self.address.rpartition(":")
         try:
             socket.create_connection((host.strip("[]"), int(port)), timeout=2).close()

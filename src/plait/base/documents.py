@@ -154,11 +154,7 @@ def write_yaml(value: object, **options: Any) -> str:
 
 
 def read_json(data: bytes | str) -> Any:
-    """The value of a JSON text by the letter of its standard: no NaN, nothing deeper than the reader can go.
-
-    Raises:
-        ValueError: it is none; the message says why in one line.
-    """
+    """The value of a JSON text by the letter of its standard: no NaN, nothing deeper than the reader can go."""
     try:
         return json.loads(data, parse_constant=_no_constant)
     except RecursionError:
@@ -257,11 +253,7 @@ class Limit:
 
     @property
     def value(self) -> int:
-        """The limit that holds now.
-
-        Raises:
-            ConfigError: the environment variable is no positive whole number.
-        """
+        """The limit that holds now."""
         value = os.environ.get(self.variable, "").strip()
         if not value:
             return self.default

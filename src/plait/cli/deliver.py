@@ -28,7 +28,7 @@ def export(
     model.onnx is checked against the model; inputs.json says what it takes.
     """
     from plait.estimators.estimators import export as write
-    from plait.store.hub import located
+    from plait.store.model_files import located
 
     folder = out or model.with_name(f"{model.resolve().name}-onnx")
     step(f"export {model.name}")
@@ -52,7 +52,7 @@ def push(
 
     HF_TOKEN and HF_ENDPOINT are read as huggingface_hub reads them.
     """
-    from plait.store.hub import push as send
+    from plait.store.model_files import push as send
 
     step(f"push {model.name}")
     typer.echo(send(model, repo, public=public, report=report, message=message))
@@ -79,7 +79,7 @@ def serve(
     from plait.serving.answers import Answers
     from plait.serving.app import serve as run
     from plait.serving.limits import Limits
-    from plait.store.hub import located
+    from plait.store.model_files import located
 
     limits = Limits(body_mb=body_mb, rows=rows, seconds=seconds, requests=requests, url_hosts=tuple(url_hosts or ()))
     step(f"load {model.name}")

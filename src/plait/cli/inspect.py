@@ -87,18 +87,8 @@ def inspect(
     if json:
         show_json({**result.to_dict(), "folder": str(folder)})
         return
-    shown = [
-        "run",
-        "modality",
-        "place",
-        "width",
-        "probe",
-        "probe_low",
-        "probe_high",
-        "chance",
-        "class_alignment",
-        "uniformity",
-    ]
+    shown = ["run", "modality", "place", "width", "probe", "probe_low", "probe_high", "chance"]
+    shown += ["class_alignment", "uniformity"]
     show_table(result.measures.to_dict("records"), shown)  # type: ignore[arg-type]  # column names are text
     typer.echo("")
     show_table(result.comparison.astype(object).where(result.comparison.notna(), None).to_dict("records"))  # type: ignore[arg-type]

@@ -87,7 +87,7 @@ def encode(
     from plait.encoders.featurize import Featurizer
     from plait.estimators.fit_settings import NO_STORE
     from plait.store import Store
-    from plait.workflow.encode import PIECE, encode_pieces, pieces_of
+    from plait.workflow.rows import PIECE, encode_pieces, pieces_of
 
     check_engine(engine or "local")
     if engine == "ray" and store == NO_STORE:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -80,6 +81,26 @@ CheckpointFolder = Annotated[
 Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda.", show_default="auto")]
 Engine = Annotated[str | None, typer.Option(help="local, or ray: on a cluster (extra ray).", show_default="local")]
 Workers = Annotated[int | None, typer.Option(help="Of the cluster; default: one per core.")]
+
+
+def given(options: type[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Decorate a command that takes the fields of a dataclass as options, besides its own, and is called with an instance."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        shared = inspect.signature(options, eval_str=True).parameters
+        _, *own = inspect.signature(command, eval_str=True).parameters.values()
+
+        def run(**values: Any) -> None:
+            command(options(**{name: values.pop(name) for name in shared}), **values)
+
+        ordered = sorted([*shared.values(), *own], key=lambda p: (p.default is not p.empty, p.name in shared))
+        kept = [p.replace(kind=p.KEYWORD_ONLY) for p in ordered]
+        run.__name__, run.__doc__ = command.__name__, command.__doc__
+        run.__signature__ = inspect.Signature(kept)  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in kept}
+        return run
+
+    return decorate
 
 
 def with_checkpoint(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -165,7 +186,7 @@ def targets_given(
 ) -> dict[str, str | None]:
     """Target -> task (None: inferred) as options and the schema's file name them; empty where neither does."""
     from plait.base import config
-    from plait.workflow.targets import targets_of
+    from plait.workflow.outcome import targets_of
 
     columns = {str(c) for c in frame.columns}
     names = [name for value in values or () for name in ([value] if value in columns else value.split(","))]
@@ -226,6 +247,11 @@ def with_parts(
     if split_column is not None:
         raise ConfigError("--split-column and --test both say which rows judge; keep one")
     return typed(stacked(frame, **given)), PART
+
+
+def chosen(options: Any) -> dict[str, Any]:
+    """The options of a dataclass that were given."""
+    return {name: v for name, v in vars(options).items() if v is not None and v is not False and v != []}
 
 
 def settings_of(

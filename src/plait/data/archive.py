@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from plait.base.documents import MEMBER_BYTES
 from plait.base.errors import CellError, TableError
-from plait.data.remote import address_of
+from plait.data.remote import address_of, not_allowed
 
 if TYPE_CHECKING:
     from plait.data.media import Blob
@@ -134,10 +134,7 @@ class Place:
         """
         name = name.strip()
         if _MEMBER.fullmatch(name) is None and _REMOTE.match(name):
-            raise CellError(
-                f"{name:.200}: nothing is fetched from the network unless it is allowed; pass --remote "
-                f"{'/'.join(name.split('/')[:3])}/ (in Python and YAML: remote), or save it and name the file"
-            )
+            raise not_allowed(name)
         name = name.removeprefix("file://")
         value = _MEMBER.fullmatch(name)
         if value:

@@ -36,9 +36,6 @@ def label_text(label: object) -> str:
 def label_array(values: Any) -> np.ndarray:
     """Labels (n,) as an array of the kind they are: text, whole numbers, booleans, dates, or Python objects.
 
-    Raises:
-        TableError: a label that no file could hold.
-
     Example:
         >>> label_array(pd.Series([1, 0], dtype=object)).dtype, label_array([True, False]).dtype
         (dtype('int64'), dtype('bool'))
@@ -306,11 +303,7 @@ def _to_plain(label: object) -> object:
 
 
 def from_plain(values: Iterable[object]) -> list[Any]:
-    """Labels from their JSON values.
-
-    Raises:
-        ModelError: a type that this version does not know.
-    """
+    """Labels from their JSON values."""
     return [_from_plain(value) for value in values]
 
 

@@ -76,11 +76,7 @@ class NamedFiles:
 
 @contextmanager
 def whole_table() -> Iterator[NamedFiles]:
-    """Within the block pieces of one table are read, marked by ``of``; missing files are told of or refused once, at its end.
-
-    Raises:
-        TableError: at the end, when not one of a column's files was there.
-    """
+    """Within the block pieces of one table are read, marked by ``of``; missing files are told of or refused once, at its end."""
     files = NamedFiles()
     yield files
     files.tell()
@@ -96,15 +92,10 @@ def missing_files_of(series: pd.Series, named: int, missing: int, example: str, 
 
 
 def tell_missing(column: str, named: int, missing: int, example: str, *, refuse: bool) -> None:
-    """One warning that counts a column's missing files, or an error where none is there.
-
-    Raises:
-        TableError: with ``refuse``, none of several is there.
-    """
+    """One warning that counts a column's missing files, or an error where none is there."""
     if refuse and 1 < named == missing:
         raise TableError(
             f"column '{column}': none of its {named:,} files is there ({example}); "
             "pass the folder or zip archive that they lie in (--root)"
         )
-    message = f"column '{column}': {missing:,} of {named:,} files are not there and count as absent ({example})"
-    warn(message)
+    warn(f"column '{column}': {missing:,} of {named:,} files are not there and count as absent ({example})")

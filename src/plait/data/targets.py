@@ -71,11 +71,10 @@ def indicator_of(y: Any, classes: Sequence[Any] | np.ndarray | None = None) -> L
                 unknown.append(label_text(item))
     if unknown:
         result = sorted(set(unknown))
-        message = (
+        warn(
             f"{len(unknown)} of the target's labels are not among the {len(names)} classes of the model and are left out "
             f"({', '.join(result[:5])}{', ...' if len(result) > 5 else ''})"
         )
-        warn(message)
     return Labels(indicator, names)
 
 
@@ -108,8 +107,7 @@ def with_target(frame: pd.DataFrame, target: str) -> pd.DataFrame:
     if holes.all():
         raise TableError(f"the target '{target}' is empty in every row; name another column")
     if holes.any():
-        message = f"{int(holes.sum()):,} of {len(frame):,} rows have no '{target}' and are left out"
-        warn(message)
+        warn(f"{int(holes.sum()):,} of {len(frame):,} rows have no '{target}' and are left out")
         frame = frame[~holes]
     return frame
 

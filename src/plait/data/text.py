@@ -8,7 +8,8 @@ import io
 import itertools
 import json
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO, cast
@@ -43,10 +44,14 @@ def unique_names(names: list[str], where: object) -> list[str]:
         raise TableError(
             f"{where}: the name {broken[0]!r} of a column holds half a surrogate pair (a cut emoji); rename it"
         )
-    twice = sorted({name for name in filled if filled.count(name) > 1})
-    if twice:
-        raise TableError(f"{where}: columns given more than once: {', '.join(map(repr, twice))}; rename or remove them")
+    check_once(filled, f"{where}: ")
     return filled
+
+
+def check_once(names: Sequence[str], where: str = "") -> None:
+    """Refuse names of columns that are given more than once."""
+    if twice := sorted(name for name, count in Counter(names).items() if count > 1):
+        raise TableError(f"{where}columns given more than once: {', '.join(map(repr, twice))}; rename or remove them")
 
 
 def csv_blocks(path: Path, encoding: str, rows: int, mark: str) -> Blocks:
@@ -86,11 +91,7 @@ def _first_line(path: Path, encoding: str) -> str:
 
 
 def _check_mark(first: str, path: Path, encoding: str, mark: str) -> None:
-    """Refuse a table whose cells are separated by something else than its ending says.
-
-    Raises:
-        TableError: with what to do.
-    """
+    """Refuse a table whose cells are separated by something else than its ending says."""
     value = re.fullmatch(r'"?sep=(.)"?\W*', first, re.IGNORECASE)
     if value and value[1] == mark:
         raise TableError(f"{path}, line 1: {first!r} is for Excel alone and no part of a table; remove the line")
@@ -133,8 +134,7 @@ def _blank_cells(lines: Iterator[tuple[int, list[str]]], path: Path) -> Iterator
         blank = []
         yield line, row
     if blank:
-        message = f"{path}: {len(blank)} blank lines at its end are no rows; write an empty cell there as two quotes"
-        warn(message)
+        warn(f"{path}: {len(blank)} blank lines at its end are no rows; write an empty cell there as two quotes")
 
 
 def _header(names: list[str], path: Path) -> list[str]:

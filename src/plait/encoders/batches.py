@@ -20,7 +20,7 @@ from plait.base.errors import CellError, warn
 from plait.base.tokens import Tokens
 from plait.data.media import Blob
 from plait.data.media.given import Changed, cell_key
-from plait.store.claims import Claims
+from plait.store.environment import Claims
 from plait.store.record import halved
 
 A = TypeVar("A")

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from plait.encoders.hub_kinds import HubImage, ProjectedFeatures
+from plait.encoders.hub_kinds import HubImage
 
 
 @dataclass(eq=False)
@@ -28,7 +28,7 @@ class ClipImage(HubImage):
 
     def module(self) -> nn.Module:
         side = self.network("CLIPVisionModelWithProjection", projection_dim=self.dim)
-        return ProjectedFeatures(side, "pixel_values", self.normaliser())
+        return self.projected(side)
 
     @property
     def dim(self) -> int:

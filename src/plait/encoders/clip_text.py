@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import nn
 
 from plait.base.checks import Count
-from plait.encoders.hub_kinds import HubText, TextFeatures
+from plait.encoders.hub_kinds import HubText, Projected
 
 
 @dataclass(eq=False)
@@ -31,7 +31,7 @@ class ClipText(HubText):
     max_tokens: Count = 77
 
     def module(self) -> nn.Module:
-        return TextFeatures(self.network("CLIPTextModelWithProjection", projection_dim=self.dim))
+        return Projected(self.network("CLIPTextModelWithProjection", projection_dim=self.dim), "text", dict)
 
     @property
     def dim(self) -> int:

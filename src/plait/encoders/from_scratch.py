@@ -212,9 +212,6 @@ _WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+|[^\w\s]")
 def words(cell: object, limit: int) -> list[str]:
     """The first lower-case words and signs of a text.
 
-    Raises:
-        CellError: not a text.
-
     Example:
         >>> words("Don't stop, 2nd try!", 7)
         ['don', "'", 't', 'stop', ',', '2nd', 'try']

@@ -79,7 +79,7 @@ class PooledHubText(HubText):
     def module(self) -> nn.Module:
         network: Any = self.network("AutoModel")
         if hasattr(network, "get_text_features"):
-            return TextFeatures(network)
+            return Projected(network, "text", dict)
         return PooledText(network.get_encoder() if network.config.is_encoder_decoder else network, self.pool)
 
     @property
@@ -114,22 +114,27 @@ class PooledText(nn.Module):
         return tokens.x[:, 0] if self.pool == "first" else tokens.pooled()
 
 
-class TextFeatures(nn.Module):
-    """The text side of a model that projects several kinds into one space."""
+class Projected(nn.Module):
+    """One side of a model that projects several kinds into one space.
 
-    def __init__(self, network: Any) -> None:
-        """``network`` has ``get_text_features``, or gives ``text_embeds``."""
+    ``network`` has ``get_text_features`` or the like for the kind, or gives ``text_embeds`` or the like of its one side;
+    ``given``: a prepared batch -> its inputs by name.
+    """
+
+    def __init__(self, network: Any, kind: str, given: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.kind, self.given = network, kind, given
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
         return Tokens.of_vectors(by_length(batch, self._features))
 
     def _features(self, batch: Mapping[str, Tensor]) -> Tensor:
-        with autocast(batch["input_ids"].device):
-            if hasattr(self.network, "get_text_features"):
-                return projected(self.network.get_text_features(**batch))
-            return cast(Tensor, self.network(**batch).text_embeds).float()
+        inputs = self.given(batch)
+        features = getattr(self.network, f"get_{self.kind}_features", None)
+        with autocast(next(iter(inputs.values())).device):
+            if features is not None:
+                return projected(features(**inputs))
+            return cast(Tensor, getattr(self.network(**inputs), f"{self.kind}_embeds")).float()
 
 
 @dataclass(eq=False)
@@ -159,6 +164,11 @@ class HubImage(HubEncoder):
             batch["values"] if pixels is None or "values" in batch else pixels.normalised(batch["pixels"])
         )
 
+    def projected(self, network: Any) -> nn.Module:
+        """The image side of a model that projects several kinds into one space."""
+        values = self.normaliser()
+        return Projected(network, "image", lambda batch: {"pixel_values": values(batch)})
+
     def _steps(self) -> None:
         if self._processor is None:
             self._processor = self.load("AutoImageProcessor", use_fast=False)
@@ -180,23 +190,6 @@ class PooledImage(nn.Module):
         if hidden.ndim == 4:
             return Tokens.of_vectors(hidden.mean((2, 3)))
         return Tokens.of_vectors(hidden[:, 0] if self.pool == "first" else hidden.mean(1))
-
-
-class ProjectedFeatures(nn.Module):
-    """The image or sound side of a model that projects several kinds into one space."""
-
-    def __init__(self, network: Any, given: str, values: Callable[[Mapping[str, Tensor]], Tensor]) -> None:
-        """``network`` has ``get_image_features`` or ``get_audio_features``, or gives ``image_embeds``; ``given``: its input."""
-        super().__init__()
-        self.network, self.given, self.values = network, given, values
-        self.method = next((m for m in ("get_image_features", "get_audio_features") if hasattr(network, m)), None)
-
-    def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        x = self.values(batch)  # pictures (B, 3, H, W), sounds (B, 1, T, F)
-        with autocast(x.device):
-            if self.method is not None:
-                return Tokens.of_vectors(projected(getattr(self.network, self.method)(**{self.given: x})))
-            return Tokens.of_vectors(self.network(**{self.given: x}).image_embeds.float())
 
 
 #: Shorter sounds are filled up with silence: the first convolutions need this much for one frame.
@@ -253,7 +246,7 @@ class HubAudio(HubEncoder):
     def module(self) -> nn.Module:
         network: Any = self.network("AutoModel")
         if hasattr(network, "get_audio_features"):
-            return ProjectedFeatures(network, "input_features", lambda batch: batch["values"])
+            return Projected(network, "audio", lambda batch: {"input_features": batch["values"]})
         name = str(network.main_input_name)
         return PooledAudio(network.get_encoder() if network.config.is_encoder_decoder else network, name)
 

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from plait.base.encoder import Encoder
-from plait.base.errors import ConfigError, need, warn
+from plait.base.errors import ConfigError, need, reason, warn
 from plait.base.machine import seeded
 from plait.base.tokens import of_one_length
-from plait.encoders.hub_files import COMMIT, WEIGHTS, Alternatives, _line, folder_digest, has_safetensors, locate
+from plait.encoders.hub_files import COMMIT, WEIGHTS, Alternatives, folder_digest, has_safetensors, locate
 from plait.encoders.syntax import cut
 
 #: Commits of the models that are named as defaults. No hub can be reached from where this was written: each hash was
@@ -97,7 +97,7 @@ class HubEncoder(Encoder):
         try:
             result = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise ConfigError(f"{path}: cannot be read as JSON ({_line(error)}); fetch the model again") from error
+            raise ConfigError(f"{path}: cannot be read as JSON ({reason(error)}); fetch the model again") from error
         if not isinstance(result, dict):
             raise ConfigError(f"{path}: expected a mapping, found {type(result).__name__}")
         return result
@@ -113,11 +113,7 @@ class HubEncoder(Encoder):
         return self.load("AutoConfig")
 
     def load(self, kind: str, **options: Any) -> Any:
-        """``transformers.<kind>.from_pretrained`` of the model's folder: no network, no foreign code.
-
-        Raises:
-            ConfigError: transformers cannot make one of it.
-        """
+        """``transformers.<kind>.from_pretrained`` of the model's folder: no network, no foreign code."""
         folder, transformers = self.folder(), need("transformers", "hub")
         options |= {"local_files_only": True, "trust_remote_code": False}
         try:
@@ -127,11 +123,7 @@ class HubEncoder(Encoder):
             raise self.refusal(f"loaded as {kind}", error) from error
 
     def check_cut(self, layers: int) -> None:
-        """Refuse more layers than can be tuned, and models that cannot be cut.
-
-        Raises:
-            ConfigError: with the model's kind.
-        """
+        """Refuse more layers than can be tuned, and models that cannot be cut."""
         if 0 < layers <= self.tunable:
             return
         kind = self.settings().get("model_type") if (self.folder() / "config.json").is_file() else None
@@ -143,8 +135,8 @@ class HubEncoder(Encoder):
 
     def refusal(self, what: str, error: Exception) -> ConfigError:
         """The one line for whatever a library raised."""
-        reason = f"{type(error).__name__}: {_line(error)}"
-        return ConfigError(f"encoder {self.name()}: '{self.model}' cannot be {what} ({reason}); name another model")
+        said = f"{type(error).__name__}: {reason(error)}"
+        return ConfigError(f"encoder {self.name()}: '{self.model}' cannot be {what} ({said}); name another model")
 
     def network(self, kind: str, **options: Any) -> nn.Module:
         """A transformers model with its weights, in float32, frozen. Torch's random generator is left as it was."""
@@ -229,9 +221,5 @@ def by_length(batch: Mapping[str, Tensor], compute: Callable[[Mapping[str, Tenso
 
 
 def texts(cells: Sequence[object]) -> list[str]:
-    """Cells that must be text, whole.
-
-    Raises:
-        CellError: one is something else.
-    """
+    """Cells that must be text, whole."""
     return [cut(cell, sys.maxsize) for cell in cells]

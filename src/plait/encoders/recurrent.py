@@ -79,8 +79,6 @@ class Recurrent(ScratchSequence):
         self._forward: Forward | None = None
         if self.over:
             where = f"encoder {self.name()}, over"
-            if not isinstance(self.over, str | Mapping):
-                raise ConfigError(f"{where}: expected a name or a mapping, found {self.over!r}")
             spec = OVER.get(self.over, self.over) if isinstance(self.over, str) else self.over
             self.over, self._inner = encoder_of(spec, "text", where)
             if not self._inner.frozen or self._inner.raw:

@@ -17,11 +17,7 @@ from plait.encoders.sound_frames import frames_in, log_spectrogram, milliseconds
 
 
 def sequence(cell: Any, *, finite: bool = True) -> np.ndarray:
-    """A vector (D,) or a sequence (T, D) as float32 (T, D).
-
-    Raises:
-        CellError: it is none; or, unless that is allowed, it holds NaN or infinity.
-    """
+    """A vector (D,) or a sequence (T, D) as float32 (T, D)."""
     try:
         result = np.asarray(cell, dtype=np.float32)
     except (TypeError, ValueError) as error:

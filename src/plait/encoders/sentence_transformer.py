@@ -70,12 +70,7 @@ class SentenceTransformerText(HubEncoder):
         return as_arrays(prepare(given), len(given), self.max_tokens)
 
     def _media(self, model: Any, cells: Sequence[Any]) -> list[Any]:
-        """Pictures or sounds as the library takes them.
-
-        Raises:
-            ConfigError: the model takes neither, or the library is too old to say so.
-            CellError: one cannot be read.
-        """
+        """Pictures or sounds as the library takes them."""
         known = set(getattr(model, "modalities", ("text",)))
         if "image" in known:
             return [Image.fromarray(image(cell)) for cell in cells]
@@ -158,11 +153,7 @@ _POOLING_FLAGS = "pooling_mode_"
 
 
 def check_modules(modules: list[dict[str, Any]], model: str) -> None:
-    """Refuse a model that asks for classes of somebody else.
-
-    Raises:
-        ConfigError: it does.
-    """
+    """Refuse a model that asks for classes of somebody else."""
     foreign = [str(m.get("type")) for m in modules if not str(m.get("type")).startswith(_OWN)]
     if foreign:
         raise ConfigError(

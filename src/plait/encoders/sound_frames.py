@@ -74,11 +74,7 @@ def frames_in(seconds: float) -> int:
 
 
 def log_spectrogram(cell: Any, bins: int, max_seconds: float) -> np.ndarray:
-    """One sound as float16 (frames, bins): logarithm of the energy in bins of equal width on the mel scale.
-
-    Raises:
-        CellError: it cannot be read.
-    """
+    """One sound as float16 (frames, bins): logarithm of the energy in bins of equal width on the mel scale."""
     wave = audio(cell, SCRATCH_RATE, max_seconds)
     if len(wave) < _WINDOW:
         wave = np.pad(wave, (0, _WINDOW - len(wave)))

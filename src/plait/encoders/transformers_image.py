@@ -9,7 +9,7 @@ from torch import nn
 
 from plait.base.encoder import Cut
 from plait.encoders.hub_cut import IMAGE, cut_network, given_pixels, layer_count, within
-from plait.encoders.hub_kinds import HubImage, PooledImage, ProjectedFeatures
+from plait.encoders.hub_kinds import HubImage, PooledImage
 
 
 @dataclass(eq=False)
@@ -35,7 +35,7 @@ class TransformersImage(HubImage):
     def module(self) -> nn.Module:
         network: Any = self.network("AutoModel")
         if hasattr(network, "get_image_features"):
-            return ProjectedFeatures(network, "pixel_values", self.normaliser())
+            return self.projected(network)
         classed = any(name.endswith(("cls_token", "class_embedding")) for name, _ in network.named_parameters())
         pool = ("first" if classed else "mean") if self.pool == "auto" else self.pool
         return PooledImage(network, self.normaliser(), pool)

@@ -58,8 +58,6 @@ class VideoFrames(Encoder):
         # Told by name from here on, so that a saved model does not change when another package is installed.
         self.image_encoder = self.image_encoder or default_encoder("image")
         where = f"encoder {self.name()}, image_encoder"
-        if not isinstance(self.image_encoder, str | Mapping):
-            raise ConfigError(f"{where}: expected a name, a folder or a mapping, found {self.image_encoder!r}")
         self.image_encoder, self._image = encoder_of(self.image_encoder, "image", where)
         if "image" not in self._image.kinds or not self._image.frozen:
             raise ConfigError(f"{where}: '{self._image.name()}' is no frozen image encoder")

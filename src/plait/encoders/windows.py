@@ -63,8 +63,6 @@ class Windows(Encoder):
     def __post_init__(self) -> None:
         super().__post_init__()
         where = f"encoder {self.name()}, encoder"
-        if not isinstance(self.encoder, str | Mapping):
-            raise ConfigError(f"{where}: expected a name, a folder or a mapping, found {self.encoder!r}")
         # Told by name from here on, so that a saved model does not change when another package is installed.
         self.encoder, self._inner = encoder_of(self.encoder or default_encoder("audio"), "audio", where)
         kinds = tuple(kind for kind in self.kinds if kind in self._inner.kinds)

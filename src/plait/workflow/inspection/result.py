@@ -20,8 +20,8 @@ from plait.data.rows import data_hash
 from plait.data.targets import with_target
 from plait.data.values import nulls
 from plait.store.model_files import plain_values
-from plait.workflow.fit import split_rows
 from plait.workflow.inspection.embeddings import Embedding
+from plait.workflow.rows import split_rows
 
 #: Rows below which nothing can be said.
 LEAST = 10
@@ -93,9 +93,6 @@ def rows_for(model: Any, frame: pd.DataFrame, held_out: HeldOut | None = None, *
     """Split a table as ``plait fit`` did; large parts are thinned with the seed.
 
     What is not told is taken from the model: ``plait fit`` keeps what it split by.
-
-    Raises:
-        TableError: no target column, fewer than ten rows, or one class.
     """
     kept = held_out_by(model)
     by: dict[str, Any] = {k: kept.get(k) if v is None else v for k, v in vars(held_out or HeldOut()).items()}
@@ -109,8 +106,6 @@ def rows_for(model: Any, frame: pd.DataFrame, held_out: HeldOut | None = None, *
         raise TableError(f"{len(frame)} rows with a '{target}'; at least {LEAST} are needed to inspect a model")
     seed = int(by["seed"] or 0)
     fraction = 0.15 if by["test_fraction"] is None else float(by["test_fraction"])
-    if by["group"] is not None and by["group"] not in frame.columns:
-        raise TableError(f"no column '{by['group']}' to group by; the table has: {', '.join(map(str, frame.columns))}")
     train, test = split_rows(frame, model.schema_, fraction, by["split_column"], by["group"], seed)
     seen = frame.iloc[train].reset_index(drop=True)
     digests = data_hash(seen.drop(columns=target)), data_hash(seen)
