@@ -46,7 +46,7 @@ def build() -> list[list[str]]:
         _ranks(lines, datasets),
         _seconds(lines),
         "\n## Scores\n",
-        _scores(lines, datasets),
+        ev.scores(lines, datasets, (OURS, *OTHERS)),
         "## The default less each baseline\n",
     ]
     parts += [ev.draw(LINES.with_suffix(".svg"), tests, "plait less the baseline")]
@@ -106,29 +106,6 @@ def _seconds(lines: Sequence[ev.Line]) -> str:
         "*A model is fitted in seconds, once cells are encoded*: a run of the default took "
         f"{min(cost):.0f} to {max(cost):.0f} seconds of one processor (medians by table).\n"
     )
-
-
-def _scores(lines: Sequence[ev.Line], datasets: Sequence[str]) -> str:
-    rows = []
-    for data in datasets:
-        for name in (OURS, *OTHERS):
-            own = [x for x in lines if (x["data"], x["arm"]) == (data, name) and x["present"] == x["subset"]]
-            if own:
-                weights = f"{own[0]['weights']:,.0f}" if own[0]["weights"] else "–"
-                values = [ev.mean([x["value"] for x in own]), ev.mean([x["log_loss"] for x in own if "log_loss" in x])]
-                rows.append(
-                    [
-                        data,
-                        name,
-                        str(len(own)),
-                        own[0]["metric"],
-                        *values,
-                        weights,
-                        f"{np.median([x['processor'] for x in own]):.1f}",
-                    ]
-                )
-    head = ("data", "model", "seeds", "metric", "score", "log loss", "weights", "processor seconds of a run")
-    return ev.table(head, rows)
 
 
 END = """## What this changes

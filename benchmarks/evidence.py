@@ -2,21 +2,25 @@
 
     python benchmarks/evidence.py
 
-Each page is also built by its own script, which takes in what its studies have measured: early_late_noise, pretraining_pays,
-contrast_pays, context_sizes, default_worth. A page without lines is left out.
+Each page is also built by its own script (``PAGES``), which takes in what its studies have measured. A page without lines is
+left out.
 """
 
 from __future__ import annotations
 
 import json
 
+import advice
 import context_sizes
 import contrast_pays
+import conv_lstm_grid
 import default_worth
 import early_late_noise
 import evidence_lines as ev
 import missing_in_training
 import pretraining_pays
+import target_cost
+import tuned_pays
 
 #: The lines of each page, and what builds it.
 PAGES = (
@@ -24,11 +28,15 @@ PAGES = (
         ev.HERE / "early_late_noise_reduced.jsonl",
         lambda: early_late_noise.build(ev.HERE / "early_late_noise_reduced.jsonl"),
     ),
+    (conv_lstm_grid.LINES, conv_lstm_grid.build),
     (pretraining_pays.LINES, pretraining_pays.build),
+    (target_cost.LINES, target_cost.build),
     (missing_in_training.LINES, missing_in_training.build),
     (contrast_pays.LINES, contrast_pays.build),
     (context_sizes.LINES, context_sizes.build),
     (default_worth.LINES, default_worth.build),
+    (advice.LINES, advice.build),
+    (tuned_pays.LINES, tuned_pays.build),
 )
 FRONT = """# Evidence: what has been measured, and what has not
 

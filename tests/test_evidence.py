@@ -117,7 +117,10 @@ def test_every_page_is_what_its_lines_give(module: Any, tmp_path: Path, monkeypa
     evidence = module("evidence")
     monkeypatch.setattr(module("evidence_lines"), "HERE", there)
     monkeypatch.setattr(module("evidence_lines"), "svg", lambda figure: "<svg/>")
-    for name in ("pretraining_pays", "missing_in_training", "contrast_pays", "context_sizes", "default_worth"):
+    for name in (
+        *("pretraining_pays", "missing_in_training", "contrast_pays", "context_sizes", "default_worth", "advice"),
+        *("conv_lstm_grid", "target_cost", "tuned_pays"),
+    ):
         page = module(name)
         monkeypatch.setattr(page, "LINES", there / page.LINES.name)
         if hasattr(page, "PAGE"):
