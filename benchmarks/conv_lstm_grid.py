@@ -25,7 +25,6 @@ import evidence_lines as ev
 from early_late_noise import MODALITIES, linear_of
 from plait.evaluation.noise_grid import Grid
 from plait.papers.early_fusion_conv_lstm.figures import curves, heat_maps, level_name
-from plait.report.canvas import svg
 from plait.study import Study, conditions
 from plait.study.results import Results
 from plait.study.statistics.paired import resampled_t
@@ -123,6 +122,15 @@ def linear(path: Path, seed: int) -> None:
 
 
 # -- the page ----------------------------------------------------------------------------------------------------------
+
+
+def told() -> str:
+    """One sentence, for the front page."""
+    lines = ev.read(LINES)[1]
+    fused = [x for x in lines if x["study"] == "grid"]
+    tests = _against(lines, fused)
+    gaps = "; ".join(f"{t.name[1]} {t.difference.value:+.3f}" for t in tests)
+    return f"In figure 2's grid, tested on a speaker unheard in training ({len(fused)} networks): {gaps or 'not measured yet'}."
 
 
 def build() -> list[list[str]]:
@@ -254,7 +262,7 @@ def _maps(fused: Sequence[ev.Line]) -> str:
             Grid(MODALITIES, (tuple(axes[0]), tuple(axes[1])), correct, (trained[0], trained[1]), "", "amplitude_ratio")
         )
     path = LINES.with_name("conv_lstm_grid-maps.svg")
-    path.write_text(svg(heat_maps(grids)), encoding="utf-8")
+    path.write_text(ev.svg(heat_maps(grids)), encoding="utf-8")
     return f"Accuracy; the red box is where a network was trained.\n\n![accuracy over ratios of picture and sound]({path.name})\n"
 
 
@@ -280,7 +288,7 @@ def _alone(lines: Sequence[ev.Line], name: str) -> str:
         return "Not measured yet.\n"
     path = LINES.with_name(f"conv_lstm_grid-{name}.svg")
     path.write_text(
-        svg(curves(across, drawn, modality=name, ratio="amplitude_ratio", trained=trained)), encoding="utf-8"
+        ev.svg(curves(across, drawn, modality=name, ratio="amplitude_ratio", trained=trained)), encoding="utf-8"
     )
     return f"![{name} alone: accuracy over its ratios, by training ratio]({path.name})\n"
 

@@ -415,9 +415,9 @@ Where early fusion is behind (the picture above) the sound is far noisier than i
 networks lose where the sound is clearer than in training, the tuned linear model loses less.
 
 One modality alone by the network (late fusion at 0.003) was run for the seeds in the table: the picture gives about 0.6, the
-sound about 0.8, where 0.7 each had been aimed at. Middle fusion, the grid of training ratios (figure 2) and speakers held out
-were not run: *not decided*. The full recipe, `early_late_noise` (20,000 pairs, 14 x 14 pixels, four arms, 100 cells, five
-seeds), costs about seven hours of one core and stands ready:
+sound about 0.8, where 0.7 each had been aimed at. The grid of training ratios (figure 2) with speakers held out stands on
+[its own page](conv_lstm_grid.md); middle fusion was not run: *not decided*. The full recipe, `early_late_noise` (20,000 pairs,
+14 x 14 pixels, four arms, 100 cells, five seeds), costs about seven hours of one core and stands ready:
 `python benchmarks/early_late_noise.py run early_late_noise`.
 """
 

@@ -324,8 +324,9 @@ What absence in training does stands on [its own page](missing_in_training.md).
 
 ## Full size
 
-`plait study run pretraining_regimes` (900 runs; about 80 minutes of one core), `collapse --seeds 20` (about half an
-hour). AV digits to a target accuracy (`av_digits_regimes`) and CMU-MOSI with video are recipes that were not run here.
+`plait study run pretraining_regimes` (900 runs; about 80 minutes of one core), `collapse --seeds 20` (about half an hour).
+AV digits to a target accuracy stand on [their own page](target_cost.md). MOSI's video (`mosi_regimes_video`) is not to be had
+here.
 """
 
 

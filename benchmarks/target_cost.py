@@ -53,6 +53,16 @@ def taken(folder: str) -> Iterator[ev.Line]:
 # -- the page ----------------------------------------------------------------------------------------------------------
 
 
+def told() -> str:
+    """One sentence, for the front page."""
+    runs = [x for x in ev.read(LINES)[1] if x["study"] == "arms"]
+    spent = [np.mean([cost_to(runs, x, TARGET) for x in runs if x["arm"] == arm]) for arm in ARMS]
+    return (
+        f"On AV digits networks whose encoders were pretrained reach {TARGET:g} after {spent[1]:.0f} processor seconds, "
+        f"pretraining counted, from scratch after {spent[0]:.0f} (late fusion): {_tests(runs)[0].verdict}."
+    )
+
+
 def costs(lines: Sequence[ev.Line], arm: str) -> tuple[float, float]:
     """Processor seconds of an epoch, which is the same network in both arms, and of what comes before the first one; medians."""
     epoch = float(np.median([x["epoch_seconds"] for x in lines]))
@@ -102,7 +112,7 @@ def _tests(runs: Sequence[ev.Line]) -> list[ev.Test]:
     first = [b["curve"][0] - a["curve"][0] for a, b in pairs]
     equal = [b["value"] - _at(runs, a, _spent(runs, b)) for a, b in pairs]
     return ev.corrected([
-        over(f"pretrained: {TARGET:g} for less of the processor (logarithm of the ratio)", cheaper, math.log(RATIO)),
+        over(f"pretrained: {TARGET:g} for less of the processor (logarithm of the ratio)", cheaper, round(math.log(RATIO), 2)),
         over("pretrained: better after the first epoch together", first, MARGIN),
         over("pretrained: better at the end, from scratch given as much of the processor", equal, MARGIN),
     ])  # fmt: skip

@@ -23,15 +23,27 @@ OURS, FROZEN, MORE = "tuned", "frozen", "frozen, 20 members"
 BASELINES = ("majority", "linear", "trees")
 
 
+def told() -> str:
+    """One sentence, for the front page."""
+    lines = ev.read(LINES)[1]
+    found = [t for t in _tests(lines) if t.name[1] in (FROZEN, MORE)]
+    gaps = [f"{t.name[0]} less `{t.name[1]}` {t.difference.value:+.3f} ({t.verdict})" for t in found]
+    return f"Text encoders tuned on 2,000 rows: {'; '.join(gaps)}."
+
+
+def _tests(lines: list[ev.Line]) -> list[ev.Test]:
+    datasets = dict.fromkeys(x["data"] for x in lines)
+    others = (FROZEN, MORE, *BASELINES[1:])
+    pairs = [(o, {"data": d, "arm": OURS}, {"data": d, "arm": o}) for d in datasets for o in others]
+    return ev.compared(lines, pairs, MARGIN)
+
+
 def build() -> list[list[str]]:
     """Write the page; its rows, for the front page."""
     head, lines = ev.read(LINES)
     datasets = list(dict.fromkeys(x["data"] for x in lines))
     seeds = len({x["seed"] for x in lines})
-    pairs = [
-        (o, {"data": d, "arm": OURS}, {"data": d, "arm": o}) for d in datasets for o in (FROZEN, MORE, *BASELINES[1:])
-    ]
-    tests = ev.compared(lines, pairs, MARGIN)
+    tests = _tests(lines)
     parts = [_head(head, lines, seeds), "## The verdicts\n"]
     for other in (FROZEN, MORE, *BASELINES[1:]):
         parts.append(f"- *Tuned is better than `{other}`*: {ev.counted([t for t in tests if t.name[1] == other])}.")
