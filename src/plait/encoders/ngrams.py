@@ -239,11 +239,7 @@ def weighted(counts: sparse.csr_matrix, rarity: Array) -> sparse.csr_matrix:
 
 
 def fit_ngrams(
-    modalities: Sequence[Modality],
-    frame: pd.DataFrame,
-    inputs: Inputs,
-    target: Array,
-    groups: Array | None = None,
+    modalities: Sequence[Modality], frame: pd.DataFrame, inputs: Inputs, target: Array, groups: Array | None = None
 ) -> tuple[dict[str, Ngrams], Inputs]:
     """The modalities whose words or looks tell more of the target than all that the encoders give; and the rows with them.
 

@@ -60,11 +60,9 @@ class Pair:
 
     @property
     def dim(self) -> int:
-        """Width of what it gives."""
         return sum(scaler.dim for scaler in self.measures)
 
     def __call__(self, tokens: Mapping[str, Tokens]) -> Tokens:
-        """One token for each row that has both."""
         compared, present = self._compared(tokens)
         if not bool(present.any()):
             return Tokens.of_vectors(torch.zeros(len(present), self.dim, device=present.device), present)
@@ -81,7 +79,6 @@ class Pair:
         return ((a * b).sum(1, keepdim=True), (a - b).abs(), a * b), there[0] & there[1]
 
     def state(self) -> dict[str, Tensor]:
-        """Arrays to save."""
         return {f"{place}.{k}": v for place, scaler in enumerate(self.measures) for k, v in scaler.state().items()}
 
     @classmethod

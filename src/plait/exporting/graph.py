@@ -88,7 +88,6 @@ class ModelGraph(nn.Module):
     """
 
     def __init__(self, fitted: Fitted) -> None:
-        """Copies of the model's parts, in evaluation mode, on the CPU."""
         super().__init__()
         if said := problems(fitted):
             raise ConfigError(f"export: this model cannot be exported to ONNX: {'; '.join(said)}")
