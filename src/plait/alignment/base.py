@@ -148,7 +148,7 @@ class LinearMaps(AlignmentNetwork):
 class Solved(Alignment):
     """A stage in closed form, with a penalty that holds it back or none."""
 
-    learned: ClassVar[bool] = False
+    learned = False
     #: Penalties to choose from where none is given; empty: the stage has none.
     choices: ClassVar[tuple[float, ...]] = ()
 

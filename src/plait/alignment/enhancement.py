@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -265,8 +265,8 @@ class Enhancement:
 class JointEncoder(Encoder):
     """Pooled features of a frozen encoder, projected; every member of a model learns a projector of its own."""
 
-    kinds: ClassVar[tuple[str, ...]] = KINDS
-    trainable: ClassVar[bool] = True
+    kinds = KINDS
+    trainable = True
 
     spec: Enhancement
     statistics: FrozenNetwork

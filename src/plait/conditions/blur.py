@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -27,8 +27,8 @@ class Blur(SignalCondition):
         array([0.6, 0.4], dtype=float32)
     """
 
-    kinds: ClassVar[tuple[str, ...]] = ("image", "video")
-    measure: ClassVar[str] = "standard deviation / shorter side"
+    kinds = ("image", "video")
+    measure = "standard deviation / shorter side"
 
     strength: Annotated[float, Within(0, infinite=True)] = 0.02
 

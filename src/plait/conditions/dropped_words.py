@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import numpy as np
 
@@ -29,8 +29,8 @@ class DroppedWords(TextCondition):
         'one five six'
     """
 
-    kinds: ClassVar[tuple[str, ...]] = ("text",)
-    measure: ClassVar[str] = "chance of a word to be dropped"
+    kinds = ("text",)
+    measure = "chance of a word to be dropped"
 
     strength: Annotated[float, Within(0, infinite=True)] = 0.3
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -34,9 +34,9 @@ class Jitter(RowCondition):
         'jitter:stats:strength=0.5'
     """
 
-    kinds: ClassVar[tuple[str, ...]] = ("tabular",)
-    measure: ClassVar[str] = "standard deviation of the noise / of the training column"
-    most: ClassVar[float] = float("inf")
+    kinds = ("tabular",)
+    measure = "standard deviation of the noise / of the training column"
+    most = float("inf")
 
     strength: Annotated[float, Within(0, infinite=True)] = 0.5
 

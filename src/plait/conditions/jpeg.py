@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import math
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 from PIL import Image
@@ -34,8 +34,8 @@ class Jpeg(SignalCondition):
         (0.75, 'jpeg:strength=0.5')
     """
 
-    kinds: ClassVar[tuple[str, ...]] = ("image", "video")
-    measure: ClassVar[str] = "1 - quality / 100"
+    kinds = ("image", "video")
+    measure = "1 - quality / 100"
 
     strength: Annotated[float, Within(0, infinite=True)] = math.nan
     quality: Annotated[int, Within(1, 100)] | None = None

@@ -8,7 +8,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 
@@ -42,8 +42,8 @@ class Noise(SignalCondition):
             epoch. What chooses and what tests has the repeatable noise all the same, and so has a frozen encoder.
     """
 
-    measure: ClassVar[str] = "amplitude of the noise / amplitude of the signal"
-    most: ClassVar[float] = math.inf
+    measure = "amplitude of the noise / amplitude of the signal"
+    most = math.inf
 
     strength: Annotated[float, Within(0, infinite=True)] = math.nan
     snr_db: Annotated[float, Within(infinite=True)] | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import numpy as np
 
@@ -31,8 +31,8 @@ class Occlusion(SignalCondition):
         0.25
     """
 
-    kinds: ClassVar[tuple[str, ...]] = ("image", "video")
-    measure: ClassVar[str] = "covered area / area"
+    kinds = ("image", "video")
+    measure = "covered area / area"
 
     strength: Annotated[float, Within(0, infinite=True)] = 0.25
     grey: Share = 0.5

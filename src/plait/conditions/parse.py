@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from plait.base import config, registry
 from plait.base.errors import ConfigError
@@ -25,9 +25,9 @@ class Chain(Condition):
         parts: the conditions, in order.
     """
 
-    kinds: ClassVar[tuple[str, ...]] = ()
-    measure: ClassVar[str] = "the greatest of its parts"
-    most: ClassVar[float] = float("inf")
+    kinds = ()
+    measure = "the greatest of its parts"
+    most = float("inf")
 
     parts: tuple[Condition, ...] = ()
 

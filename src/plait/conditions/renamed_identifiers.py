@@ -8,7 +8,7 @@ import keyword
 import re
 import tokenize
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -37,8 +37,8 @@ class RenamedIdentifiers(TextCondition):
         'def v1(v2): return v2 * v3'
     """
 
-    kinds: ClassVar[tuple[str, ...]] = ("code",)
-    measure: ClassVar[str] = "chance of a name to be renamed"
+    kinds = ("code",)
+    measure = "chance of a name to be renamed"
 
     keep: tuple[str, ...] = ()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -31,8 +31,8 @@ class Swaps(RowCondition):
         'swaps:strength=0.1'
     """
 
-    kinds: ClassVar[tuple[str, ...]] = ("tabular",)
-    measure: ClassVar[str] = "chance of a cell to be replaced"
+    kinds = ("tabular",)
+    measure = "chance of a cell to be replaced"
 
     strength: Annotated[float, Within(0, infinite=True)] = 0.3
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import numpy as np
 
@@ -44,8 +44,8 @@ class Typos(TextCondition):
         'liight aand hone ttusio'
     """
 
-    kinds: ClassVar[tuple[str, ...]] = ("text",)
-    measure: ClassVar[str] = "chance of a letter to be hit"
+    kinds = ("text",)
+    measure = "chance of a letter to be hit"
 
     strength: Annotated[float, Within(0, infinite=True)] = 0.05
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import numpy as np
 
@@ -36,9 +36,9 @@ class VectorNoise(Condition):
         'vector_noise:gaze:strength=2'
     """
 
-    kinds: ClassVar[tuple[str, ...]] = ("vector",)
-    measure: ClassVar[str] = "standard deviation of the noise / of the feature in training"
-    most: ClassVar[float] = float("inf")
+    kinds = ("vector",)
+    measure = "standard deviation of the noise / of the feature in training"
+    most = float("inf")
 
     strength: Annotated[float, Within(0, infinite=True)] = 0.5
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import numpy as np
 
@@ -28,8 +28,8 @@ class Zeroed(SignalCondition):
         [0.0, -0.0]
     """
 
-    kinds: ClassVar[tuple[str, ...]] = ("image", "audio", "video")
-    measure: ClassVar[str] = "1 - amplitude / what it was"
+    kinds = ("image", "audio", "video")
+    measure = "1 - amplitude / what it was"
 
     strength: Annotated[float, Within(0, infinite=True)] = 1.0
 

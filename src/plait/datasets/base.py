@@ -11,8 +11,9 @@ import zipfile
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 import pandas as pd
@@ -28,8 +29,8 @@ class File:
 
     Attributes:
         path: below the root, with slashes.
-        checksums: it has one of these: SHA-256, or MD5 (32 digits) where that is what is published; empty: none is, and anything
-            that can be read is taken.
+        checksum: SHA-256, or MD5 (32 digits) where that is what is published, of each file that is right, with blanks between
+            them; empty: none is published, and anything that can be read is taken.
         size: in bytes, if it is known.
         url: where a program can download it, or the archive that holds it; None: it must be brought by hand.
         member: the name of the file within that archive (zip or tar).
@@ -37,11 +38,16 @@ class File:
     """
 
     path: str
-    checksums: tuple[str, ...] = ()
+    checksum: str = ""
     size: int | None = None
     url: str | None = None
     member: str | None = None
     instead: tuple[File, ...] = ()
+
+    @property
+    def checksums(self) -> list[str]:
+        """Each that is right."""
+        return self.checksum.split()
 
     def found(self, base: Path) -> File | None:
         """It, or what serves in its place, whichever lies below ``base``; None: neither."""
@@ -136,6 +142,33 @@ class Dataset(ABC):
         Raises:
             TableError: no folder is given, or a file is not there; the message names the public source.
         """
+
+    def loaded(
+        self,
+        frame: pd.DataFrame,
+        modalities: Iterable[Modality],
+        reasons: Mapping[str, str] = MappingProxyType({}),
+        types: Mapping[str, str] | None = None,
+        **places: str,
+    ) -> Loaded:
+        """The table with a schema for each of ``tasks``; the target of one is never its input.
+
+        Args:
+            frame: one row per sample.
+            modalities: of all targets.
+            reasons: why other columns are left out; official parts and folds have theirs.
+            types: of tabular columns.
+            places: the columns ``split``, ``folds`` and ``groups`` of ``Loaded``.
+        """
+        official = {"split": "official part", "folds": "official fold"}
+        reasons = {places[key]: words for key, words in official.items() if key in places} | dict(reasons)
+        if not self.tasks:
+            return Loaded(frame, {"pairs": make_schema(frame, modalities, None, "classification", reasons)}, **places)
+        schemas = {}
+        for target, task in self.tasks.items():
+            own = [replace(m, columns=tuple(c for c in m.columns if c != target)) for m in modalities]
+            schemas[target] = make_schema(frame, own, target, task, reasons, types)
+        return Loaded(frame, schemas, **places)
 
     @classmethod
     def name(cls) -> str:
@@ -250,6 +283,11 @@ def in_archive(archive: Path, members: Iterable[str]) -> list[str]:
         ['zip:///data/images.zip!001.jpg']
     """
     return [f"zip://{archive}!{member}" for member in members]
+
+
+def modality(name: str, *columns: str, kind: str = "") -> Modality:
+    """A modality whose kind, and whose one column, are called as it is where nothing else is said."""
+    return Modality(name, kind or name, columns or (name,))
 
 
 def make_schema(

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
 
-from plait.datasets.base import File, Loaded
+from plait.datasets.base import File, Loaded, modality
 from plait.datasets.cifar_records import Cifar, read_records
 
 
@@ -17,12 +16,12 @@ class Cifar10Binary(Cifar):
     Licence: not stated by the source.
     """
 
-    title: ClassVar[str] = "CIFAR-10"
-    licence_from: ClassVar[str] = "https://huggingface.co/datasets/uoft-cs/cifar10 (unknown)"
-    files: ClassVar[tuple[File, ...]] = (
+    title = "CIFAR-10"
+    licence_from = "https://huggingface.co/datasets/uoft-cs/cifar10 (unknown)"
+    files = (
         File(
             "cifar-10/cifar-10-binary.tar.gz",
-            ("c32a1d4ab5d03f1284b67883e8d87530",),
+            "c32a1d4ab5d03f1284b67883e8d87530",
             170_052_171,
             url="https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
         ),
@@ -33,4 +32,4 @@ class Cifar10Binary(Cifar):
         path = self.file(root, "cifar-10", "cifar-10-binary.tar.gz")
         parts = {"train": [f"data_batch_{i}.bin" for i in range(1, 6)], "test": ["test_batch.bin"]}
         frame = read_records(path, parts, {"label": "batches.meta.txt"})
-        return self.loaded(frame)
+        return self.loaded(frame, [modality("image")], split="split")

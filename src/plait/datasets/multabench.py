@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import pandas as pd
 
 from plait.base.checks import Within
-from plait.base.errors import ConfigError, TableError, nearest, need
+from plait.base.errors import ConfigError, nearest, need
 from plait.data.modality import Modality, Schema
 from plait.datasets.base import Dataset, Loaded
 
@@ -34,15 +32,15 @@ class Multabench(Dataset):
     Licence: each table keeps the terms of its source, listed in ``multabench.datasets.all_datasets``.
     """
 
-    title: ClassVar[str] = "MulTaBench"
-    url: ClassVar[str] = "https://huggingface.co/multabench"
-    licence: ClassVar[str] = "of each table's source"
-    citation: ClassVar[str] = (
+    title = "MulTaBench"
+    url = "https://huggingface.co/multabench"
+    licence = "of each table's source"
+    citation = (
         "Arazi et al. 2026, MulTaBench: Benchmarking Multimodal Tabular Learning with Text and Image, arXiv:2605.10616"
     )
-    tasks: ClassVar[Mapping[str, str]] = {"label": "classification", "value": "regression"}
-    metrics: ClassVar[Mapping[str, str]] = {"label": "log_loss", "value": "rmse"}
-    resplit: ClassVar[bool] = False
+    tasks = {"label": "classification", "value": "regression"}
+    metrics = {"label": "log_loss", "value": "rmse"}
+    resplit = False
 
     def __init__(
         self,
@@ -61,11 +59,8 @@ class Multabench(Dataset):
         if self.table not in known:
             raise ConfigError(f"data set 'multabench': unknown table '{self.table}': {nearest(self.table, known)}")
         folder = path.parent
-        try:
-            whole = read.load_multabench_dataset(known[self.table], data_dir=str(folder.parent))
-            parts = read.split_dataset(whole, fold=self.split, size=self.size)
-        except (OSError, KeyError, json.JSONDecodeError) as error:
-            raise TableError(f"data set 'multabench': {folder} cannot be read ({error}); see {self.url}") from error
+        whole = read.load_multabench_dataset(known[self.table], data_dir=str(folder.parent))
+        parts = read.split_dataset(whole, fold=self.split, size=self.size)
         target = "label" if whole.is_cls else "value"
         sides = ((parts.x_train, parts.y_train, "train"), (parts.x_test, parts.y_test, "test"))
         frame = pd.concat([plain(x).assign(**{target: y, "split": side}) for x, y, side in sides], ignore_index=True)

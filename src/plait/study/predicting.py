@@ -32,8 +32,8 @@ from plait.study.variants import Variant
 class Predicting(Subject):
     """What fits estimators and baselines to predict a target, and judges them on other rows."""
 
-    whose: ClassVar[str] = "model"
-    thing: ClassVar[str] = "model"
+    whose = "model"
+    thing = "model"
     managed: ClassVar[Mapping[str, str]] = {
         "modalities": "the tables (data:) and modalities:",
         "task": "data:",

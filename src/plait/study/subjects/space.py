@@ -34,8 +34,8 @@ KINDS = (NONE, "holdout", "kfold")
 class Space(Subject):
     """Alignments of two or more modalities, judged without a target."""
 
-    whose: ClassVar[str] = "aligner"
-    thing: ClassVar[str] = "space"
+    whose = "aligner"
+    thing = "space"
     managed: ClassVar[Mapping[str, str]] = {
         "modalities": "data:",
         "root": "data:",
@@ -43,7 +43,7 @@ class Space(Subject):
         "progress": "the runner",
         "random_state": "seeds:",
     }
-    pairs: ClassVar[bool] = True
+    pairs = True
 
     @property
     def _space(self) -> SpaceSpec:

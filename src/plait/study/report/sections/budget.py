@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -17,8 +16,8 @@ from plait.study.sensitivity import Sensitivity, metric_label
 class Budget(ReportSection):
     """The budget each regime of a search needed."""
 
-    subjects: ClassVar[tuple[str, ...]] = ("search",)
-    place: ClassVar[int] = 10
+    subjects = ("search",)
+    place = 10
 
     def sections(self, material: Material) -> Iterator[Section]:
         """What there is to say."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import ClassVar
 
 from plait.metrics.base import metrics
 from plait.report.blocks import Section, Sheet, Table
@@ -17,8 +16,8 @@ from plait.study.statistics.claims import HELD, NOT_HELD, UNDECIDABLE, check_cla
 class Claims(ReportSection):
     """What papers say beside what was found: held, not held, or not decidable."""
 
-    place: ClassVar[int] = 80
-    missing: ClassVar[tuple[str, str] | None] = (
+    place = 80
+    missing = (
         "Claims",
         "the study file makes none that was measured",
     )

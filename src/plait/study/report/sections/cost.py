@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from plait.base.errors import need
 from plait.report.blocks import Heading, Section, Sheet, Table, picture
@@ -125,8 +125,8 @@ def _numbered(ax: Any, point: Mapping[str, Any], number: int) -> None:
 class Cost(ReportSection):
     """Score against trained weights, seconds and memory."""
 
-    place: ClassVar[int] = 50
-    missing: ClassVar[tuple[str, str] | None] = (
+    place = 50
+    missing = (
         "Cost against score",
         "one variant, or costs that are not known or all the same",
     )

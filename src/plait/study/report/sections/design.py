@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import ClassVar
 
 from plait.report import charts
 from plait.report.blocks import Picture, Section, Sheet, Table, picture
@@ -19,8 +18,8 @@ ORDERED = ("early", "middle", "late", "decision")
 class Design(ReportSection):
     """Maps of two settings: depth by operator, or whichever two fields a grid has."""
 
-    place: ClassVar[int] = 30
-    missing: ClassVar[tuple[str, str] | None] = (
+    place = 30
+    missing = (
         "Depth by operator",
         "the grid does not have two fields that vary",
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -33,8 +33,8 @@ Tests = Mapping[tuple[str, ...], Tested]
 class Evaluations(ReportSection):
     """Every evaluation of aligned spaces with what is proven, its tables and curves; then costs, and a paper's numbers."""
 
-    subjects: ClassVar[tuple[str, ...]] = ("space",)
-    place: ClassVar[int] = 10
+    subjects = ("space",)
+    place = 10
 
     def sections(self, material: Material) -> Iterator[Section]:
         """One by one, in the order of the study file."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from plait.report.blocks import Section, picture
 from plait.report.canvas import COLOURS, LINES, rows_axes, settings, short
@@ -14,9 +14,9 @@ from plait.study.report.evidence import records
 class Importance(ReportSection):
     """The share of the variance of a search that each field explains."""
 
-    subjects: ClassVar[tuple[str, ...]] = ("search",)
-    place: ClassVar[int] = 30
-    missing: ClassVar[tuple[str, str] | None] = (
+    subjects = ("search",)
+    place = 30
+    missing = (
         "Which field matters",
         "fewer than five trials, one field, or Optuna (extra search) is not installed",
     )

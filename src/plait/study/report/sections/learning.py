@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from plait.report import charts as study_curves
 from plait.report.blocks import Section, picture
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class Learning(ReportSection):
     """Losses of the best variants over the epochs."""
 
-    place: ClassVar[int] = 60
-    missing: ClassVar[tuple[str, str] | None] = (
+    place = 60
+    missing = (
         "Learning curves",
         "no history of epochs was kept",
     )

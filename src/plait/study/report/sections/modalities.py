@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from plait.report import charts
 from plait.report.blocks import Heading, Section, Sheet, picture
@@ -53,8 +53,8 @@ _VIEWS = {
 class Modalities(ReportSection):
     """Subsets at training and patterns at test, each against everything."""
 
-    place: ClassVar[int] = 20
-    missing: ClassVar[tuple[str, str] | None] = (
+    place = 20
+    missing = (
         "Modalities",
         "one subset of modalities and one pattern of presence: nothing to compare",
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from plait.base import config
 from plait.report.blocks import Facts, Section, Text
@@ -14,8 +14,8 @@ from plait.study.report import Material, ReportSection
 class Origin(ReportSection):
     """Versions, seeds, data hashes, the command and the study file."""
 
-    subjects: ClassVar[tuple[str, ...]] = ()
-    place: ClassVar[int] = 100
+    subjects = ()
+    place = 100
 
     def sections(self, material: Material) -> Iterator[Section]:
         """Always."""

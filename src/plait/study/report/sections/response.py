@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -21,8 +21,8 @@ _PARTS = 4
 class Response(ReportSection):
     """The score over each field that was searched."""
 
-    subjects: ClassVar[tuple[str, ...]] = ("search",)
-    place: ClassVar[int] = 20
+    subjects = ("search",)
+    place = 20
 
     def sections(self, material: Material) -> Iterator[Section]:
         """What there is to say."""

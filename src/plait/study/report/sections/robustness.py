@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from plait.base.errors import ConfigError
 from plait.report import charts
@@ -27,8 +27,8 @@ NOTE = "● without any condition; ▲ better; ≈ level with it, which is prove
 class Robustness(ReportSection):
     """Every condition at test against none: curves, maps and a table."""
 
-    place: ClassVar[int] = 40
-    missing: ClassVar[tuple[str, str] | None] = (
+    place = 40
+    missing = (
         "Robustness",
         "no conditions at test",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from plait.metrics.base import metrics
 from plait.report.blocks import SIGNS, Heading, Section, Sheet, Table, Text, picture
@@ -33,7 +33,7 @@ LEGEND = "● best; ≈ level with it, which is proven; ○ not decided; no sign
 class Scores(ReportSection):
     """What every variant reaches, and whether that is more or less than the best."""
 
-    place: ClassVar[int] = 10
+    place = 10
 
     def sections(self, material: Material) -> Iterator[Section]:
         """What there is to say."""

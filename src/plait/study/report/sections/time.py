@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -72,7 +72,7 @@ def reached(results: Results, run: str, metric: str, threshold: float | None = N
 class Time(ReportSection):
     """Pretraining, training and test of every variant, and the epochs to a score."""
 
-    place: ClassVar[int] = 55
+    place = 55
 
     def sections(self, material: Material) -> Iterator[Section]:
         """What there is to say."""
