@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
     from plait.data.modality import Modality, Schema
 
+#: How much: a number from 0.
+Strength = Annotated[float, Within(0, infinite=True)]
+
 
 @dataclasses.dataclass(kw_only=True)
 class Condition(ABC):
@@ -51,7 +54,7 @@ class Condition(ABC):
     #: Raise it whenever the result changes: it is part of the store's key.
     version: ClassVar[int] = 1
 
-    strength: Annotated[float, Within(0, infinite=True)] = 1.0
+    strength: Strength = 1.0
     modality: str | None = None
     seed: Seed = 0
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 from plait.base import checks
 from plait.base.checks import Within
+from plait.conditions.base import Strength
 from plait.conditions.cells import SignalCondition
 from plait.data.media.images import fitted
 
@@ -37,7 +38,7 @@ class Jpeg(SignalCondition):
     kinds = ("image", "video")
     measure = "1 - quality / 100"
 
-    strength: Annotated[float, Within(0, infinite=True)] = math.nan
+    strength: Strength = math.nan
     quality: Annotated[int, Within(1, 100)] | None = None
 
     def __post_init__(self) -> None:

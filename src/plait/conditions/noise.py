@@ -14,6 +14,7 @@ import numpy as np
 
 from plait.base.checks import Within
 from plait.base.errors import CellError, TableError
+from plait.conditions.base import Strength
 from plait.conditions.cells import SignalCondition
 from plait.data.archive import open_archive
 from plait.data.media import Blob
@@ -45,7 +46,7 @@ class Noise(SignalCondition):
     measure = "amplitude of the noise / amplitude of the signal"
     most = math.inf
 
-    strength: Annotated[float, Within(0, infinite=True)] = math.nan
+    strength: Strength = math.nan
     snr_db: Annotated[float, Within(infinite=True)] | None = None
     snr: Annotated[float, Within(0, infinite=True)] | None = None
     amplitude_ratio: Annotated[float, Within(0, infinite=True)] | None = None
