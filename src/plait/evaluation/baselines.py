@@ -166,7 +166,7 @@ class Baselines(Mapping[str, Mapping[str, float]]):
     def best(self, task: str, metric: str | None = None) -> str | None:
         """The strongest in a metric (None: the main one), of those that have a value; None where there is none."""
         metric = metric or MAIN[task]
-        sign = -1.0 if metrics(task)[metric].direction == "lower" else 1.0
+        sign = metrics(task)[metric].sign
         known = [name for name, scores in self.scores.items() if np.isfinite(scores.get(metric, np.nan))]
         return max(known, key=lambda name: sign * self.scores[name][metric], default=None)
 
@@ -176,9 +176,7 @@ class Baselines(Mapping[str, Mapping[str, float]]):
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
-        return {"scores": {k: dict(v) for k, v in self.scores.items()}, "about": dict(self.about)} | {
-            "against": [dict(one) for one in self.against]
-        }
+        return {"scores": dict(self.scores), "about": dict(self.about), "against": list(self.against)}
 
 
 @dataclass(frozen=True)
@@ -296,19 +294,14 @@ def _against(
     name: str, metric: Metric, y: Array, both: tuple[Mapping[str, Array], ...], drawing: tuple[int, int]
 ) -> Against:
     outputs = [given[metric.input] for given in both]
-    sign = -1.0 if metric.direction == "lower" else 1.0
+    sign = metric.sign
     values = [metric.score(y, output).value for output in outputs]
     low = high = float("nan")
     if drawing[0]:
         drawn = sign * resample_outputs(metric, y, outputs, *drawing)
         low, high = interval(drawn[:, 0] - drawn[:, 1])
-    return {
-        "baseline": name,
-        "metric": metric.name,
-        "difference": sign * (values[0] - values[1]),
-        "low": low,
-        "high": high,
-    }
+    difference = sign * (values[0] - values[1])
+    return {"baseline": name, "metric": metric.name, "difference": difference, "low": low, "high": high}
 
 
 def constant_answer(task: str, y: Array, metric: Metric, classes: int) -> Array:
@@ -329,7 +322,7 @@ def constant_answer(task: str, y: Array, metric: Metric, classes: int) -> Array:
     if metric.input != "labels":
         return np.tile(share, (len(y), 1))
     tried = [np.tile((share >= t).astype(np.int64), (len(y), 1)) for t in np.unique(share)]
-    return max(tried, key=lambda labels: metric.score(y, labels).value)
+    return max(tried, key=lambda labels: np.nan_to_num(metric.sign * metric.score(y, labels).value, nan=-np.inf))
 
 
 def _inputs(x: Any) -> Inputs:

@@ -116,11 +116,8 @@ class Evaluation:
     def frame(self) -> pd.DataFrame:
         """Every metric with its value, its interval and what is to be noted, the one that leads first."""
         known = metrics(self.task)
-        rows = {
-            known[name].label: {k: v for k, v in result.items() if k != "resamples"}
-            for name, result in self.metrics.items()
-        }
-        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("metric")
+        rows = {known[name].label: result for name, result in self.metrics.items()}
+        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("metric").drop(columns="resamples")
 
     @property
     def subset_frame(self) -> pd.DataFrame:
@@ -205,22 +202,18 @@ def evaluate(
     wanted = _subsets(modalities) if subsets or outputs is not None else [modalities]
     predictions = gather(model, frame, wanted, y=y, outputs=outputs, partial=partial)
     truth, given = predictions.truth, predictions.inputs()
-    by_class = predictions.task != "regression"
+    task, names, by_class = predictions.task, predictions.classes, predictions.task != "regression"
     return Evaluation(
-        task=predictions.task,
+        task=task,
         target=str(model.schema_.target if model.schema_.target is not None else "y"),
         rows=len(truth),
         main_metric=predictions.main,
-        classes=predictions.classes,
-        metrics=_first(predictions.main, estimates(predictions.task, truth, given, bootstrap, seed)),
-        per_class=breakdown.per_class(predictions.classes, truth, given["labels"], given["probabilities"])
-        if by_class
-        else [],
-        confusion=breakdown.confusion(predictions.classes, truth, given["labels"])
-        if predictions.task == "classification"
-        else None,
+        classes=names,
+        metrics=_first(predictions.main, estimates(task, truth, given, bootstrap, seed)),
+        per_class=breakdown.per_class(names, truth, given["labels"], given["probabilities"]) if by_class else [],
+        confusion=breakdown.confusion(names, truth, given["labels"]) if task == "classification" else None,
         reliability=_reliability(predictions, given),
-        distribution=breakdown.distribution(predictions.classes, truth),
+        distribution=breakdown.distribution(names, truth),
         points=[] if by_class else breakdown.points(truth, given["values"], seed),
         subsets=_subset_scores(predictions, [s for s in wanted if s], bootstrap, seed) if len(wanted) > 1 else [],
         absences={name: int(k) for name, k in zip(modalities, predictions.absent.sum(0), strict=True)},

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from math import factorial
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 import numpy as np
 import pandas as pd
@@ -181,7 +181,7 @@ def _no_better_than_constant(predictions: Predictions, bootstrap: int, seed: int
     shown = []
     for name in _names(predictions):
         metric = metrics(predictions.task)[name]
-        sign = -1.0 if metric.direction == "lower" else 1.0
+        sign = metric.sign
         outputs = _from_constant(predictions, [(), predictions.modalities], metric)
         constant, full = (sign * metric.score(predictions.truth, output).value for output in outputs)
         low = full - constant
@@ -206,7 +206,7 @@ def _from_constant(predictions: Predictions, subsets: list[Subset], metric: Metr
     outputs = [predictions.inputs(s)[metric.input] for s in subsets]
     truth, nothing = predictions.truth, outputs[0]
     constant = constant_answer(predictions.task, truth, metric, len(predictions.classes))
-    sign = -1.0 if metric.direction == "lower" else 1.0
+    sign = metric.sign
     if sign * metric.score(truth, nothing).value > sign * metric.score(truth, constant).value:
         constant = nothing
     return [constant if np.array_equal(output, nothing) else output for output in outputs]
@@ -252,7 +252,7 @@ def _row_game(predictions: Predictions, subsets: list[Subset], decided: Array) -
 def _scored(predictions: Predictions, name: str, subsets: list[Subset], bootstrap: int, seed: int) -> Game:
     """A metric shared out, its sign turned where lower is better."""
     metric = metrics(predictions.task)[name]
-    sign = -1.0 if metric.direction == "lower" else 1.0
+    sign = metric.sign
     outputs = _from_constant(predictions, subsets, metric)
     game = sign * np.array([metric.score(predictions.truth, o).value for o in outputs])
     drawn = sign * resample_outputs(metric, predictions.truth, outputs, bootstrap, seed) if bootstrap else None
@@ -285,14 +285,8 @@ def _worths(names: list[list[str]], share: Callable[[Array], Array], game: Array
     result: list[Worth] = []
     for i, name in enumerate(names):
         low, high = (math.nan, math.nan) if resampled is None else interval(resampled[:, i])
-        worth: Worth = {
-            "modality": " & ".join(name),
-            "modalities": name,
-            "value": float(values[i]),
-            "low": low,
-            "high": high,
-        }
-        result.append(worth)
+        bounds = {"value": float(values[i]), "low": low, "high": high}
+        result.append(cast(Worth, {"modality": " & ".join(name), "modalities": name, **bounds}))
     return result
 
 

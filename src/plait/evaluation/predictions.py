@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,19 +24,6 @@ Array = NDArray[Any]
 #: Rows that are encoded and answered at a time.
 PIECE = 65_536
 Subset = tuple[str, ...]
-
-
-class Model(Protocol):
-    """What is asked of a fitted estimator here."""
-
-    schema_: Schema
-    task_: str
-
-    def predict_subsets(self, frame: pd.DataFrame, subsets: Sequence[Subset] | None) -> Mapping[Subset, Array]:
-        """Probabilities (n, C) or values (n,) with only those modalities present."""
-
-    def target_of(self, frame: pd.DataFrame) -> Array:
-        """The target as the task wants it."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +105,7 @@ def gather(
     """Run the model over the rows once for all subsets.
 
     Args:
-        model: a fitted estimator (see ``Model``).
+        model: a fitted estimator.
         frame: the rows.
         subsets: which ones; None for all of them and the empty one.
         y: the target where it is not a column of the frame.
@@ -130,10 +117,10 @@ def gather(
     if partial or getattr(model, "partial", False):
         frame = _with_columns(model.schema_, frame)
     modalities = tuple(m.name for m in model.schema_.modalities)
-    answered = (
-        _in_pieces(model, frame, subsets) if _long(model, frame, outputs) else _answered(model, frame, subsets, outputs)
-    )
-    result, missing, thresholds = answered
+    if _long(model, frame, outputs):
+        result, missing, thresholds = _in_pieces(model, frame, subsets)
+    else:
+        result, missing, thresholds = _answered(model, frame, subsets, outputs)
     labels = [] if model.task_ == "regression" else list(model.classes_)
     truth = target_of(model, frame, y)
     for subset, output in result.items():

@@ -71,6 +71,11 @@ class Metric:
     ranked: bool = False
 
     @property
+    def sign(self) -> float:
+        """1; -1 where lower is better: times it, more is better."""
+        return -1.0 if self.direction == "lower" else 1.0
+
+    @property
     def rows(self) -> Callable[[Array, Array], Array] | None:
         """Terms (n,) of the rows whose mean the metric is; None where it is no such mean."""
         return self.resampled.rows if isinstance(self.resampled, ByRows) else None
@@ -134,22 +139,12 @@ def metric_name(name: str, task: str | None = None) -> str:
     return result
 
 
-def register(
-    task: str,
-    label: str,
-    *,
-    input: str,
-    direction: str,
-    range: tuple[float, float],
-    resampled: Resampled,
-    biased: bool = False,
-    ranked: bool = False,
-) -> Callable[[Point], Point]:
-    """Enter a function into the registry under its own name; the arguments are fields of ``Metric``."""
+def register(task: str, label: str, **fields: Any) -> Callable[[Point], Point]:
+    """Enter a function into the registry under its own name; the fields are those of ``Metric``."""
 
     def enter(point: Point) -> Point:
         name = getattr(point, "__name__", label)
-        METRICS[task, name] = Metric(name, label, task, input, direction, range, point, resampled, biased, ranked)
+        METRICS[task, name] = Metric(name, label, task, point=point, **fields)
         return point
 
     return enter
