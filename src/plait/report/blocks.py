@@ -234,6 +234,7 @@ class Page:
         shown: the sections as they stand on the page; None: as they are.
         kind: what the page is of.
         foot: beside the figures and tables, what else lies there.
+        beside: files of the figures and tables lie beside it.
     """
 
     name: str
@@ -245,6 +246,7 @@ class Page:
     shown: Sequence[Section] | None = None
     kind: str = "plait report"
     foot: str = ""
+    beside: bool = True
 
 
 def frame_table(name: str, frame: pd.DataFrame) -> Table:
@@ -252,17 +254,23 @@ def frame_table(name: str, frame: pd.DataFrame) -> Table:
     return Table(name, [str(c) for c in frame.columns], frame.astype(object).to_numpy().tolist())
 
 
-def sheet(name: str, frame: pd.DataFrame, title: str = "", *, shown: Sequence[str] = (), folded: bool = False) -> Sheet:
+def sheet(
+    name: str, frame: pd.DataFrame, title: str = "", *, shown: Sequence[str] = (), note: str = "", folded: bool = False
+) -> Sheet:
     """A data frame as a table: in full as a file, its columns ``shown`` (default: all) on the page, numbers to the right."""
-    full = frame_table(name, frame)
     kept = frame[list(shown)] if shown else frame
     numeric = [i for i, c in enumerate(kept.columns) if kept[c].dtype.kind in "iuf"]
     rows = [[_shown(value) for value in row] for row in kept.astype(object).to_numpy().tolist()]
-    return Sheet(full, title, [str(c).replace("_", " ") for c in kept.columns], rows, numeric, folded=folded)
+    columns = [str(c).replace("_", " ") for c in kept.columns]
+    return Sheet(frame_table(name, frame), title, columns, rows, numeric, note=note, folded=folded)
 
 
 def _shown(value: object) -> str:
     """A cell as a reader wants it; nothing where there is nothing."""
     if value is None or value != value:
         return ""
-    return number(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+    return (
+        number(value, significant=True)
+        if isinstance(value, int | float) and not isinstance(value, bool)
+        else str(value)
+    )

@@ -13,6 +13,13 @@ from plait.report.canvas import COLOURS, LINES, WIDTH, axes, distinct, settings,
 #: Lines that get a colour and a name; the others are grey.
 NAMED = 6
 MARKERS = ("o", "s", "^", "D", "v", "P")
+#: After all colours are used once, lines are dashed, then dotted.
+DASHES = ("-", "--", ":")
+
+
+def look(place: int) -> dict[str, Any]:
+    """Colour and dashes of a line by its place."""
+    return {"color": COLOURS[LINES[place % len(LINES)]], "linestyle": DASHES[place // len(LINES) % len(DASHES)]}
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,9 @@ class Curve:
     high: Sequence[float] = ()
 
 
-def curves_figure(curves: Sequence[Curve], across: str, up: str, *, markers: bool = True, whole: bool = False) -> Any:
+def curves_figure(
+    curves: Sequence[Curve], across: str, up: str, *, markers: bool = True, whole: bool = False, log: bool = False
+) -> Any:
     """Lines with their names above; None where no line has two points.
 
     Args:
@@ -43,6 +52,7 @@ def curves_figure(curves: Sequence[Curve], across: str, up: str, *, markers: boo
         up: label of the y axis.
         markers: at every point.
         whole: x in whole numbers.
+        log: x is logarithmic, with a tick at every place.
     """
     if not any(len(curve.x) > 1 for curve in curves):
         return None
@@ -55,8 +65,18 @@ def curves_figure(curves: Sequence[Curve], across: str, up: str, *, markers: boo
             if not curve.name:
                 ax.plot(curve.x, curve.y, color=COLOURS["rule"], lw=0.9, zorder=1)
         for place, (curve, name) in enumerate(zip(named, shown, strict=True)):
-            _line(ax, curve, name, place, markers)
-        ax.locator_params(axis="x", nbins=6, **({"integer": True} if whole else {}))
+            style = look(place)
+            if len(curve.low):
+                ax.fill_between(curve.x, curve.low, curve.high, color=style["color"], alpha=0.12, lw=0, zorder=2)
+            style |= {"marker": MARKERS[place % len(MARKERS)], "ms": 4.5} if markers else {}
+            ax.plot(curve.x, curve.y, lw=1.5, label=name, zorder=3, **style)
+        if log:
+            ax.set_xscale("log")
+            ticks = sorted({x for curve in curves for x in curve.x})
+            ax.set_xticks(ticks, [f"{x:g}" for x in ticks])
+            ax.set_xticks([], minor=True)
+        else:
+            ax.locator_params(axis="x", nbins=6, **({"integer": True} if whole else {}))
         ax.tick_params(labelcolor=COLOURS["muted"])
         ax.grid(True, axis="y")
         ax.set_xlabel(across)
@@ -64,14 +84,6 @@ def curves_figure(curves: Sequence[Curve], across: str, up: str, *, markers: boo
         if named:
             figure.legend(loc="upper left", borderpad=0.1, borderaxespad=0.2, labelspacing=0.25, handlelength=1.8)
     return figure
-
-
-def _line(ax: Any, curve: Curve, name: str, place: int, markers: bool) -> None:
-    colour, marker = COLOURS[LINES[place % len(LINES)]], MARKERS[place % len(MARKERS)]
-    if len(curve.low):
-        ax.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.12, lw=0, zorder=2)
-    style = {"marker": marker, "ms": 4.5} if markers else {}
-    ax.plot(curve.x, curve.y, color=colour, lw=1.5, label=name, zorder=3, **style)
 
 
 #: Characters of a label that a map has room for.

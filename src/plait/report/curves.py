@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from plait.base.errors import ConfigError, nearest, need
 from plait.base.parts import write_file
-from plait.report.canvas import COLOURS, LINES, distinct, settings, width_of
-from plait.report.charts import MARKERS, NAMED, Curve
+from plait.report.blocks import Page, Section, picture
+from plait.report.canvas import COLOURS, distinct, settings, svg, width_of
+from plait.report.charts import MARKERS, NAMED, Curve, look
+from plait.report.page import render
 from plait.training.history import read
 from plait.training.history.table import PRETRAIN, STAGES, TRAIN, epochs_to, of_stage, select
 
@@ -33,22 +36,24 @@ class Panel:
         up: label of the y axis.
         curves: in the same order in every panel; an empty one takes a colour and draws nothing.
         threshold: a level to be reached, dashed.
+        across: label of the x axis.
     """
 
     title: str
     up: str
     curves: Sequence[Curve]
     threshold: float | None = None
+    across: str = "epoch"
 
 
-def panels_figure(panels: Sequence[Panel]) -> Any:
+def panels_figure(panels: Sequence[Panel], most: int = NAMED) -> Any:
     """All panels, their lines named once above them; None where nothing can be drawn.
 
-    The first ``NAMED`` lines have colours and names, the others are grey.
+    The first ``most`` lines have colours and names, the others are grey.
     """
     if not any(_finite(curve) for panel in panels for curve in panel.curves):
         return None
-    names = distinct([c.name for c in panels[0].curves[:NAMED]], 60)
+    names = distinct([c.name for c in panels[0].curves[:most]], 60)
     across = min(_ACROSS, len(panels))
     down = -(-len(panels) // across)
     width = across * (_WIDTH + _BETWEEN) + 12
@@ -64,16 +69,8 @@ def panels_figure(panels: Sequence[Panel]) -> Any:
             _draw(figure.add_axes(box), panel, names)
         _level(figure.axes, panels)
         handles, labels = figure.axes[0].get_legend_handles_labels()
-        figure.legend(
-            handles,
-            labels,
-            loc="upper left",
-            ncols=columns,
-            borderpad=0.1,
-            borderaxespad=0.3,
-            labelspacing=0.25,
-            handlelength=1.8,
-        )
+        spaces = {"borderpad": 0.1, "borderaxespad": 0.3, "labelspacing": 0.25, "handlelength": 1.8}
+        figure.legend(handles, labels, loc="upper left", ncols=columns, **spaces)
     return figure
 
 
@@ -97,21 +94,20 @@ def _finite(curve: Curve) -> bool:
 
 
 def _draw(ax: Any, panel: Panel, names: Sequence[str]) -> None:
-    for curve in panel.curves[NAMED:]:
+    for curve in panel.curves[len(names) :]:
         ax.plot(curve.x, curve.y, color=COLOURS["rule"], lw=0.9, zorder=1)
     for place, (curve, name) in enumerate(zip(panel.curves, names, strict=False)):
-        colour = COLOURS[LINES[place % len(LINES)]]
+        style = look(place)
         if len(curve.low) > 1:
-            ax.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.13, lw=0, zorder=2)
-        few = len(curve.x) <= 12
-        style = {"marker": MARKERS[place % len(MARKERS)], "ms": 3.5} if few else {}
-        ax.plot(curve.x, curve.y, color=colour, lw=1.5, label=name, zorder=3, **style)
+            ax.fill_between(curve.x, curve.low, curve.high, color=style["color"], alpha=0.13, lw=0, zorder=2)
+        style |= {"marker": MARKERS[place % len(MARKERS)], "ms": 3.5} if len(curve.x) <= 12 else {}
+        ax.plot(curve.x, curve.y, lw=1.5, label=name, zorder=3, **style)
     if panel.threshold is not None:
         ax.axhline(panel.threshold, color=COLOURS["muted"], lw=0.8, ls=(0, (3, 3)), zorder=1)
     ax.set_title(panel.title, pad=5)
-    ax.set_xlabel("epoch")
+    ax.set_xlabel(panel.across)
     ax.set_ylabel(panel.up)
-    ax.locator_params(axis="x", nbins=6, integer=True)
+    ax.locator_params(axis="x", nbins=6, integer=panel.across == "epoch")
     ax.tick_params(labelcolor=COLOURS["muted"])
     ax.grid(True, axis="y")
 
@@ -200,8 +196,6 @@ def summaries(frame: pd.DataFrame, values: Sequence[tuple[str, str, str]], reach
 
 def panels(frame: pd.DataFrame, values: Sequence[tuple[str, str, str]], reach: float | None) -> list[Panel]:
     """What the figure draws; every panel has the labels in the same order."""
-    from plait.report.charts import Curve
-
     labels = list(dict.fromkeys(frame["label"]))
     made = []
     for metric, part, pattern in values:
@@ -222,8 +216,6 @@ def draw(made: Sequence[Panel], out: Path, caption: str = "") -> Path:
     Raises:
         ConfigError: another ending, or nothing to draw.
     """
-    from plait.report import canvas
-
     if out.suffix.lower() not in FORMATS:
         raise ConfigError(f"--out {out}: expected a name that ends with {', '.join(FORMATS)}")
     figure = panels_figure(made)
@@ -231,34 +223,16 @@ def draw(made: Sequence[Panel], out: Path, caption: str = "") -> Path:
         raise ConfigError("nothing to draw: no value is a number")
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix.lower() == ".png":
-        import io
-
         held = io.BytesIO()
-        with canvas.settings():
+        with settings():
             figure.savefig(held, format="png", dpi=150, facecolor="white")
         write_file(out, held.getvalue())
     elif out.suffix.lower() == ".svg":
-        write_file(out, canvas.svg(figure).encode())
+        write_file(out, svg(figure).encode())
     else:
-        write_file(out, _page(canvas.svg(figure), caption).encode())
+        said = caption or "learning curves"
+        section = Section("curves", "Curves", "")
+        section.add_row(picture("curves", said, figure))
+        page = Page("Learning curves", said, [], [section], kind="plait curves", beside=False)
+        write_file(out, render(page).encode())
     return out
-
-
-def _page(document: str, caption: str) -> str:
-    """A page with the figure, dark where the reader's system is."""
-    from html import escape
-
-    from plait.report import canvas
-
-    light = "".join(f"--{role}:{colour};" for role, colour in canvas.COLOURS.items())
-    dark = "--ink:#e6edf3;--muted:#9198a1;--rule:#3d444d;--blue:#58a6ff;--orange:#ff8f47;--green:#3fc79a;"
-    style = (
-        f":root{{{light}--sans:{canvas.FONTS};color-scheme:light dark}}"
-        f"@media(prefers-color-scheme:dark){{:root{{{dark}}}}}"
-        "body{margin:24px;font:15px/1.5 var(--sans);color:var(--ink);background:Canvas}svg{width:100%;height:auto}"
-    )
-    drawing = canvas.inline(document, "curves", escape(caption or "learning curves", quote=True))
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Learning curves</title><style>{style}</style>'
-        f"<main><h1>Learning curves</h1><p>{escape(caption)}</p>{drawing}</main></html>"
-    )

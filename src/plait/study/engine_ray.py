@@ -24,7 +24,7 @@ from plait.data.media.given import cell_key
 from plait.encoders.embed import embed
 from plait.encoders.featurize import Featurizer
 from plait.store import Store
-from plait.study.engine import Engine, Event, Job, Worker, setting_from_dict, setting_to_dict
+from plait.study.engine import Engine, Event, Executor, Job, setting_from_dict, setting_to_dict
 from plait.study.subjects import Finished
 from plait.study.tables import Setting
 
@@ -103,7 +103,7 @@ class RayWorker:
         """Nothing is read yet."""
         os.environ.update(places)
         os.environ["PLAIT_QUIET"] = "1"
-        self._worker = Worker(setting_from_dict(setting))
+        self._worker = Executor(setting_from_dict(setting))
 
     def where(self) -> tuple[str, int]:
         """Machine and process."""

@@ -30,7 +30,9 @@ def problems(spec: Spec) -> Iterator[Problem]:
         place: Place = ("data",) if len(spec.data) == 1 else ("data", i)
         if value.dataset is not None and value.dataset in registry.names("datasets"):
             yield from _dataset(spec, value, place)
-    yield from _metrics(spec)
+    their = tasks(spec)
+    yield from _metrics(spec, their)
+    yield from _claims(spec, their)
     if spec.budget.trained_weights is not None:
         for place, name, _ in told_fields(spec):
             if name in ("width", "max_weights"):
@@ -138,22 +140,19 @@ def _place_of(spec: Spec, *names: str) -> Place:
 # -- metrics -----------------------------------------------------------------------------------------------------------
 
 
-def _metrics(spec: Spec) -> Iterator[Problem]:
+def _metrics(spec: Spec, their: set[str] | None) -> Iterator[Problem]:
+    """Metrics that none of the tasks has, and tasks that none of the metrics is for."""
     known = {name for _, name in METRICS}
-    their = tasks(spec)
     fitting = known if their is None else {name for task, name in METRICS if task in their}
     for i, name in enumerate(spec.metrics):
         if name not in known:
             yield ("metrics", i), f"unknown metric '{name}' ({nearest(name, fitting)})"
         elif name not in fitting:
-            yield (
-                ("metrics", i),
-                f"metric '{name}' is not for {' or '.join(sorted(their or ()))} ({nearest(name, fitting)})",
-            )
+            text = f"metric '{name}' is not for {' or '.join(sorted(their or ()))} ({nearest(name, fitting)})"
+            yield ("metrics", i), text
     for task in sorted(their or ()):
         if spec.metrics and not any((task, name) in METRICS for name in spec.metrics):
             yield ("metrics",), f"metrics: none of them is for {task}; add one"
-    yield from _claims(spec, their)
 
 
 def _claims(spec: Spec, their: set[str] | None) -> Iterator[Problem]:
@@ -273,15 +272,7 @@ def _nothing_left(value: object, table: StudyTable) -> bool:
 
 
 def _table_metrics(subject: Subject, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
-    their = {table.task for table in tables.values()}
-    known = {name for task, name in METRICS if task in their}
-    for i, name in enumerate(subject.spec.metrics):
-        if name not in known:
-            yield ("metrics", i), f"metric '{name}' is not for {' or '.join(sorted(their))} ({nearest(name, known)})"
-    for table in tables.values():
-        fitting = {name for task, name in METRICS if task == table.task}
-        if subject.spec.metrics and not fitting & set(subject.spec.metrics):
-            yield ("metrics",), f"metrics: none of them is for {table.label} ({table.task}); {nearest('', fitting)}"
+    yield from _metrics(subject.spec, {table.task for table in tables.values()})
 
 
 def _table_claims(subject: Subject, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:

@@ -45,15 +45,10 @@ class Range:
     whole: bool = False
     choices: tuple[Any, ...] = ()
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        if self.choices:
-            return {"choices": list(self.choices)}
-        return {"low": self.low, "high": self.high, "log": self.log, "whole": self.whole}
-
     def to_file(self) -> Any:
         """The plain value that a study file holds."""
-        return list(self.choices) if self.choices else self.to_dict()
+        ends = {"low": self.low, "high": self.high, "log": self.log, "whole": self.whole}
+        return list(self.choices) if self.choices else ends
 
     def value_of(self, kept: Any) -> Any:
         """The value behind what Optuna keeps of it."""

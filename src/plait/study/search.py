@@ -15,11 +15,12 @@ from plait.base import checks, config, progress, registry
 from plait.base.errors import ConfigError, MissingDependencyError, PlaitWarning, TableError, nearest
 from plait.data.modality import Schema
 from plait.data.schema import validate
+from plait.report.blocks import frame_table
 from plait.report.page import csv_text, write_text
 from plait.report.words import listed
 from plait.study import Study
 from plait.study.ranges import read_ranges, read_regimes, schema_for
-from plait.study.report import table_of, write_study_report
+from plait.study.report import write_study_report
 from plait.study.results import Results
 from plait.study.sensitivity import Sensitivity, metric_of
 from plait.study.spec import DataSpec
@@ -193,7 +194,7 @@ def write_sensitivity(results: Results) -> Path:
     folder, result = results.folder, Sensitivity.of(results)
     write_text(folder / "summary.json", json.dumps(result.to_dict(), indent=1, ensure_ascii=False, default=str))
     for name in ("trials", "budgets", "importance"):
-        write_text(folder / "tables" / f"{name}.csv", csv_text(table_of(name, getattr(result, name))))
+        write_text(folder / "tables" / f"{name}.csv", csv_text(frame_table(name, getattr(result, name))))
     try:
         return write_study_report(results, folder)
     except MissingDependencyError as error:

@@ -216,22 +216,8 @@ class Spec:
 _MODALITIES: dict[str, Any] = {"full": "all", "every": {"subsets": "all"}}
 #: Fields of a study file, in the order in which it is written.
 FIELDS = (
-    *(
-        "name",
-        "about",
-        "source",
-        "space",
-        "search",
-        "data",
-        "model",
-        "grid",
-        "variants",
-        "exclude",
-        "seeds",
-        "split",
-        "modalities",
-    ),
-    *("conditions", "present", "metrics", "budget", "claims"),
+    *("name", "about", "source", "space", "search", "data", "model", "grid", "variants", "exclude", "seeds", "split"),
+    *("modalities", "conditions", "present", "metrics", "budget", "claims"),
 )
 
 

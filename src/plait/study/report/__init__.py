@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
-
-import pandas as pd
+from typing import Any, ClassVar
 
 from plait.base import registry
 from plait.base.errors import need
@@ -64,32 +61,6 @@ def sections_for(subject: str) -> list[ReportSection]:
     made: list[ReportSection] = [registry.find("sections", name)() for name in registry.names("sections")]
     return sorted((s for s in made if not s.subjects or subject in s.subjects), key=lambda s: s.place)
 
-
-def frame_sheet(
-    name: str, full: pd.DataFrame, shown: pd.DataFrame, title: str, note: str = "", *, folded: bool = False
-) -> Sheet:
-    """A DataFrame as a table of the page: ``shown`` is seen, ``full`` goes into the CSV file."""
-    numeric = [i for i, c in enumerate(shown.columns) if pd.api.types.is_numeric_dtype(shown[c])]
-    rows = [[_cell(v) for v in row] for row in shown.itertuples(index=False)]
-    columns = [str(c).replace("_", " ") for c in shown.columns]
-    return Sheet(table_of(name, full), title, columns, rows, numeric, note=note, folded=folded)
-
-
-def table_of(name: str, frame: pd.DataFrame) -> Table:
-    """A DataFrame as a table of a CSV file."""
-    return Table(name, [str(c) for c in frame.columns], frame.astype(object).to_numpy().tolist())
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            return "–"
-        return f"{value:,.0f}" if value == int(value) and abs(value) >= 1 else f"{value:.4g}"
-    return str(value)
-
-
-if TYPE_CHECKING:
-    pass
 
 #: Bytes of figures in the page; larger figures stay beside it, so that the page stays under 5 MB.
 ROOM = 4_000_000

@@ -156,7 +156,7 @@ def compare_pairs(
     countable = math.isfinite(metric.range[1])
     return Comparison(
         test=test,
-        gain=test.value if metric.direction == "higher" else -test.value,
+        gain=metric.sign * test.value,
         design=design,
         seeds=pairs["seed"].nunique(),
         splits=pairs["split"].nunique(),
@@ -190,7 +190,7 @@ def better_than_constant(part: DataFrame, metric: Metric, resampler: Resampler |
     options = {"run_other": part["run"], "evaluation_other": CONSTANT, "value_other": known, "difference": gaps}
     pairs = part.assign(**options)
     test = _test(_design(pairs, resampler), pairs, resampler, 0.0)
-    gain = test.value if metric.direction == "higher" else -test.value
+    gain = metric.sign * test.value
     return None if math.isnan(test.p) else bool(gain > 0 and test.p < verdicts.ALPHA)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from plait.report.blocks import Section, picture
+from plait.report.blocks import Section, picture, sheet
 from plait.report.canvas import COLOURS, LINES, rows_axes, settings, short
-from plait.study.report import Material, ReportSection, frame_sheet
+from plait.study.report import Material, ReportSection
 from plait.study.report.evidence import records
 
 
@@ -34,7 +34,7 @@ class Importance(ReportSection):
             section = Section("importance", "Which field matters", words)
             names = [n for n in sensitivity.regimes if n in set(sensitivity.importance["regime"])]
             section.add_row(picture("importance", words, importance_figure(records(sensitivity.importance), names)))
-            section.add(frame_sheet("importance", sensitivity.importance, sensitivity.importance, "", folded=True))
+            section.add(sheet("importance", sensitivity.importance, folded=True))
             yield section
 
 
