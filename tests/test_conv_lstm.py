@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,9 @@ from plait.networks.conv_lstm_stack import ConvLSTMOptions, Stack, Steps, length
 from plait.papers.early_fusion_conv_lstm import noise_grids
 from plait.papers.early_fusion_conv_lstm.noise_grids import Grid
 from plait.testing import check_gradients
-from plait.testing.naive_conv_lstm import naive_outputs
+
+sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
+from naive_conv_lstm import naive_outputs
 
 SIDE, CHANNELS, BINS, LONGEST = 6, 2, 5, 7
 LENGTHS = (7, 3, 0, 1, 5, 7)

@@ -58,10 +58,6 @@ class Cca(Solved):
         self.pairs_of(list(dims))
         return LinearMaps(dims, min(self.components, *dims.values()))
 
-    def given_penalty(self) -> float | None:
-        """The option."""
-        return self.penalty
-
     def _solutions(self, network: LinearMaps, pairs: Pairs, penalties: Sequence[float]) -> Iterator[float]:
         names = network.names
         rows = torch.stack([pairs.present[name] for name in names]).all(0)

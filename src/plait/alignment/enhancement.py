@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from plait.alignment.base import Stop, never
 from plait.alignment.batches import couples_of, embed, heat, sides_of
 from plait.alignment.hardest_negatives import HardestNegatives
 from plait.alignment.network import AlignmentNetwork, FrozenNetwork
@@ -120,11 +121,7 @@ def check_options(modality: str, value: object) -> HardestNegatives:
 
 
 def fit(
-    values: Sequence[Enhancement],
-    inputs: Inputs,
-    seed: int,
-    progress: bool | None,
-    stopped: Callable[[], bool] = lambda: False,
+    values: Sequence[Enhancement], inputs: Inputs, seed: int, progress: bool | None, stopped: Stop = never
 ) -> dict[str, Enhancer]:
     """Train a projector for each modality; rows that lack it or an anchor are left out for that anchor.
 
@@ -193,12 +190,8 @@ def without_dropped(
     left = dataclasses.replace(schema, modalities=tuple(m for m in schema.modalities if m.name not in gone))
     fewer = copy.copy(features)
     fewer.schema, fewer.encoders = left, {n: e for n, e in features.encoders.items() if n not in gone}
-    kept = Inputs(
-        {n: v for n, v in inputs.tokens.items() if n not in gone},
-        {n: v for n, v in inputs.prepared.items() if n not in gone},
-        {n: v for n, v in inputs.present.items() if n not in gone},
-        {n: v for n, v in inputs.columns.items() if n not in gone},
-    )
+    parts: Any = (inputs.tokens, inputs.prepared, inputs.present, inputs.columns)
+    kept = Inputs(*({n: v for n, v in part.items() if n not in gone} for part in parts))
     return left, fewer, kept
 
 
@@ -212,14 +205,9 @@ def to_state(enhancers: Mapping[str, Enhancer]) -> tuple[dict[str, Any], dict[st
     words: dict[str, Any] = {}
     arrays: dict[str, np.ndarray] = {}
     for name, result in enhancers.items():
-        words[name] = {
-            "options": result.spec.stage.options(),
-            "keep": result.spec.keep,
-            "joint": result.spec.joint,
-            "drop": list(result.spec.drop),
-            "dims": result.network.dims,
-            "record": dict(result.record),
-        }
+        spec = result.spec
+        own = {"options": spec.stage.options(), "keep": spec.keep, "joint": spec.joint, "drop": list(spec.drop)}
+        words[name] = own | {"dims": result.network.dims, "record": dict(result.record)}
         arrays |= {f"align.{name}.{k}": v.numpy() for k, v in result.network.state_dict().items()}
     return words, arrays
 

@@ -35,10 +35,6 @@ class Ridge(Towards):
 
     penalty: Positive | None = None
 
-    def given_penalty(self) -> float | None:
-        """The option."""
-        return self.penalty
-
     def _maps(self, x: Tensor, y: Tensor) -> Callable[[float], Tensor]:
         values, vectors = torch.linalg.eigh(x.T @ x / len(x))
         turned = vectors.T @ (x.T @ y / len(x))  # (D, E)

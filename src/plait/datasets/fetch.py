@@ -32,7 +32,6 @@ class State:
     """What there is of one data set.
 
     Attributes:
-        name: in the registry.
         label: to print beside results.
         state: ``here``, ``could be fetched``, ``by hand``, ``by pip``, ``incomplete`` (a file is missing) or ``other files``
             (a checksum differs).

@@ -58,7 +58,6 @@ class Baseline:
 
     Attributes:
         threshold: from where on a multi-label probability is answered.
-        weights: how many were learned.
         chosen: what the best single modality is, and the model on it.
     """
 
@@ -123,11 +122,8 @@ class Against(TypedDict):
     """The model beside a baseline in one metric, on the same test rows.
 
     Attributes:
-        baseline: its name.
-        metric: the metric's name.
         difference: the model minus the baseline, turned so that more is better.
-        low: lower end of the paired 95 % interval over test rows.
-        high: upper end.
+        low: and ``high``: ends of the paired 95 % interval over test rows.
     """
 
     baseline: str
@@ -185,7 +181,6 @@ class Ready:
 
     Attributes:
         output: probabilities (n, C) or values (n,) of the test rows.
-        about: what it is.
         threshold: from where on a multi-label probability is answered.
     """
 
@@ -199,9 +194,7 @@ class Lead:
     """What baselines are judged by, and which are wanted.
 
     Attributes:
-        metric: that leads.
         costs: or weights by which a class is answered (``plait.metrics.base.inputs``).
-        names: of the baselines wanted.
         ready: those among them that need not be learned any more.
     """
 

@@ -38,8 +38,7 @@ class Estimate(TypedDict):
 
     Attributes:
         value: on the rows as they are; NaN where undefined.
-        low: lower bound.
-        high: upper bound.
+        low: and ``high``: bounds of the interval.
         note: why it is undefined, or what it leaves out.
         resamples: how many resamples the interval comes from.
     """
@@ -57,8 +56,7 @@ class SubsetScore(Estimate):
     Attributes:
         modalities: those present, in the schema's order.
         difference: value minus that of the full input.
-        difference_low: lower bound, both scored on the same resamples.
-        difference_high: upper bound.
+        difference_low: and ``difference_high``: bounds, both scored on the same resamples.
     """
 
     modalities: list[str]
@@ -72,9 +70,6 @@ class Evaluation:
     """Scores of one model on one table.
 
     Attributes:
-        task: the task's name.
-        target: the predicted column.
-        rows: rows scored.
         main_metric: name of the metric that leads.
         classes: labels as text; empty for a number.
         metrics: name -> estimate.
@@ -85,7 +80,6 @@ class Evaluation:
         points: of a regression: pairs of true and predicted value.
         subsets: one per subset of modalities, the full input last.
         absences: modality -> rows that lack it.
-        seed: of the resamples.
         worst: the rows with the largest loss: row, loss, true, answer, cells.
         baselines: what the model must beat, on the same rows; None where no training table was given.
     """

@@ -42,8 +42,7 @@ class Worth(TypedDict):
         modality: its name; of an interaction two, joined by ``&``.
         modalities: the one name, or the two.
         value: the same unit as the score; what lowers a loss is above 0.
-        low: lower bound.
-        high: upper bound.
+        low: and ``high``: bounds of the interval.
     """
 
     modality: str
@@ -58,11 +57,9 @@ class Game(TypedDict):
 
     Attributes:
         name: a metric's name, or ``confidence``: the mean of the rows' games, which needs no target.
-        label: as a heading shows it.
         base: score of the best constant answer; of ``confidence``: the answer with every modality absent.
         full: score with everything.
         values: of each modality, in the schema's order.
-        interactions: of each pair.
     """
 
     name: str
@@ -78,13 +75,10 @@ class Explanation:
     """Worth of the modalities, overall and per row.
 
     Attributes:
-        task: the task's name.
-        modalities: names in the schema's order.
         games: the main metric, a second one, and ``confidence``; only the last without a target.
         rows: per row, in the frame's index: ``predicted``, ``base``, ``full``, ``value_<modality>`` of the predicted
             class; with a target ``true``, ``true_base``, ``true_full``, ``true_value_<modality>`` of the true class.
         resamples: how many resamples the intervals come from.
-        seed: of the resamples.
         note: that the model is no better than a constant answer, so that its modalities' values say nothing; else empty.
         parts: what each word and each patch of a picture adds to the answers of the rows that were named.
     """

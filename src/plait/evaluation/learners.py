@@ -158,7 +158,6 @@ class Learner(ABC):
     Attributes:
         loss: on held-out training rows: log loss, or the root of the mean squared error.
         threshold: from where on a multi-label probability is answered, best there.
-        weights: how many were learned.
     """
 
     def __init__(self, task: str, names: Sequence[str], table: frozenset[str]) -> None:

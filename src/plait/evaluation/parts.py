@@ -41,8 +41,6 @@ class Moved:
 
     Attributes:
         row: its label in the table's index.
-        modality: that the cell belongs to.
-        column: its column.
         answer: what is predicted from everything, as text.
         full: the probability of that answer (of several labels the mean over them; of a number the prediction).
         parts: the words, or groups of words, in order; of a picture ``row,column`` of each patch, row by row.

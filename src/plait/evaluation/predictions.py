@@ -31,7 +31,6 @@ class Predictions:
     """Outputs of one model on the rows of one table.
 
     Attributes:
-        task: the task's name.
         modalities: names in the schema's order.
         classes: labels as text; empty for a number.
         y: class indices (-1: unknown to the model), indicators or values; None without a target.

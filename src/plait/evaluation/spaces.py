@@ -32,7 +32,6 @@ class Part:
     """One part of an evaluation: a direction of a search, a way to compare two sentences.
 
     Attributes:
-        name: of the part.
         metrics: by name; the first is what spaces are compared by.
         frozen: no alignment is in it, so that it is the same for every stage.
         curves: name -> {place: value}.
@@ -55,7 +54,6 @@ class Asked:
     """What an evaluation is given.
 
     Attributes:
-        aligner: fitted.
         held: rows that it has not seen; None where it has seen all.
         groups: their column whose equal values are about one thing; None: each row is a thing.
         root: folder of the data sets; None: ``$PLAIT_DATA``.

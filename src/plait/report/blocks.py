@@ -34,8 +34,6 @@ class Table:
 
     Attributes:
         name: of its CSV file.
-        columns: headings.
-        rows: as many cells each.
     """
 
     name: str
@@ -49,7 +47,6 @@ class Picture:
 
     Attributes:
         name: of its files, and of its ids in the page.
-        caption: what is seen.
         document: SVG file.
         markup: SVG within the page.
         figure: matplotlib's, of which the PDF is made where one is wanted.
@@ -93,12 +90,9 @@ class Sheet:
 
     Attributes:
         full: every column, numbers in full.
-        title: over it on the page.
-        columns: headings that are shown.
         rows: texts that are shown.
         numeric: places of the columns that stand to the right.
         marks: of each row: a verdict (see ``SIGNS``), or nothing.
-        note: under it.
         folded: closed until asked for.
         links: of each row: the page that its first cell leads to, or nothing.
     """
@@ -181,7 +175,6 @@ class Section:
 
     Attributes:
         key: its anchor.
-        title: its heading.
         sentence: what is proven, in one sentence.
         blocks: what proves it.
         tables: of which only CSV files are written.
@@ -225,10 +218,8 @@ class Page:
     """One page.
 
     Attributes:
-        name: the headline.
         lead: the first sentence.
         facts: the line of figures under it: what, how many.
-        sections: all of them.
         about: paragraphs under the lead.
         warned: what is to be looked at first.
         shown: the sections as they stand on the page; None: as they are.

@@ -28,10 +28,7 @@ class Curve:
 
     Attributes:
         name: empty: grey and without a name.
-        x: places.
-        y: values.
-        low: lower ends of an interval, or nothing.
-        high: upper ends.
+        low: and ``high``: ends of an interval, or nothing.
     """
 
     name: str

@@ -32,7 +32,6 @@ class Panel:
     """One pair of axes.
 
     Attributes:
-        title: above it.
         up: label of the y axis.
         curves: in the same order in every panel; an empty one takes a colour and draws nothing.
         threshold: a level to be reached, dashed.

@@ -38,8 +38,6 @@ class FitReport:
         baselines: their scores on the same rows.
         importance: of each column and modality, or None.
         leaderboard: of branches, or None.
-        history: of every epoch.
-        settings: the estimator's fields.
         record: what the fit noted: seeds, versions, data hash, seconds, weights, warnings, leaks.
         command: what to run to do it again.
     """

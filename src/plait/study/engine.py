@@ -129,8 +129,6 @@ class Event:
     """What became of a job.
 
     Attributes:
-        worker: that did it.
-        job: what it was asked.
         finished: of a run; None of an encoding, or when the worker died.
         facts: of an encoding.
         died: why there is no result; None if there is one.

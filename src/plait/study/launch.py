@@ -136,8 +136,6 @@ class Plan:
         by: what the number is made of: table -> {splits, subsets, ...}.
         encodings: distinct encodings of a column that are done once, and ``cells`` in them.
         groups: of runs that share rows encoded and scaled.
-        evaluations: of all runs together.
-        workers: that would be started.
         seconds: left, with so many workers; None before any run was tried.
         probed: runs that were tried for the estimate; their results are kept.
     """

@@ -161,10 +161,8 @@ def _claims(spec: Spec, their: set[str] | None) -> Iterator[Problem]:
         measured = {name for task in their for name in default_metrics(task)}
     for i, claim in enumerate(spec.claims):
         if measured and claim.metric not in measured:
-            yield (
-                ("claims", i, "metric"),
-                f"claim on '{claim.metric}', which is not measured ({nearest(claim.metric, measured)})",
-            )
+            text = f"claim on '{claim.metric}', which is not measured ({nearest(claim.metric, measured)})"
+            yield ("claims", i, "metric"), text
 
 
 def default_metrics(task: str) -> tuple[str, ...]:

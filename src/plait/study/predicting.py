@@ -35,12 +35,9 @@ class Predicting(Subject):
     whose = "model"
     thing = "model"
     managed: ClassVar[Mapping[str, str]] = {
+        **Subject.managed,
         "modalities": "the tables (data:) and modalities:",
         "task": "data:",
-        "root": "data:",
-        "store": "the option --store",
-        "progress": "the runner",
-        "random_state": "seeds:",
     }
 
     @cached_property

@@ -32,9 +32,7 @@ class Range:
     Attributes:
         field: of the estimator; dotted names reach inside (``encoders.image.width``).
         low: least value; unused with ``choices``.
-        high: greatest value.
         log: as many values between 1 and 10 as between 10 and 100.
-        whole: whole numbers only.
         choices: instead of low and high: these values.
     """
 

@@ -46,7 +46,6 @@ class Tested:
     """One difference from the reference.
 
     Attributes:
-        reference: what it is compared with.
         difference: with interval and p before correction.
         p: corrected by Holm over all that is compared by the metric in one evaluation.
     """

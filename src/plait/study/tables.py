@@ -240,7 +240,6 @@ class Setting:
         schemas: position of a table -> its schema as plain values, where it was inferred.
         store: of embeddings; None is the user's.
         frames: tables in memory, for runs in this process.
-        threads: of a worker.
     """
 
     spec: Spec

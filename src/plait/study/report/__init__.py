@@ -29,7 +29,6 @@ class Material:
         results: of the study, finished or not.
         evidence: what its subject makes of them (``Subject.evidence``); empty where no run is done.
         metric: to compare by; None: each data set's main one.
-        resamples: of the bootstrap.
     """
 
     results: Results

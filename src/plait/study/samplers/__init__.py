@@ -80,10 +80,7 @@ class Regime:
     """The trials of one variant.
 
     Attributes:
-        name: of the variant.
-        sampler: draws.
         make: the runs of a trial, from what was drawn and its number.
-        drawn: of every trial so far.
         runs: of every trial so far, one per split.
         storage: where trials are kept, too.
     """

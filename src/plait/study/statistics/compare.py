@@ -211,8 +211,6 @@ class Ranks:
 
     Attributes:
         names: variants, best first.
-        mean: mean rank of each.
-        datasets: names of the data sets.
         chi2: Friedman's statistic, corrected for ties.
         p: of Iman and Davenport's F, that all variants are level.
         critical: mean ranks that differ by more than this differ significantly (Nemenyi).

@@ -46,10 +46,7 @@ class Comparison:
         design: ``same test rows`` (test: ``crossed_t``) or ``resampled rows`` (test: ``resampled_t``).
         seeds: that both have.
         splits: of each seed.
-        margin: of equivalence.
         equivalence: p of the two one-sided tests.
-        d: Cohen's d for pairs.
-        delta: Cliff's delta.
         wilcoxon: p of the signed-rank test over seeds.
         permutation: p of the paired permutation test over seeds.
         least_p: the smallest p that those two can reach here.
@@ -57,7 +54,6 @@ class Comparison:
         needed: seeds that this difference would need; None: no number.
         identical: every pair gave the same value.
         above: whether the first, and the reference, is better than a constant answer; None: not known.
-        constant: what a constant answer is called.
         rows: different test rows.
         least_rows: that equal scores would need before they mean anything.
     """

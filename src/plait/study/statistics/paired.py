@@ -29,9 +29,7 @@ class Difference:
         error: its standard error; NaN where there is no telling.
         df: degrees of freedom of Student's t.
         p: two-sided, against no difference; NaN where there is no telling.
-        low: lower end of the 95 % interval.
-        high: upper end.
-        pairs: how many.
+        low: and ``high``: ends of the 95 % interval.
         spread: standard deviation over the pairs that the test reckons with.
         floor: part of ``error ** 2`` that more pairs of the same kind would not lessen.
     """

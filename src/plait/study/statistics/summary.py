@@ -172,12 +172,9 @@ class Summary:
     """What a group of runs that differ by seed and split only gave.
 
     Attributes:
-        runs: how many.
-        seeds: different ones.
         mean: of the seeds' means over their splits.
         sd: standard deviation over the seeds; over the splits where there is one seed; NaN with one run.
-        low: lower end of the 95 % interval.
-        high: upper end.
+        low: and ``high``: ends of the 95 % interval.
         over: what the interval covers: ``seeds and rows``, ``rows`` (one seed), ``seeds`` (no predictions kept) or nothing.
     """
 
