@@ -43,8 +43,6 @@ class AvDigits(Dataset):
 
     Inputs: image = 28 x 28 bytes; audio = (samples, 8000 Hz). ``speaker`` and ``recording`` are left out; pairs of one
     recording are one group, so that what is held out in training has not been heard.
-
-    Licence: MNIST CC BY-SA 3.0, as Keras states, which distributes it; Free Spoken Digit Dataset CC BY-SA 4.0.
     """
 
     title = "MNIST + FSDD"

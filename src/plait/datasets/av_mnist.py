@@ -24,8 +24,6 @@ class AVMNIST(Dataset):
 
     Inputs: image = the digit; audio = the spectrogram, a picture of one channel: an encoder of images reads it (``resnet`` with
     ``channels: 1``), as in the thesis.
-
-    Licence: MNIST CC BY-SA 3.0, as Keras states; spoken digits of the Free Spoken Digit Dataset, CC BY-SA 4.0.
     """
 
     title = "AV-MNIST"

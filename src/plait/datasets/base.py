@@ -232,33 +232,24 @@ class Dataset(ABC):
 _UNREADABLE: tuple[type[Exception], ...] = (ValueError, LookupError, TypeError, AttributeError, EOFError, OSError)
 _UNREADABLE += (zipfile.BadZipFile, tarfile.TarError, zlib.error, struct.error)
 #: Beginnings of files by their suffix.
-_MAGIC = {
-    ".npy": b"\x93NUMPY",
-    ".npz": b"PK",
-    ".zip": b"PK",
-    ".gz": b"\x1f\x8b",
-    ".parquet": b"PAR1",
-    ".csd": b"\x89HDF",
-}
+_MAGIC = {".npy": b"\x93NUMPY", ".npz": b"PK", ".zip": b"PK", ".gz": b"\x1f\x8b"}
+_MAGIC |= {".parquet": b"PAR1", ".csd": b"\x89HDF"}
 
 
 def _in_one_line(load: Callable[..., Loaded]) -> Callable[..., Loaded]:
     @functools.wraps(load)
     def loaded(self: Dataset, root: str | Path | None = None) -> Loaded:
+        cause, said = None, "no rows"
         try:
             result = load(self, root)
-        except PlaitError as error:
-            if not isinstance(error, ColumnsError):
-                raise
-            raise TableError(
-                f"data set '{self.name()}': {_damage(self, root, str(error))}; {self._source()}"
-            ) from error
+            if len(result.frame):
+                return result
         except _UNREADABLE as error:
-            said = " ".join(f"{type(error).__name__}: {error}".split())
-            raise TableError(f"data set '{self.name()}': {_damage(self, root, said)}; {self._source()}") from error
-        if not len(result.frame):
-            raise TableError(f"data set '{self.name()}': {_damage(self, root, 'no rows')}; {self._source()}")
-        return result
+            if isinstance(error, PlaitError) and not isinstance(error, ColumnsError):
+                raise
+            known = isinstance(error, ColumnsError)
+            cause, said = error, str(error) if known else " ".join(f"{type(error).__name__}: {error}".split())
+        raise TableError(f"data set '{self.name()}': {_damage(self, root, said)}; {self._source()}") from cause
 
     return loaded
 

@@ -15,8 +15,6 @@ class Cifar10(Cifar):
     """CIFAR-10: 32 x 32 images in ten classes, as JPEG bytes (lossy: not bit-equal to the original).
 
     ``split`` is the official one (50,000 for training, 10,000 for testing).
-
-    Licence: not stated by the source.
     """
 
     title = "CIFAR-10 (JPEG)"

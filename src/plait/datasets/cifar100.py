@@ -12,8 +12,6 @@ class Cifar100(Cifar):
     """CIFAR-100: 32 x 32 images in 100 classes (``fine``) of 20 groups (``coarse``), from the published binary version.
 
     ``split`` is the official one (50,000 for training, 10,000 for testing). Pictures are arrays, to the bit.
-
-    Licence: not stated by the source.
     """
 
     title = "CIFAR-100"

@@ -12,8 +12,6 @@ class Cifar10Binary(Cifar):
     """CIFAR-10: 32 x 32 images in ten classes, from the published binary version; ``cifar10`` is a lossy copy.
 
     ``split`` is the official one (50,000 for training, 10,000 for testing). Pictures are arrays, to the bit.
-
-    Licence: not stated by the source.
     """
 
     title = "CIFAR-10"

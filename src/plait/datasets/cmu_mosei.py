@@ -16,8 +16,6 @@ class CMUMosei(Sequenced):
     Inputs: text = the words within the utterance; audio and video = its steps (T, D), at most 256, for a recurrent encoder.
     Targets: ``binary`` (neutral left out), ``three`` (neutral at exactly 0), ``seven``, ``score`` (-3 to 3).
     No video is on two sides.
-
-    Licence: as is; its user answers for the use and for the rights of those filmed (LICENSE.txt of CMU-MultimodalSDK).
     """
 
     title = "CMU-MOSEI"

@@ -22,8 +22,6 @@ class CocoCaptions(Dataset):
     118,287 photographs to learn from and 5,000 to judge by (``split``), about five captions each. ``groups`` is the photograph.
     ``photographs`` draws so many, always the same. ``pairs: captions`` needs no pictures: both text modalities read captions,
     each paired with the next of its photograph (or mined anew by an aligner's ``mine``).
-
-    Licence: captions CC BY 4.0; photographs under the terms of their Flickr owners.
     """
 
     title = "COCO Captions"

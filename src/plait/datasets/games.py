@@ -19,8 +19,6 @@ class Games(Dataset):
     is a heavy-tailed amount: half of the games sold less than 0.17 million, the most 82.74. The file is sorted by it, so
     the place of a row gives it away. A game that came out on several platforms has a row for each (5,090 rows repeat a
     name): ``groups`` (the name) keeps them together; a plain random split does not, and its figures are higher for it.
-
-    Licence: not stated (collected from vgchartz.com); for tests and benchmarks only.
     """
 
     title = "video games"

@@ -92,8 +92,6 @@ class HearthstoneCards(Dataset):
     Inputs: text = name and card text; flavor = the joke below it, on its own so that its worth is seen; tabular = type,
     rarity, cost, attack, health, elite and the targets that are not asked for (all printed on the card).
     Rows without the target are dropped.
-
-    Licence: the package is MIT; names and texts of the cards (c) Blizzard Entertainment.
     """
 
     title = "Hearthstone cards"

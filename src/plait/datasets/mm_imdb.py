@@ -27,8 +27,6 @@ class MMIMDb(Dataset):
 
     Inputs: text = ``plot[0]``; image = the poster, absent where there is no file. Left out: title and year. Other genres than the
     23 are dropped from the target, and films that are left without one.
-
-    Licence: not stated by the source; texts and posters of IMDb, for research.
     """
 
     title = "MM-IMDb"

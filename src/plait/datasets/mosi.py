@@ -20,8 +20,6 @@ class Mosi(Opinions):
     to -3 .. 3, halves away from zero), ``score`` (the mean of the annotators). ``split`` is the official one, in which no
     video is on two sides; ``groups`` (the video) keeps it so in any other. Sound alone carries next to no signal in linear
     probes: do not expect a gain.
-
-    Licence: as is; its user answers for the use and for the rights of those filmed (LICENSE.txt of CMU-MultimodalSDK).
     """
 
     title = "CMU-MOSI"

@@ -19,8 +19,6 @@ class Mrpc(Dataset):
     """MRPC: two sentences, each a text modality; paraphrase or not.
 
     ``split`` is the official one (4,076 / 1,725).
-
-    Licence: Microsoft Research terms (research use).
     """
 
     title = "MRPC"

@@ -42,8 +42,6 @@ class Mug(Dataset):
     Args:
         table: pkm_t1, pkm_t2, hs_ac, hs_as, hs_mr, hs_ss, lol_sc or csgo_sq.
         categories_in_text: the text holds the columns of single words, too, as the early-fusion paper prepares it.
-
-    Licence: CC BY-NC 4.0 (the benchmark's repository); texts and pictures of the games' owners.
     """
 
     title = "MuG"

@@ -27,8 +27,6 @@ class MulDIC(Dataset):
 
     Args:
         project: vscode, kubernetes, flutter or roslyn.
-
-    Licence: not stated by the source; texts of public issues.
     """
 
     title = "MulDIC"

@@ -28,8 +28,6 @@ class Multabench(Dataset):
 
     Inputs: the types that the file states: text columns together are one text; the image column; numbers, categories and dates
     are one table. The target is ``label`` where classes are asked for and ``value`` where a number is.
-
-    Licence: each table keeps the terms of its source, listed in ``multabench.datasets.all_datasets``.
     """
 
     title = "MulTaBench"

@@ -26,8 +26,6 @@ class Payments(Dataset):
 
     Inputs: company (970 names), whether the payment is disputed, device (1,643 names, 58 % empty), drug (1,104, 49 % empty),
     specialty (358 paths such as ``Physicians|Internal Medicine|Hematology``). All are categories; each has many rare levels.
-
-    Licence: public domain (US government).
     """
 
     title = "Open Payments (10,000 rows)"

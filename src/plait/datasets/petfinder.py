@@ -26,8 +26,6 @@ class Petfinder(Dataset):
     videos. Targets: ``AdoptionSpeed`` (0 same day, 1 within a week, 2 a month, 3 three months, 4 not in 100 days) and
     ``speed``, the same as a number. Left out: ``RescuerID``. ``groups`` (the rescuer) keeps adverts of one writer together: 392
     rescuers of 1,775 wrote more than one, one of them 84.
-
-    Licence: competition data, not to be passed on; for tests and benchmarks only.
     """
 
     title = "PetFinder (3,000 adverts)"

@@ -19,8 +19,6 @@ class Qqp(Dataset):
 
     As in GLUE, ``split`` is its training part (363,846) and, as ``test``, its development part (40,430; 36.8 % duplicates): the
     labels of the test part were never published.
-
-    Licence: Quora's terms of service (non-commercial).
     """
 
     title = "QQP"

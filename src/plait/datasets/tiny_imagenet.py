@@ -17,8 +17,6 @@ class TinyImagenet(Dataset):
 
     ``split``: the published validation part, which has labels, is ``test``; the published test part has none and is left out.
     ``label`` is the first name of the class in WordNet, ``wnid`` its number there.
-
-    Licence: ImageNet's terms (non-commercial research and education); of CS231n's own none was found.
     """
 
     title = "Tiny ImageNet"

@@ -16,10 +16,7 @@ class Importance(ReportSection):
 
     subjects = ("search",)
     place = 30
-    missing = (
-        "Which field matters",
-        "fewer than five trials, one field, or Optuna (extra search) is not installed",
-    )
+    missing = ("Which field matters", "fewer than five trials, one field, or Optuna (extra search) is not installed")
 
     def sections(self, material: Material) -> Iterator[Section]:
         """What there is to say."""
@@ -27,10 +24,7 @@ class Importance(ReportSection):
             if not len(sensitivity.importance):
                 return
             few = int(sensitivity.importance["trials"].min())
-            words = (
-                f"Share of the variance of the score that each field explains alone (fANOVA, {few} trials "
-                "or more: a rough guide)."
-            )
+            words = f"Share of the score's variance that each field explains alone (fANOVA, {few} trials or more: a rough guide)."
             section = Section("importance", "Which field matters", words)
             names = [n for n in sensitivity.regimes if n in set(sensitivity.importance["regime"])]
             section.add_row(picture("importance", words, importance_figure(records(sensitivity.importance), names)))
