@@ -17,6 +17,7 @@ import torch
 from plait import FusionClassifier
 from plait.base import registry
 from plait.base.errors import CellError, PlaitWarning, StoreError, TableError
+from plait.base.machine import fast_dtype
 from plait.base.parts import write_file
 from plait.cli import main
 from plait.data.table import read_chunks, read_table
@@ -26,7 +27,7 @@ from plait.encoders import batches, minilm_network
 from plait.encoders.embed import embed
 from plait.encoders.hub_kinds import PooledText
 from plait.store import Store, environment
-from plait.store.claims import Claims
+from plait.store.environment import Claims
 
 HALF = "\ud83d"
 needs_minilm = pytest.mark.skipif(
@@ -44,6 +45,24 @@ def small(**settings: Any) -> FusionClassifier:
 def words(count: int) -> list[str]:
     rng = np.random.default_rng(0)
     return [" ".join(rng.choice(["red", "heavy", "fast", "small", "new"], rng.integers(1, 60))) for _ in range(count)]
+
+
+@pytest.mark.skipif(fast_dtype() is not torch.bfloat16, reason="this processor multiplies no bf16")
+def test_linear_maps_laid_out_for_the_processor_give_what_plain_ones_do() -> None:
+    torch.manual_seed(0)
+    linear = minilm_network.Linear(384, 1536).to(torch.bfloat16).requires_grad_(False)
+    x = torch.randn(48, 384).to(torch.bfloat16)
+    assert not linear.fits(x), "where something may learn, nothing is laid out"
+    with torch.inference_mode():
+        plain = torch.nn.functional.linear(x, linear.weight, linear.bias)
+        assert linear.fits(x)
+        assert not linear.fits(x.float())
+        assert torch.equal(linear(x), plain)
+        exact = torch.nn.functional.gelu(
+            torch.nn.functional.linear(x.double(), linear.weight.double(), linear.bias.double())
+        )
+        once, twice = ((out.double() - exact).abs().mean() for out in (linear.gelu(x), torch.nn.functional.gelu(plain)))
+        assert once < twice < 0.01
 
 
 @needs_minilm

@@ -19,6 +19,8 @@ import pytest
 import soundfile
 from PIL import Image
 
+from plait import read_table
+from plait.base.folders import whole_folder
 from plait.cli import look, main
 from plait.store import Store, model_files
 
@@ -177,6 +179,23 @@ def test_rows_that_a_model_learned_from_are_left_out_or_named(
     assert "is not the table that the model was fitted on, cell for cell" in capsys.readouterr().err
 
 
+def test_a_sample_of_a_table_is_fitted_judged_and_named(
+    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frame, model = read_table(table), tmp_path / "model"
+    sample = read_table(table, sample=50)
+    assert sample.equals(frame.iloc[::2].set_axis(sample.index))
+    settings = ["--members", "1", "--epochs", "1", "--set", "branches=[linear]", "--no-report", "--store", "none"]
+    assert run("fit", table, "--target", "label", "--out", model, "--sample", "50", *settings) == 0
+    assert "40 of 80 rows, evenly spread" in capsys.readouterr().err
+    assert run("evaluate", model, table, "--sample", "50", "--held-out", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == 6
+    assert run("evaluate", model, table, "--held-out", "--json") == 2, "of the whole table it does not know"
+    assert run("evaluate", model, table, "--sample", "1000", "--json") == 0, "larger than the table: all of it"
+    assert json.loads(capsys.readouterr().out)["rows"] == 80
+    refused(capsys, "keep one of the two", "explain", model, table, "--sample", "50", "--rows", "1")
+
+
 def test_encode_store_and_list(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store = ["--store", tmp_path / "store"]
     assert run("encode", table, "--target", "label", *ENCODERS, *store, "--out", tmp_path / "e.npz", "--json") == 0
@@ -207,7 +226,7 @@ def test_embeddings_go_to_parquet_piece_by_piece_and_are_a_table_of_vectors(
     frame.loc[[3, 70], "story"] = None
     frame.to_csv(tmp_path / "things.csv", index=False)
     place = tmp_path / "store" if store == "store" else "none"
-    monkeypatch.setattr("plait.workflow.encode.PIECE", 32)
+    monkeypatch.setattr("plait.workflow.rows.PIECE", 32)
     command = ["encode", tmp_path / "things.csv", "--target", "label", *ENCODERS, "--store", place]
     assert run(*command, "--out", tmp_path / "e.parquet") == 0
     monkeypatch.undo()
@@ -227,7 +246,7 @@ def test_embeddings_go_to_parquet_piece_by_piece_and_are_a_table_of_vectors(
     assert "kind: vector" in capsys.readouterr().out
     before = (tmp_path / "e.parquet").read_bytes()
     (tmp_path / "photos" / "79.png").write_bytes(b"no picture")
-    monkeypatch.setattr("plait.workflow.encode.PIECE", 32)
+    monkeypatch.setattr("plait.workflow.rows.PIECE", 32)
     assert run(*command, "--strict", "--out", tmp_path / "e.parquet") == 2  # at the third piece
     assert (tmp_path / "e.parquet").read_bytes() == before
     assert not list(tmp_path.glob("*.part*"))
@@ -242,7 +261,7 @@ def test_a_table_that_does_not_fit_is_encoded_from_its_file(
     assert run(*command, "--store", tmp_path / "whole", "--out", tmp_path / "whole.parquet") == 0
     whole = json.loads(capsys.readouterr().out)
     monkeypatch.setattr(look, "SAMPLE", 60)
-    monkeypatch.setattr("plait.workflow.encode.PIECE", 32)
+    monkeypatch.setattr("plait.workflow.rows.PIECE", 32)
     assert run(*command, "--store", tmp_path / "pieces", "--out", tmp_path / "pieces.parquet") == 0
     told = capsys.readouterr()
     assert "40 of 80 rows, evenly spread" in told.err
@@ -261,7 +280,7 @@ def test_what_a_sample_did_not_show_counts_as_missing_and_is_said(
     size[101] = "very large"
     pd.DataFrame({"size": size, "y": ["a", "b"] * 100}).to_csv(tmp_path / "t.csv", index=False)
     monkeypatch.setattr(look, "SAMPLE", 60)  # every fourth row
-    monkeypatch.setattr("plait.workflow.encode.PIECE", 32)
+    monkeypatch.setattr("plait.workflow.rows.PIECE", 32)
     assert run("encode", tmp_path / "t.csv", "--target", "y", "--store", "none", "--json") == 0
     told = capsys.readouterr()
     (record,) = json.loads(told.out)
@@ -588,7 +607,7 @@ def test_columns_and_a_target_with_odd_names_work_from_schema_to_explanation(
 def test_no_command_writes_into_a_model_of_another_kind(
     table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with model_files.whole_folder(tmp_path / "m") as place:
+    with whole_folder(tmp_path / "m") as place:
         model_files.write_model(place, {"kind": "FusionClassifier"}, {}, "# card")
     before = sorted(path.name for path in (tmp_path / "m").iterdir())
     for command in (

@@ -17,7 +17,7 @@ from plait.cli import main
 from plait.data import schema
 from plait.data.table import split
 from plait.store import Store
-from plait.workflow.fit import split_rows
+from plait.workflow.rows import split_rows
 from study_tiny import study
 from study_tiny import table as rows
 

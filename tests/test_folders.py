@@ -14,11 +14,13 @@ import pytest
 
 from plait.base import folders, parts
 from plait.base.errors import ModelError, PlaitError
+from plait.base.folders import check_folder, whole_folder
+from plait.base.parts import write_file
 from plait.store import model_files
 
 
 def save(folder: Path | str, word: str = "new", *, page: bool = True) -> None:
-    with model_files.whole_folder(folder) as place:
+    with whole_folder(folder) as place:
         model_files.write_model(place, {"kind": word}, {"w": np.ones(3)}, "# card\n")
         if page:
             (place / "figures").mkdir()
@@ -49,7 +51,7 @@ def test_somebody_elses_folder_is_refused_and_untouched(tmp_path: Path, content:
     for name, text in content.items():
         (tmp_path / "m" / name).write_text(text)
     with pytest.raises(ModelError, match="not a model folder that plait wrote"):
-        model_files.check_folder(tmp_path / "m")
+        check_folder(tmp_path / "m")
     with pytest.raises(ModelError, match="not a model folder that plait wrote"):
         save(tmp_path / "m")
     assert {p.name: p.read_text() for p in (tmp_path / "m").iterdir()} == content
@@ -57,11 +59,11 @@ def test_somebody_elses_folder_is_refused_and_untouched(tmp_path: Path, content:
 
 
 def test_a_model_of_another_kind_is_never_replaced(tmp_path: Path) -> None:
-    with model_files.whole_folder(tmp_path / "m", "Fusion") as place:
+    with whole_folder(tmp_path / "m", "Fusion") as place:
         model_files.write_model(place, {"kind": "FusionClassifier"}, {}, "# card")
     with pytest.raises(ModelError, match="holds a FusionClassifier, which would be lost"):
         folders.check_folder(tmp_path / "m", "ModalityAligner")
-    with pytest.raises(ModelError, match="FusionClassifier"), model_files.whole_folder(tmp_path / "m", "Pretrained"):
+    with pytest.raises(ModelError, match="FusionClassifier"), whole_folder(tmp_path / "m", "Pretrained"):
         pass
     assert kind(tmp_path / "m") == "FusionClassifier"
     folders.check_folder(tmp_path / "m", "Fusion")  # a regression may take a classifier's place
@@ -92,7 +94,7 @@ def test_a_file_in_the_way_of_plaits_own_is_named_before_the_work(tmp_path: Path
     save(tmp_path / "m")
     (tmp_path / "m" / "results.json").write_text("mine")
     with pytest.raises(ModelError, match=r"holds a results\.json that plait did not write"):
-        model_files.check_folder(tmp_path / "m")
+        check_folder(tmp_path / "m")
 
 
 def test_a_link_is_written_through_and_stays(tmp_path: Path) -> None:
@@ -107,7 +109,7 @@ def test_a_link_is_written_through_and_stays(tmp_path: Path) -> None:
     assert kind(tmp_path / "v2") == "new"
     table = tmp_path / "latest.txt"
     table.symlink_to("real.txt")
-    model_files.write_file(table, b"x")
+    write_file(table, b"x")
     assert table.is_symlink()
     assert (tmp_path / "real.txt").read_bytes() == b"x"
 
@@ -161,7 +163,7 @@ def test_a_kill_leaves_nothing_that_the_next_save_does_not_sweep(tmp_path: Path)
 
 
 def test_a_part_whose_owner_lives_is_left_alone(tmp_path: Path) -> None:
-    with model_files.whole_folder(tmp_path / "m") as place:
+    with whole_folder(tmp_path / "m") as place:
         model_files.write_model(place, {"kind": "first"}, {}, "# card\n")
         save(tmp_path / "m", "second")
         assert place.is_dir()
@@ -211,7 +213,7 @@ def test_a_kill_between_two_renames_is_mended_by_the_next_save(tmp_path: Path) -
     (tmp_path / "m" / "mine.txt").write_text("mine")
     assert in_a_child(KILLED, str(tmp_path / "m")) == -9
     assert not (tmp_path / "m").exists()
-    with pytest.raises(RuntimeError), model_files.whole_folder(tmp_path / "m"):
+    with pytest.raises(RuntimeError), whole_folder(tmp_path / "m"):
         raise RuntimeError  # a save that fails mends it too
     assert kind(tmp_path / "m") == "first"
     save(tmp_path / "m", "third")

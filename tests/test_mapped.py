@@ -27,8 +27,8 @@ from plait.evaluation import baselines, predictions
 from plait.store import Store
 from plait.training import crossfit, units
 from plait.training.checkpoint import digest_of
-from plait.workflow.encode import PIECE
 from plait.workflow.fit import fit_table
+from plait.workflow.rows import PIECE
 
 QUICK: dict[str, Any] = {
     "store": "none",
@@ -174,7 +174,7 @@ def test_a_table_encoded_in_pieces_fills_the_same_store(tmp_path: Path, monkeypa
     table().to_parquet(path)
     told = []
     for name, piece in (("whole", PIECE), ("pieces", 50)):
-        monkeypatch.setattr("plait.workflow.encode.PIECE", piece)
+        monkeypatch.setattr("plait.workflow.rows.PIECE", piece)
         command = ["encode", str(path), "--target", "y", "--encoder", "text=hashed_ngrams", "--json"]
         answer = CliRunner().invoke(registered(), [*command, "--store", str(tmp_path / name)])
         assert answer.exit_code == 0, answer.output

@@ -10,11 +10,12 @@ import pytest
 
 from plait import load
 from plait.base.errors import ModelError
+from plait.base.folders import whole_folder
 from plait.store import model_files
 
 
 def write(folder: Path) -> Path:
-    with model_files.whole_folder(folder) as place:
+    with whole_folder(folder) as place:
         model_files.write_model(place, {"kind": "Test"}, {"w": np.arange(6.0).reshape(2, 3)}, "# card\n")
     return folder
 
@@ -66,11 +67,11 @@ def test_no_such_folder(tmp_path: Path) -> None:
 
 
 def test_nothing_half_written_stays_behind(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="nothing was left behind"), model_files.whole_folder(tmp_path / "m") as place:
+    with pytest.raises(ModelError, match="nothing was left behind"), whole_folder(tmp_path / "m") as place:
         (place / "part").write_text("x")
         raise OSError(28, "No space left on device")
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(KeyboardInterrupt), model_files.whole_folder(tmp_path / "m"):
+    with pytest.raises(KeyboardInterrupt), whole_folder(tmp_path / "m"):
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
 
@@ -88,7 +89,7 @@ def test_a_model_is_replaced_and_anything_else_refused(tmp_path: Path) -> None:
 
 def test_an_interrupted_replacement_keeps_the_old_model(tmp_path: Path) -> None:
     write(tmp_path / "m")
-    with pytest.raises(RuntimeError), model_files.whole_folder(tmp_path / "m") as place:
+    with pytest.raises(RuntimeError), whole_folder(tmp_path / "m") as place:
         (place / model_files.MANIFEST).write_text("{}")
         raise RuntimeError
     assert model_files.read_model(tmp_path / "m")[0]["kind"] == "Test"

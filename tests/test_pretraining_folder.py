@@ -160,7 +160,7 @@ def test_transfer_to_a_task_with_other_classes(folder: Path) -> None:
 
 
 def test_the_rows_that_fit_holds_out_are_left_out() -> None:
-    from plait.workflow.fit import split_rows
+    from plait.workflow.rows import split_rows
 
     marked = FRAME.copy()
     _, test = split_rows(marked, SCHEMA, 0.15, None, None, 3)

@@ -31,9 +31,9 @@ for name in ("fork", "geteuid", "getuid", "O_NONBLOCK"):
     delattr(os, name)
 """
 ALL = """
-import sys, plait.base.parts, plait.store.claims
+import sys, plait.base.parts, plait.store.environment
 from plait.cli import main
-assert plait.base.parts.fcntl is plait.store.claims.fcntl is None
+assert plait.base.parts.fcntl is plait.store.environment.fcntl is None
 small = ["--members", "1", "--epochs", "2", "--set", "width=8", "--set", "branches=[joint]", "--store", "store"]
 for arguments in (
     ["fit", "tiny.csv", "--schema", "tiny.yaml", "--out", "m", "--no-report", *small],

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from plait.evaluation.explain import explain
     from plait.serving.app import serve
     from plait.store import Store
-    from plait.store.hub import push
+    from plait.store.model_files import push
     from plait.study import Study
     from plait.study.advice import advise
     from plait.study.results import Results
@@ -64,7 +64,7 @@ _HOME = {
     "inspect": "workflow.inspection.inspecting",
     "load": "estimators.estimators",
     "pretrain": "workflow.pretrain",
-    "push": "store.hub",
+    "push": "store.model_files",
     "read_table": "data.table",
     "register": "base.registry",
     "schema": "data.schema:",

@@ -15,7 +15,7 @@ from torch import Tensor
 from plait.alignment.losses import Couples
 from plait.alignment.network import AlignmentNetwork, unit
 from plait.alignment.pairs import Batch, Pairs
-from plait.base import checks, config, outline, registry
+from plait.base import checks, config, registry
 from plait.base.encoder import Encoder
 from plait.base.errors import ConfigError, nearest
 
@@ -29,7 +29,7 @@ def never() -> bool:
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
-class Alignment(ABC):
+class Alignment(registry.Named, ABC):
     """Pulls modalities of one thing towards each other.
 
     A subclass is a dataclass whose fields are its options (plain JSON values).
@@ -43,16 +43,6 @@ class Alignment(ABC):
     def __post_init__(self) -> None:
         """Refuse options that are not what their annotations say."""
         checks.check(self, f"alignment {self.name()}")
-
-    @classmethod
-    def name(cls) -> str:
-        """The name in the registry: the file's name, or the one it was registered by."""
-        return registry.name_of(cls)
-
-    @classmethod
-    def facts(cls) -> dict[str, str]:
-        """What ``plait list alignment`` shows beside name and summary."""
-        return outline.of_alignment(cls)
 
     def options(self) -> dict[str, Any]:
         """The options this stage was made with, as JSON values."""

@@ -16,6 +16,7 @@ from plait.base import machine, registry
 from plait.base.documents import cell, plain
 from plait.base.encoder import Encoder
 from plait.base.errors import ModelError
+from plait.base.folders import whole_folder
 from plait.base.version import versions
 from plait.data import schema as schemas
 from plait.encoders.featurize import Featurizer
@@ -68,7 +69,7 @@ def save(model: Any, folder: str | Path) -> Path:
     if hasattr(model, "index_"):
         manifest["index"] = {"labels": model.index_.labels, "how": model.index_.how}
         arrays["index.vectors"] = model.index_.vectors
-    with model_files.whole_folder(folder, manifest["kind"]) as place:
+    with whole_folder(folder, manifest["kind"]) as place:
         model_files.write_model(place, model_files.plain_values(manifest), arrays, _card(model))
     return Path(folder)
 

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor, nn
 
-from plait.base import checks, config, outline, registry
+from plait.base import checks, config, registry
 from plait.base.errors import ConfigError, need
 from plait.base.inputs import Inputs
 
@@ -58,7 +58,7 @@ class NotWorthwhile(Exception):  # noqa: N818 - what happened
 
 
 @dataclasses.dataclass(eq=False)
-class Branch:
+class Branch(registry.Named):
     """Predicts raw outputs from the encoded modalities; extend ``NetworkBranch`` or ``FittedBranch``.
 
     A subclass is a dataclass whose fields are its options (plain JSON values).
@@ -73,18 +73,7 @@ class Branch:
     trained: ClassVar[str] = "by itself"
 
     def __post_init__(self) -> None:
-        """Refuse options that are not what their annotations say."""
         checks.check(self, f"branch {self.name()}")
-
-    @classmethod
-    def name(cls) -> str:
-        """The name in the registry: the file's name, or the one it was registered by."""
-        return registry.name_of(cls)
-
-    @classmethod
-    def facts(cls) -> dict[str, str]:
-        """What ``plait list branches`` shows beside name and summary."""
-        return outline.of_branch(cls)
 
     def options(self) -> dict[str, Any]:
         """The options this branch was made with, as JSON values."""
@@ -157,9 +146,6 @@ class FittedBranch(Branch, ABC):
 def resolve(spec: str | Mapping[str, object]) -> Branch:
     """The branch of a name, or of ``{name: ..., option: ...}``.
 
-    Raises:
-        ConfigError: an unknown name or option, a value that an option does not take, or a package that is missing.
-
     Example:
         >>> resolve("joint").sources(["text", "image"])
         {'joint': ('text', 'image')}
@@ -175,11 +161,7 @@ def resolve(spec: str | Mapping[str, object]) -> Branch:
 
 
 def resolve_all(specs: Sequence[str | Mapping[str, object]]) -> list[Branch]:
-    """The branches of a model.
-
-    Raises:
-        ConfigError: as ``resolve``; one stands twice; or none sees all modalities.
-    """
+    """The branches of a model."""
     branches = [resolve(spec) for spec in specs]
     names = [branch.name() for branch in branches]
     if twice := next((name for name in names if names.count(name) > 1), None):

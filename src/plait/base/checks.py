@@ -86,11 +86,7 @@ def check(instance: Any, where: str = "") -> None:
 
 
 def check_call(function: Callable[..., Any], options: Mapping[str, object], where: str = "") -> None:
-    """Refuse keyword arguments that are not what the function's annotations say.
-
-    Raises:
-        ConfigError: as ``check``.
-    """
+    """Refuse keyword arguments that are not what the function's annotations say."""
     refuse(problems(function, options), where)
 
 
@@ -102,11 +98,7 @@ def problems(owner: object, values: Mapping[str, object]) -> list[str]:
 
 
 def refuse(result: Iterable[str], where: str = "") -> None:
-    """Raise one error of all problems, if there are any.
-
-    Raises:
-        ConfigError: there are.
-    """
+    """Raise one error of all problems, if there are any."""
     if text := "; ".join(result):
         raise ConfigError(f"{where}: {text}" if where else text)
 
@@ -159,9 +151,6 @@ def hints_of(owner: Any) -> dict[str, Any]:
 def whole(value: Any, what: str, low: int = 0, high: float = MOST) -> int:
     """A whole number within bounds, both included.
 
-    Raises:
-        ConfigError: it is none (True and 3.0 are none either).
-
     Example:
         >>> whole(0, "pretrain: epochs", 1)
         Traceback (most recent call last):
@@ -182,9 +171,6 @@ def number(
     infinite: bool = False,
 ) -> float:
     """A number within bounds, both included, or ``above`` the lower one, or ``below`` the upper one.
-
-    Raises:
-        ConfigError: it is none (True, NaN and, unless allowed, infinity are none either).
 
     Example:
         >>> number("much", "mlp: dropout", 0, 1)
@@ -212,8 +198,7 @@ def describe(hint: object) -> str:
     """
     parts = _parts(hint)
     plain = [p for p in parts if _bare(p) is not type(None) and not _is_other(_bare(p))] or parts
-    words = list(dict.fromkeys(map(_described, plain)))
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
+    return describe_choices(list(dict.fromkeys(map(_described, plain))))
 
 
 def _described(hint: object) -> str:
@@ -233,8 +218,8 @@ def _described(hint: object) -> str:
 
 def describe_choices(choices: Sequence[object]) -> str:
     """Join choices as in ``a, b or c``."""
-    words = [str(c) for c in choices]
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
+    *words, last = map(str, choices)
+    return f"{', '.join(words)} or {last}" if words else last
 
 
 def _fits(value: object, hint: object) -> bool:
@@ -249,7 +234,9 @@ def _fits_one(value: Any, hint: Any) -> bool:
     if origin is Literal:
         return any(type(value) is type(choice) and value == choice for choice in inner)
     if _is_mapping(kind):
-        return isinstance(value, Mapping) and (not inner or all(_fits_item(item, inner) for item in value.items()))
+        return isinstance(value, Mapping) and (
+            not inner or all(_fits(k, inner[0]) and _fits(v, inner[1]) for k, v in value.items())
+        )
     if _is_sequence(kind):
         plain = isinstance(value, Sequence) and not isinstance(value, str | bytes)
         return plain and (not inner or all(_fits(v, inner[0]) for v in value))
@@ -261,10 +248,6 @@ def _fits_one(value: Any, hint: Any) -> bool:
     if origin is not None:
         kind = origin
     return not isinstance(kind, type) or isinstance(value, kind)
-
-
-def _fits_item(item: tuple[object, object], inner: tuple[object, ...]) -> bool:
-    return _fits(item[0], inner[0]) and _fits(item[1], inner[1])
 
 
 def _parts(hint: object) -> tuple[object, ...]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from plait.base.errors import ConfigError, PlaitError, PlaitWarning, nearest, need
+from plait.base.errors import ConfigError, PlaitError, PlaitWarning, nearest, need, warn
 from plait.base.machine import cores
 
 #: Where the long work runs: in this process, or on a cluster.
@@ -29,11 +29,7 @@ QUIET, AWAY = 5.0, 30.0
 
 
 def check_engine(engine: str, *more: str) -> None:
-    """Refuse an engine that there is not.
-
-    Raises:
-        ConfigError: it is neither ``local`` nor ``ray``, nor one ``more``.
-    """
+    """Refuse an engine that there is not."""
     known = (*ENGINES, *more)
     if engine not in known:
         raise ConfigError(f"engine: expected {' or '.join(known)}, found '{engine}' ({nearest(engine, known)})")
@@ -84,7 +80,6 @@ class Head:
     """The head of a cluster, asked whether it still answers: Ray itself would wait a minute and then end this process."""
 
     def __init__(self, ray: Any) -> None:
-        """Of the cluster that is connected."""
         self.address = str(ray.get_runtime_context().gcs_address)
         self.lost = False
         self._ray = ray
@@ -102,11 +97,7 @@ class Head:
         return done
 
     def check(self) -> None:
-        """Call it when nothing comes.
-
-        Raises:
-            PlaitError: it has not answered for half a minute.
-        """
+        """Call it when nothing comes."""
         host, _, port = self.address.rpartition(":")
         try:
             socket.create_connection((host.strip("[]"), int(port)), timeout=2).close()
@@ -176,7 +167,7 @@ def on_cluster(
                     result, said = answers.pop(given_out)
                     given_out += 1
                     for text in said:
-                        warnings.warn(text, PlaitWarning, stacklevel=2)
+                        warn(text)
                     yield result
         finally:
             for reference in () if head.lost else flying:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from plait.base.errors import ConfigError, PlaitWarning
+from plait.base.errors import ConfigError, warn
 
 #: Share of the budget after which an estimator trains no more, at the latest: the mixture is learned in the rest.
 TRAINING = 0.85
@@ -83,7 +82,6 @@ class Deadline:
     encoding: float = 0.0
 
     def __post_init__(self) -> None:
-        """The clock runs."""
         if self.begun is None and self.minutes is not None:
             self.begun, self.used = self.clock(), busy()
 
@@ -137,17 +135,13 @@ class Deadline:
         """Whether nothing may be trained any more."""
         return self.for_training() <= 0
 
-    def within(self, share: float) -> Over:
-        """Says, when asked, whether a share of the time that training has left now is used up, or will be in so many seconds."""
-        left = self.for_training()
-        return Over(self, left * (1 - share) if math.isfinite(left) else -math.inf)
+    def within(self, share: float) -> Callable[..., bool]:
+        """Says, when asked, whether a share of the time that training has left now is used up, or will be in ``more`` seconds."""
+        end = self.for_training() * (1 - share)
+        return lambda more=0.0: math.isfinite(end) and self.for_training() - more <= end
 
     def check_encoding(self, name: str, done: int, total: int) -> None:
-        """Refuse to go on with an encoding that leaves no time to train.
-
-        Raises:
-            ConfigError: the time for training is used up, or will be before the cells are encoded.
-        """
+        """Refuse to go on with an encoding that leaves no time to train."""
         if done < total and self.training_over():
             raise ConfigError(
                 f"minutes {self.minutes:g}: too short for encoding '{name}': {done:,} of {total:,} cells after "
@@ -156,11 +150,7 @@ class Deadline:
             )
 
     def check_training(self) -> None:
-        """Refuse to begin training when its time is used up.
-
-        Raises:
-            ConfigError: it is.
-        """
+        """Refuse to begin training when its time is used up."""
         if self.training_over():
             raise ConfigError(
                 f"minutes {self.minutes:g}: too short to train anything: reading and encoding took "
@@ -189,17 +179,4 @@ class Deadline:
     def tell(self) -> None:
         """Warn of what was left out, in one line."""
         if self.left_out:
-            said = f"minutes {self.minutes:g}: no time was left for {', '.join(self.left_out)}"
-            warnings.warn(said, PlaitWarning, stacklevel=3)
-
-
-@dataclass(frozen=True)
-class Over:
-    """Whether no more than so many seconds are left for training."""
-
-    deadline: Deadline
-    end: float
-
-    def __call__(self, more: float = 0.0) -> bool:
-        """``more``: seconds of what would be begun."""
-        return math.isfinite(self.end) and self.deadline.for_training() - more <= self.end
+            warn(f"minutes {self.minutes:g}: no time was left for {', '.join(self.left_out)}")

@@ -154,11 +154,7 @@ def write_yaml(value: object, **options: Any) -> str:
 
 
 def read_json(data: bytes | str) -> Any:
-    """The value of a JSON text by the letter of its standard: no NaN, nothing deeper than the reader can go.
-
-    Raises:
-        ValueError: it is none; the message says why in one line.
-    """
+    """The value of a JSON text by the letter of its standard: no NaN, nothing deeper than the reader can go."""
     try:
         return json.loads(data, parse_constant=_no_constant)
     except RecursionError:
@@ -257,11 +253,7 @@ class Limit:
 
     @property
     def value(self) -> int:
-        """The limit that holds now.
-
-        Raises:
-            ConfigError: the environment variable is no positive whole number.
-        """
+        """The limit that holds now."""
         value = os.environ.get(self.variable, "").strip()
         if not value:
             return self.default
@@ -297,7 +289,6 @@ class Bounded(io.RawIOBase):
     """
 
     def __init__(self, stream: BinaryIO, name: object, *, packed: bool) -> None:
-        """Limits are looked up once, here."""
         super().__init__()
         self._stream, self._name = stream, name
         self._line, self._started, self._total = 1, 0, 0

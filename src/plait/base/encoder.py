@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from torch import nn
 
-from plait.base import checks, outline, registry
+from plait.base import checks, registry
 from plait.base.errors import ConfigError
 from plait.base.inputs import Columns
 
@@ -26,7 +26,7 @@ Cells = Sequence[Any]
 
 
 @dataclasses.dataclass(eq=False)
-class Encoder(ABC):
+class Encoder(registry.Named, ABC):
     """Turns the cells of one modality into Tokens.
 
     A subclass is a dataclass whose fields are its options (plain JSON values). Frozen encoders are run once and their
@@ -71,18 +71,7 @@ class Encoder(ABC):
     batch_length: ClassVar[int | None] = None
 
     def __post_init__(self) -> None:
-        """Refuse options that are not what their annotations say."""
         checks.check(self, f"encoder {self.name()}")
-
-    @classmethod
-    def name(cls) -> str:
-        """The name in the registry: the file's name, or the one it was registered by."""
-        return registry.name_of(cls)
-
-    @classmethod
-    def facts(cls) -> dict[str, str]:
-        """What ``plait list encoders`` shows beside name and summary."""
-        return outline.of_encoder(cls)
 
     def options(self) -> dict[str, Any]:
         """The options this encoder was made with, as JSON values."""
@@ -132,11 +121,7 @@ class Encoder(ABC):
         return ""
 
     def cut(self, layers: int) -> Cut:
-        """The network of ``module`` in two, above and below the last ``layers``; both together give what it gives.
-
-        Raises:
-            ConfigError: it cannot be tuned.
-        """
+        """The network of ``module`` in two, above and below the last ``layers``; both together give what it gives."""
         raise ConfigError(
             f"encoder {self.name()}: it cannot be tuned ({layers} layers were asked for); set train: frozen"
         )
@@ -145,7 +130,7 @@ class Encoder(ABC):
         """What ``fit`` learned: arrays and JSON values; enough for ``load_state`` to restore it exactly."""
         return {}
 
-    def load_state(self, state: Mapping[str, Any]) -> None:  # noqa: B027 - most encoders have none
+    def load_state(self, state: Mapping[str, Any]) -> None:
         """Take back what ``state`` gave."""
 
     def made(self, fingerprint: str) -> bool:

@@ -73,6 +73,11 @@ def need(module: str, extra: str | None) -> ModuleType:
         ) from error
 
 
+def reason(error: BaseException) -> str:
+    """The first line of what an error says, or else its kind."""
+    return next((line.strip()[:200] for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Say which known name is meant, or list them all.
 

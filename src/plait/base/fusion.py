@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from plait.base import checks, config, outline, registry
+from plait.base import checks, config, registry
 from plait.base.errors import ConfigError, nearest
 from plait.base.tokens import Tokens
 
@@ -20,7 +20,7 @@ from plait.base.tokens import Tokens
 ABSENCE = ("masked", "zeros")
 
 
-class Fusion(nn.Module, ABC):
+class Fusion(registry.Named, nn.Module, ABC):
     """Joins modalities. Keyword arguments of a subclass are its options.
 
     Promises, held by ``plait.testing.check_fusion``: what an absent modality holds never matters, other rows never matter,
@@ -71,20 +71,10 @@ class Fusion(nn.Module, ABC):
         """(B, out_dim)."""
 
     @classmethod
-    def name(cls) -> str:
-        """The name in the registry: the file's name, or the one it was registered by."""
-        return registry.name_of(cls)
-
-    @classmethod
     def options(cls) -> list[str]:
         """Names of its options, beside the name in ``{name: ..., option: ...}``."""
         value = inspect.signature(cls).parameters.values()
         return [p.name for p in value if p.kind is p.KEYWORD_ONLY and p.name != "level"]
-
-    @classmethod
-    def facts(cls) -> dict[str, str]:
-        """What ``plait list fusion`` shows beside name and summary."""
-        return outline.of_fusion(cls)
 
     @property
     def width(self) -> int:
@@ -134,11 +124,7 @@ class Adviser(ABC):
 
 
 def adviser(fusion: object) -> Adviser | None:
-    """The adviser that the field ``fusion`` names, as ``auto`` or ``{name: auto, option: ...}``; None: an operator is named.
-
-    Raises:
-        ConfigError: an option that it has not, or one that cannot be meant.
-    """
+    """The adviser that the field ``fusion`` names, as ``auto`` or ``{name: auto, option: ...}``; None: an operator is named."""
     options = dict(fusion) if isinstance(fusion, Mapping) else {"name": fusion}
     name = options.pop("name", None)
     if not isinstance(name, str) or name not in registry.names("advisers"):

@@ -32,15 +32,12 @@ class SharedCells(Mapping[str, Tensor]):
     draw: Callable[[Sequence[Any], np.random.Generator], Mapping[str, np.ndarray]] | None = None
 
     def __getitem__(self, name: str) -> Tensor:
-        """One array, row by row."""
         return self.arrays[name].index_select(0, self.place)
 
     def __iter__(self) -> Iterator[str]:
-        """Names of the arrays."""
         return iter(self.arrays)
 
     def __len__(self) -> int:
-        """How many arrays there are."""
         return len(self.arrays)
 
     @property
@@ -91,7 +88,6 @@ class Columns:
     levels: tuple[int, ...]
 
     def __len__(self) -> int:
-        """Rows."""
         return len(self.numbers)
 
     def take(self, rows: Tensor) -> Columns:
@@ -157,7 +153,6 @@ class Inputs:
         return dataclasses.replace(self, tokens=both[0], present=both[1], pairs={})
 
     def __len__(self) -> int:
-        """Rows."""
         return len(next(iter(self.present.values())))
 
     @property
@@ -167,17 +162,18 @@ class Inputs:
 
     def take(self, rows: Tensor) -> Inputs:
         """The given rows."""
-        return Inputs(
-            {k: v.take(rows) for k, v in self.tokens.items()},
-            {
-                k: v.take(rows) if isinstance(v, SharedCells) else {n: t[rows] for n, t in v.items()}
-                for k, v in self.prepared.items()
-            },
-            {k: v[rows] for k, v in self.present.items()},
-            {k: v.take(rows) for k, v in self.columns.items()},
-            self.pairs,
-            self.words,
+        return self._each(lambda part: part[rows] if isinstance(part, Tensor) else part.take(rows))
+
+    def _each(self, change: Callable[[Any], Any]) -> Inputs:
+        """The same change to every array, and to what holds several."""
+        prepared = {
+            k: change(v) if isinstance(v, SharedCells) else {n: change(t) for n, t in v.items()}
+            for k, v in self.prepared.items()
+        }
+        tokens, present, columns = (
+            {k: change(v) for k, v in part.items()} for part in (self.tokens, self.present, self.columns)
         )
+        return dataclasses.replace(self, tokens=tokens, prepared=prepared, present=present, columns=columns)
 
     def redrawn(self, generator: torch.Generator) -> Inputs:
         """The same rows, what is to be drawn anew for each of them drawn."""
@@ -200,18 +196,7 @@ class Inputs:
 
     def to(self, device: torch.device | str) -> Inputs:
         """On another device, unfolded."""
-        if self.pairs:
-            return self.unfolded().to(device)
-        return Inputs(
-            {k: v.to(device) for k, v in self.tokens.items()},
-            {
-                k: v.to(device) if isinstance(v, SharedCells) else {n: t.to(device) for n, t in v.items()}
-                for k, v in self.prepared.items()
-            },
-            {k: v.to(device) for k, v in self.present.items()},
-            {k: v.to(device) for k, v in self.columns.items()},
-            words=self.words,
-        )
+        return self.unfolded()._each(lambda part: part.to(device))
 
 
 def followed_by(first: Inputs, second: Inputs) -> Inputs:
@@ -220,17 +205,16 @@ def followed_by(first: Inputs, second: Inputs) -> Inputs:
         {k: concatenate([v, second.tokens[k]]) for k, v in first.tokens.items()},
         {k: _one_after_another(v, second.prepared[k]) for k, v in first.prepared.items()},
         {k: torch.cat([v, second.present[k]]) for k, v in first.present.items()},
-        {
-            k: dataclasses.replace(
-                v,
-                numbers=torch.cat([v.numbers, second.columns[k].numbers]),
-                codes=torch.cat([v.codes, second.columns[k].codes]),
-            )
-            for k, v in first.columns.items()
-        },
+        {k: columns_together([v, second.columns[k]]) for k, v in first.columns.items()},
         first.pairs,
         first.words,
     )
+
+
+def columns_together(parts: Sequence[Columns]) -> Columns:
+    """The plain views of rows that follow each other."""
+    numbers, codes = (torch.cat([getattr(part, name) for part in parts]) for name in ("numbers", "codes"))
+    return dataclasses.replace(parts[0], numbers=numbers, codes=codes)
 
 
 def _one_after_another(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

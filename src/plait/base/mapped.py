@@ -31,9 +31,6 @@ _read: dict[int, int] = {}
 def zeros(shape: Sequence[int], dtype: torch.dtype = torch.float32, limit: int = USUAL) -> Tensor:
     """An array of zeros; one of more than ``limit`` bytes lies in a file of the temporary folder (``$TMPDIR``), gone with it.
 
-    Raises:
-        PlaitError: the disk has no room for it.
-
     Example:
         >>> x = zeros((10, 20), limit=100)
         >>> x[:, 1] = 2

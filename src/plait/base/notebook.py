@@ -97,7 +97,6 @@ class NotebookConsole:
         ascii_only = False
 
     def __init__(self) -> None:
-        """Nothing was printed yet."""
         self.lines: list[str] = []
 
     def print(self, text: object, **options: Any) -> None:

@@ -144,12 +144,24 @@ def name_of(variant: type[Any]) -> str:
     return next(named, variant.__module__.rpartition(".")[2])
 
 
-def model_class(kind: str) -> type[Any]:
-    """The class of the models that folders of a kind hold.
+class Named:
+    """Base of the families' bases: a variant has a name, and facts that ``plait list`` shows beside it."""
 
-    Raises:
-        ConfigError: there is no such kind.
-    """
+    @classmethod
+    def name(cls) -> str:
+        """The name in the registry: the file's name, or the one it was registered by."""
+        return name_of(cls)
+
+    @classmethod
+    def facts(cls) -> dict[str, str]:
+        """What ``plait list`` shows beside name and summary."""
+        above = {(c.__module__, c.__name__) for c in cls.__mro__}
+        family = next(family for family, (module, base) in FAMILIES.items() if (f"plait.{module}", base) in above)
+        return outline.OF_FAMILY[family](cls)
+
+
+def model_class(kind: str) -> type[Any]:
+    """The class of the models that folders of a kind hold."""
     if kind not in MODELS:
         raise ConfigError(f"model.json: kind '{kind}' is not known to this plait")
     result: type[Any] = getattr(importlib.import_module(f"plait.{MODELS[kind]}"), kind)
@@ -157,11 +169,7 @@ def model_class(kind: str) -> type[Any]:
 
 
 def model_kind(variant: type[Any], *, warns: bool = True) -> str:
-    """The kind as which a model is saved: its class's name, or that of the class it extends which ``model_class`` finds.
-
-    Raises:
-        ConfigError: it extends none.
-    """
+    """The kind as which a model is saved: its class's name, or that of the class it extends which ``model_class`` finds."""
     known = (c.__name__ for c in variant.__mro__ if f"plait.{MODELS.get(c.__name__)}" == c.__module__)
     kind = next(known, None)
     if kind is None:

@@ -32,7 +32,6 @@ class Tokens:
     mask: Tensor
 
     def __post_init__(self) -> None:
-        """Refuse shapes that do not fit each other."""
         if self.x.ndim != 3 or self.mask.shape != self.x.shape[:2] or self.mask.dtype != torch.bool:
             raise ValueError(
                 f"Tokens need x (B, T, D) and a bool mask (B, T), "
@@ -46,7 +45,6 @@ class Tokens:
         return cls(x[:, None, :], mask[:, None])
 
     def __len__(self) -> int:
-        """Rows."""
         return len(self.x)
 
     @property

@@ -14,7 +14,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import Any
 
 import typer
 
@@ -61,16 +61,9 @@ def main(arguments: list[str] | None = None) -> None:
     shown = warnings.showwarning
     said: set[str] = set()  # what is found out anew in every part of a command is said once
 
-    def show(
-        message: Warning | str,
-        category: type[Warning],
-        filename: str,
-        lineno: int,
-        file: TextIO | None = None,
-        line: str | None = None,
-    ) -> None:
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
         if not issubclass(category, PlaitWarning):
-            shown(message, category, filename, lineno, file, line)
+            shown(message, category, *place, **more)
         elif str(message) not in said:
             said.add(str(message))
             _say("warning", str(message))

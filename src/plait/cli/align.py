@@ -1,9 +1,9 @@
-"""``plait align``, ``plait search`` and ``plait classify``."""
+"""``plait align``, ``search``, ``classify`` and ``pretrain``: encoders of one's own."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,77 +11,51 @@ import typer
 
 from plait.cli import options as o
 from plait.cli.app import app
-from plait.cli.show import show_command, show_json, show_table
+from plait.cli.show import show_command, show_json, show_table, show_text
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from plait.alignment.aligner import ModalityAligner
-
-Aligner = Annotated[Path, typer.Argument(help="A folder written by plait align.", show_default=False)]
-Among = Annotated[
-    str | None, typer.Option("--modality", help="Of the table: what is searched, or classified.", show_default=False)
-]
+    from plait.training.pretrained import Saved
 
 
-def _opened(
-    aligner: Aligner,
-    table: o.Table,
-    root: o.Root = None,
-    remote: o.Remote = None,
-    store: o.Store = None,
-    strict: o.Strict = False,
-    encoding: o.Encoding = None,
-) -> tuple[ModalityAligner, pd.DataFrame]:
-    from plait.alignment.aligner import ModalityAligner
-    from plait.data.table import read_table
-
-    model = ModalityAligner.load(aligner)
-    model.root = o.media_root(root, model.root, table)
-    model.store = store if store is not None else model.store
-    model.strict = strict or model.strict
-    return model, read_table(table, encoding, remote, root)
+Aligner = Annotated[Path, typer.Argument(help="A folder written by plait align.")]
+Among = Annotated[str | None, typer.Option("--modality", help="Of the table: what is searched, or classified.")]
 
 
-def _on_rows(command: Callable[..., None]) -> Callable[..., None]:
-    """A command that is given an aligner and a table, as one that takes the options of ``_opened`` besides its own."""
-    given = {n: p.replace(annotation=_OPENED[n]) for n, p in inspect.signature(_opened).parameters.items()}
-    own = list(inspect.signature(command, eval_str=True).parameters.values())[2:]  # after the aligner and the table
+@dataclasses.dataclass(frozen=True)
+class OnTable:
+    """What a command is given that applies an aligner to a table."""
 
-    def run(**value: Any) -> None:
-        command(*_opened(**{name: value.pop(name) for name in given}), **value)
+    aligner: Aligner
+    table: o.Table
+    root: o.Root = None
+    remote: o.Remote = None
+    store: o.Store = None
+    strict: o.Strict = False
+    encoding: o.Encoding = None
 
-    kept = [p.replace(kind=p.KEYWORD_ONLY) for p in [*given.values(), *own]]
-    run.__name__, run.__doc__ = command.__name__, command.__doc__
-    run.__signature__ = inspect.Signature(kept)  # type: ignore[attr-defined]
-    run.__annotations__ = {p.name: p.annotation for p in kept}
-    return run
+    def opened(self) -> tuple[ModalityAligner, pd.DataFrame]:
+        """The aligner and the table."""
+        from plait.alignment.aligner import ModalityAligner
+        from plait.data.table import read_table
 
-
-#: Annotations of ``_opened`` that typer reads.
-_OPENED = {
-    "aligner": Aligner,
-    "table": o.Table,
-    "root": o.Root,
-    "remote": o.Remote,
-    "store": o.Store,
-    "strict": o.Strict,
-    "encoding": o.Encoding,
-}
+        model = ModalityAligner.load(self.aligner)
+        model.root = o.media_root(self.root, model.root, self.table)
+        model.store = self.store if self.store is not None else model.store
+        model.strict = self.strict or model.strict
+        return model, read_table(self.table, self.encoding, self.remote, self.root)
 
 
 @app.command()
 def align(
     table: o.Table,
-    out: Annotated[Path, typer.Option(help="Folder for the aligner.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="Folder for the aligner.")],
     schema: o.SchemaFile = None,
     stage: Annotated[str | None, typer.Option(help="How: plait list alignment.", show_default="cca")] = None,
-    group: Annotated[
-        str | None, typer.Option(help="Rows with equal values here are about one thing.", show_default=False)
-    ] = None,
-    protocol: Annotated[
-        str | None, typer.Option(help="A paper's stage and training: context-based-fusion.", show_default=False)
-    ] = None,
+    group: Annotated[str | None, typer.Option(help="Rows with equal values here are about one thing.")] = None,
+    protocol: Annotated[str | None, typer.Option(help="A paper's stage and training: context-based-fusion.")] = None,
     root: o.Root = None,
     remote: o.Remote = None,
     encoder: o.Encoder = None,
@@ -138,23 +112,18 @@ def _show_fitted(fitted: ModalityAligner, out: Path, table: Path) -> None:
 
 
 @app.command()
-@_on_rows
+@o.given(OnTable)
 def search(
-    fitted: Any,
-    frame: Any,
-    query: Annotated[
-        list[str],
-        typer.Option("--query", help="modality=cell (a text, or a file), as often as needed.", show_default=False),
-    ],
+    on: OnTable,
+    query: Annotated[list[str], typer.Option("--query", help="modality=cell (a text, or a file), as often as needed.")],
     modality: Among = None,
     k: Annotated[int, typer.Option("-k", help="Answers per query.", min=1)] = 10,
-    show: Annotated[
-        list[str] | None, typer.Option(help="A column to print beside each answer.", show_default=False)
-    ] = None,
+    show: Annotated[list[str] | None, typer.Option(help="A column to print beside each answer.")] = None,
     approximate: Annotated[bool, typer.Option("--approximate", help="By a graph (hnswlib or faiss).")] = False,
     json: o.Json = False,
 ) -> None:
     """Find the rows most like a query of any modality."""
+    fitted, frame = on.opened()
     columns = _shown(frame, show)
     queries = [_query(value) for value in query]
     requested = {name for name, _ in queries}
@@ -171,21 +140,14 @@ def search(
 
 
 @app.command()
-@_on_rows
+@o.given(OnTable)
 def classify(
-    fitted: Any,
-    frame: Any,
-    name: Annotated[
-        list[str], typer.Option("--name", help="A class, in words; as often as needed.", show_default=False)
-    ],
+    on: OnTable,
+    name: Annotated[list[str], typer.Option("--name", help="A class, in words; as often as needed.")],
     modality: Among = None,
-    template: Annotated[
-        list[str] | None, typer.Option("--template", help="A text with {} for the name.", show_default=False)
-    ] = None,
-    by: Annotated[str | None, typer.Option(help="The text modality that reads the names.", show_default=False)] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="CSV, TSV, JSONL or Parquet; default: standard output.", show_default=False)
-    ] = None,
+    template: Annotated[list[str] | None, typer.Option("--template", help="A text with {} for the name.")] = None,
+    by: Annotated[str | None, typer.Option(help="The text modality that reads the names.")] = None,
+    out: Annotated[Path | None, typer.Option(help="CSV, TSV, JSONL or Parquet; default: standard output.")] = None,
 ) -> None:
     """Give each row one of some names, without training on any.
 
@@ -197,6 +159,7 @@ def classify(
     from plait.alignment.aligner import TEMPLATES
     from plait.data.write import printable, write_table
 
+    fitted, frame = on.opened()
     name = [printable(n) for n in name]  # bytes that are no text become visible
     reader = fitted.reader(by).name
     among = _among(fitted, frame, modality, avoid={reader})
@@ -247,3 +210,84 @@ def _shown(frame: pd.DataFrame, values: Sequence[str] | None) -> list[str]:
 
 def _plain(value: Any) -> Any:
     return value if isinstance(value, str | int | float | bool) or value is None else str(value)
+
+
+@app.command()
+def pretrain(
+    table: o.Table,
+    out: Annotated[Path, typer.Option(help="Folder for the encoder.")],
+    target: o.Target = None,
+    modality: Annotated[str | None, typer.Option(help="Which one; not needed where there is only one.")] = None,
+    encoder: Annotated[
+        str | None, typer.Option(help="A name, or a folder to go on from.", show_default="the kind's own")
+    ] = None,
+    schema: o.SchemaFile = None,
+    task: o.Task = None,
+    root: o.Root = None,
+    remote: o.Remote = None,
+    epochs: Annotated[int | None, typer.Option(help="At most so many.")] = None,
+    record_epochs: o.RecordEpochs = False,
+    tensorboard: o.TensorBoard = None,
+    random_state: o.RandomState = None,
+    set_: o.Set = None,
+    test_fraction: Annotated[
+        float, typer.Option(help="Share of rows left out, the same as by plait fit with this seed; 0: none.")
+    ] = 0.15,
+    split_column: Annotated[
+        str | None, typer.Option(help="A column that says train or test; test rows are left out.")
+    ] = None,
+    group: o.Group = None,
+    store: o.Store = None,
+    strict: o.Strict = False,
+    encoding: o.Encoding = None,
+    json: o.Json = False,
+) -> None:
+    """Train the encoder of one modality alone, and save it.
+
+    plait fit --encoder takes the folder back.
+    """
+    from plait.base import config
+    from plait.data.table import read_table
+    from plait.workflow.pretrain import FUSION
+    from plait.workflow.pretrain import pretrain as train_and_save
+
+    frame = read_table(table, encoding, remote, root)
+    result, from_file = o.read_schema(frame, schema, target, task, root, table)
+    from_file = {field: value for field, value in from_file.items() if field not in FUSION}  # for a later plait fit
+    kept = {"store": store, "record_epochs": record_epochs or None, "tensorboard": tensorboard}
+    settings = o.settings_of(from_file, None, None, random_state=random_state, strict=strict or None, **kept)
+    if epochs is not None:
+        settings["pretrain"] = {**(settings.get("pretrain") or {}), "epochs": epochs}
+    if encoder is not None:
+        name = modality or (result.modalities[0].name if len(result.modalities) == 1 else "")
+        settings["encoders"] = {**(settings.get("encoders") or {}), name: encoder.removeprefix(f"{name}=")}
+    settings = config.override(settings, set_ or ())
+    saved = train_and_save(
+        frame,
+        result,
+        settings,
+        modality=modality,
+        out=out,
+        test_fraction=test_fraction,
+        split_column=split_column,
+        group=group,
+    )
+    if json:
+        show_json({"folder": str(out), "encoder": saved.encoder.name(), "dim": saved.encoder.dim, **saved.facts})
+        return
+    _show(saved, out, modality or saved.kind)
+
+
+def _show(saved: Saved, out: Path, modality: str) -> None:
+    record = saved.facts["record"]
+    losses = [r["valid_loss"] for r in saved.facts["history"] if "valid_loss" in r]
+    judged = f"; validation loss {losses[0]:.3f} after the first epoch, {min(losses):.3f} at best" if losses else ""
+    show_text(
+        f"{saved.encoder.name()}: {record['trained_weights']:,} weights, {record['rows']:,} rows, {record['epochs']} epochs, "
+        f"{record['seconds']:.1f} s{' (from the store)' if record['from_store'] else ''}{judged}"
+    )
+    typer.echo(f"encoder {out}")
+    typer.echo("next")
+    again = ("fit", "table.csv", "--target", "column", "--encoder", f"{modality}={out}")
+    show_command(*again)
+    show_command(*again, "--train", f"{modality}=scratch", then="  # learns on")

@@ -29,17 +29,8 @@ _KEPT = {
 }
 #: Commands that fill the store themselves.
 _ENCODING = (
-    "fit",
-    "demo",
-    "pretrain",
-    "encode",
-    "predict",
-    "evaluate",
-    "explain",
-    "align",
-    "search",
-    "classify",
-    "inspect",
+    *("fit", "demo", "pretrain", "encode", "predict", "evaluate", "explain"),
+    *("align", "search", "classify", "inspect"),
 )
 
 

@@ -15,9 +15,7 @@ from plait.cli.app import app
 @app.command()
 def export(
     model: o.Model,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder; default: the model's name with -onnx behind it.", show_default=False)
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder; default: the model's name with -onnx behind it.")] = None,
     onnx: Annotated[bool, typer.Option(help="The format; there is no other yet.")] = True,
     encoders: Annotated[
         bool,
@@ -30,7 +28,7 @@ def export(
     model.onnx is checked against the model; inputs.json says what it takes.
     """
     from plait.estimators.estimators import export as write
-    from plait.store.hub import located
+    from plait.store.model_files import located
 
     folder = out or model.with_name(f"{model.resolve().name}-onnx")
     step(f"export {model.name}")
@@ -43,7 +41,7 @@ def export(
 @app.command()
 def push(
     model: o.Model,
-    repo: Annotated[str, typer.Argument(help="owner/name on the hub; or a folder: ./name.", show_default=False)],
+    repo: Annotated[str, typer.Argument(help="owner/name on the hub; or a folder: ./name.")],
     public: Annotated[bool, typer.Option("--public", help="Everybody may read it; else its owner alone.")] = False,
     report: Annotated[
         bool, typer.Option("--report", help="Also results.json and report.html, which show rows of the tables.")
@@ -54,7 +52,7 @@ def push(
 
     HF_TOKEN and HF_ENDPOINT are read as huggingface_hub reads them.
     """
-    from plait.store.hub import push as send
+    from plait.store.model_files import push as send
 
     step(f"push {model.name}")
     typer.echo(send(model, repo, public=public, report=report, message=message))
@@ -71,9 +69,7 @@ def serve(
     requests: Annotated[int, typer.Option(help="Requests at once at most; others are told to come again.")] = 16,
     url_hosts: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Host from which URLs of pictures and sounds are fetched, as often as needed.", show_default=False
-        ),
+        typer.Option(help="Host from which URLs of pictures and sounds are fetched, as often as needed."),
     ] = None,
 ) -> None:
     """Answer over HTTP: a form, JSON rows, uploads.
@@ -83,7 +79,7 @@ def serve(
     from plait.serving.answers import Answers
     from plait.serving.app import serve as run
     from plait.serving.limits import Limits
-    from plait.store.hub import located
+    from plait.store.model_files import located
 
     limits = Limits(body_mb=body_mb, rows=rows, seconds=seconds, requests=requests, url_hosts=tuple(url_hosts or ()))
     step(f"load {model.name}")

@@ -1,19 +1,21 @@
-"""``plait evaluate``, and which rows it and ``plait explain`` look at."""
+"""``plait evaluate`` and ``plait explain``: how good a model is, and what modalities, columns, words and patches are worth."""
 
 from __future__ import annotations
 
-import warnings
+import dataclasses
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from plait.base.errors import ConfigError, warn
 from plait.base.progress import plan, step
 from plait.cli import options as o
 from plait.cli.app import app
-from plait.cli.show import show_json, show_table, show_text
-from plait.cli.use import models_of
+from plait.cli.show import harmless, show_json, show_table, show_text, show_title, show_words
+from plait.cli.use import OnTable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from plait.conditions.base import Condition
     from plait.estimators.base import FusionEstimator
     from plait.evaluation.evaluate import Evaluation
+    from plait.evaluation.explain import Explanation
+    from plait.evaluation.parts import Moved
+
 
 Conditions = Annotated[
     list[str] | None,
@@ -28,30 +33,31 @@ Conditions = Annotated[
         "--condition",
         help="Also with changed inputs, as often as needed: white_noise:image:snr_db=0, absent:text=0.5 "
         "(plait list conditions).",
-        show_default=False,
     ),
 ]
 
 
+@dataclasses.dataclass(frozen=True)
+class OnRows(OnTable):
+    """The same of a command that looks at rows with their target."""
+
+    held_out: o.HeldOut = False
+    sample: o.Sample = None
+
+    def read(self) -> pd.DataFrame:
+        """The table, or a sample of it."""
+        return o.read(self.table, self.encoding, self.remote, self.root, self.sample)
+
+
 @app.command()
+@o.given(OnRows)
 def evaluate(
-    model: o.Model,
-    table: o.Table,
+    on: OnRows,
     subsets: Annotated[bool, typer.Option(help="Also with only some modalities present.")] = True,
     condition: Conditions = None,
     baselines: Annotated[
-        Path | None,
-        typer.Option(
-            help="The table that it was fitted on: baselines are fitted on it and compared.", show_default=False
-        ),
+        Path | None, typer.Option(help="The table that it was fitted on: baselines are fitted on it and compared.")
     ] = None,
-    root: o.Root = None,
-    remote: o.Remote = None,
-    held_out: o.HeldOut = False,
-    partial: o.Partial = False,
-    strict: o.Strict = False,
-    store: o.Store = None,
-    encoding: o.Encoding = None,
     json: o.Json = False,
 ) -> None:
     """Judge a model on a table that holds its target.
@@ -60,19 +66,17 @@ def evaluate(
     """
     from plait.conditions.parse import parse
     from plait.data.row_numbers import whole_table
-    from plait.data.table import read_table
-    from plait.data.typed import typed
     from plait.evaluation.evaluate import evaluate as judge
     from plait.store.model_files import plain_values
 
     requested = [parse(value, "--condition") for value in condition or ()]
     values: dict[str, Any] = {}
-    with models_of(model, table, root, store, strict, partial) as models:
-        whole = typed(read_table(table, encoding, remote, root))
-        seen = None if baselines is None else typed(read_table(baselines, encoding, remote, root))
+    with on.models() as models:
+        whole = on.read()
+        seen = None if baselines is None else dataclasses.replace(on, table=baselines).read()
         plan(["judge", *(f"judge under {each.label}" for each in requested)] * len(models))
         for target, fitted in models.items():
-            frame = judged_rows(fitted, whole, table, held_out)
+            frame = judged_rows(fitted, whole, on)
             step("judge")
             with whole_table() as files:
                 judged = judge(fitted, files.of(frame), subsets=subsets, baselines=seen)
@@ -134,13 +138,13 @@ def _under(condition: Condition, fitted: FusionEstimator, frame: pd.DataFrame, p
     return {"condition": condition.label, **condition.axes, **_value(result), "difference": difference}
 
 
-def judged_rows(fitted: FusionEstimator, frame: pd.DataFrame, table: Path, held_out: bool) -> pd.DataFrame:
+def judged_rows(fitted: FusionEstimator, frame: pd.DataFrame, on: OnRows) -> pd.DataFrame:
     """The rows that have a target, the others counted; those that the model learned from are left out, or it is said.
 
     Raises:
         TableError: no target column; or ``held_out``, and it is not the table that the model was fitted on.
     """
-    from plait.base.errors import PlaitWarning, TableError
+    from plait.base.errors import TableError
     from plait.data.targets import with_target
     from plait.workflow.inspection.result import fit_parts
 
@@ -150,15 +154,15 @@ def judged_rows(fitted: FusionEstimator, frame: pd.DataFrame, table: Path, held_
     frame = with_target(frame, target)
     parts = fit_parts(fitted, frame)
     if parts is None:
-        if held_out:
-            raise TableError(f"--held-out: {table} is not the table that the model was fitted on, cell for cell")
+        if on.held_out:
+            raise TableError(f"--held-out: {on.table} is not the table that the model was fitted on, cell for cell")
         return frame
-    if held_out:
+    if on.held_out:
         return frame.iloc[parts[1]]
     learned = (
         f"the model learned from {len(parts[0]):,} of these {len(frame):,} rows, which makes it look better than it is"
     )
-    warnings.warn(f"{learned}; --held-out takes the other {len(parts[1]):,} alone", PlaitWarning, stacklevel=2)
+    warn(f"{learned}; --held-out takes the other {len(parts[1]):,} alone")
     return frame
 
 
@@ -169,3 +173,121 @@ def _subset(names: Sequence[str], most: int) -> str:
 
 def _value(result: Any) -> dict[str, Any]:
     return {"value": result.get("value"), "low": result.get("low"), "high": result.get("high")}
+
+
+@app.command()
+@o.given(OnRows)
+def explain(
+    on: OnRows,
+    out: Annotated[Path | None, typer.Option(help="Folder for a picture and the values of every row.")] = None,
+    importance: Annotated[bool, typer.Option(help="Also of each column.")] = True,
+    rows: Annotated[
+        str | None, typer.Option(help="Numbers of a few rows, 3,17: which words and patches moved their answers.")
+    ] = None,
+    json: o.Json = False,
+) -> None:
+    """Say what each modality and each column is worth.
+
+    Modalities by exact Shapley values, over the table and for every row; columns by shuffling them.
+    """
+    from plait.cli.fit import show_importance
+    from plait.data.row_numbers import whole_table
+    from plait.estimators.targets import folders_of
+    from plait.evaluation.explain import explain as shapley
+    from plait.evaluation.importance import importance as shuffled
+
+    chosen = o.row_numbers_given(rows)
+    if chosen and on.sample is not None:
+        raise ConfigError(
+            "--rows and --sample: rows are named by their numbers in the whole table; keep one of the two"
+        )
+    values: dict[str, Any] = {}
+    written: list[str] = []
+    with on.models() as models, whole_table() as files:
+        whole = on.read()
+        plan(["explain"] * len(models))
+        places = folders_of(list(models))
+        for target, fitted in models.items():
+            judged = judged_rows(fitted, whole, on)
+            _check_rows(chosen, whole, judged, fitted.schema_.target)
+            frame = files.of(judged)
+            step("explain")
+            with fitted.remembering():
+                result = shapley(fitted, frame, rows=chosen)
+                columns = shuffled(fitted, frame, explanation=result) if importance else None
+            if out is not None:
+                from plait.report.fit import write_explanation
+
+                below = f"{places[target]}/" if len(models) > 1 else ""
+                written += [f"{below}{path.name}" for path in write_explanation(out / below, result, columns)]
+            values[target] = result.to_dict() | {"importance": [] if columns is None else columns.to_dict("records")}
+            if not json:
+                heading(target, models)
+                _show_explanation(result)
+                if columns is not None:
+                    show_importance(columns, len(columns))
+                for one in result.parts:
+                    _show_moved(one, result.parts)
+    if json:
+        show_by_target(values)
+    if written:
+        typer.echo(f"written to {out}: " + ", ".join(written), err=True)
+
+
+def _check_rows(chosen: Sequence[int], whole: Any, judged: Any, target: str | None) -> None:
+    """Refuse a row that is not explained, and say why it is not: there is none, it has no target, or it was learned from."""
+    from plait.base.errors import TableError
+    from plait.data.values import nulls
+
+    for row in chosen:
+        if row in judged.index:
+            continue
+        where = f"--rows {row}: "
+        if row >= len(whole):
+            raise TableError(f"{where}the table has no such row; its rows are numbered 0 to {len(whole) - 1}")
+        if nulls(whole[target])[row]:
+            raise TableError(f"{where}it has no '{target}', by which it could be judged; take a row that has one")
+        few = ", ".join(map(str, judged.index[:3]))
+        raise TableError(
+            f"{where}the model learned from it; take one of the {len(judged):,} rows that were held out (as {few}), or leave out "
+            "--held-out"
+        )
+
+
+def _show_moved(one: Moved, every: Sequence[Moved]) -> None:
+    """The strongest parts of a cell; on a terminal its words in colours; of a picture the value of each patch."""
+    from plait.report.fit import shades
+
+    show_title(f"row {one.row}, {one.column}: the answer is {one.answer}{_how_sure(one)}")
+    if one.picture is not None:
+        for line in one.grid:
+            typer.echo("  " + " ".join(f"{value:+.3f}" for value in line))
+    elif sys.stdout.isatty():
+        show_words([(t, _coloured(t, by)) for t, by in zip(map(harmless, one.parts), shades(one, every), strict=True)])
+    show_text(f"it rests most on (how much lower it is without each): {one.said()}")
+
+
+def _how_sure(one: Moved) -> str:
+    """The probability of an answer that has one."""
+    return f", with probability {one.full:.3f}" if one.probability else ""
+
+
+def _coloured(text: str, shade: float) -> str:
+    """A word in blue where it speaks for the answer, in red where against, plain where it hardly matters."""
+    return typer.style(text, bg="blue" if shade > 0 else "red", fg="white") if abs(shade) > 0.2 else text
+
+
+def _show_explanation(explanation: Explanation) -> None:
+    """The modalities' worths, in which score, and what they prove."""
+    from plait.report.sections.modalities import worth
+
+    show_text(
+        f"what each modality adds to {explanation.games[0]['label']} on {len(explanation.rows):,} rows (Shapley value)"
+    )
+    show_table(
+        [
+            {"modality": e["modality"], "worth": e["value"], "low": e["low"], "high": e["high"]}
+            for e in explanation.overall
+        ]
+    )
+    show_text(worth(explanation))

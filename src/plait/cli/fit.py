@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 import sys
 from pathlib import Path
@@ -21,61 +22,57 @@ if TYPE_CHECKING:
     from plait.workflow.outcome import Outcome, TargetOutcomes
 
 
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Settings of the estimator that have an option of their own."""
+
+    protocol: Annotated[
+        str | None,
+        typer.Option(help="A paper's model and training: early-fusion-contrastive, ...; plait reproduce --list."),
+    ] = None
+    fusion: Annotated[str | None, typer.Option(help="Operator that joins the modalities.")] = None
+    depth: Annotated[str | None, typer.Option(help="early, middle, late, decision or a number.")] = None
+    members: Annotated[int | None, typer.Option(help="Networks that are averaged.")] = None
+    epochs: Annotated[int | None, typer.Option(help="At most so many.")] = None
+    quality: Annotated[
+        str | None, typer.Option(help="light, balanced or best: how much is spent.", show_default="balanced")
+    ] = None
+    minutes: Annotated[float | None, typer.Option(help="Time budget; what fits in is trained.")] = None
+    metric: o.Metric = None
+    target_transform: o.TargetTransform = None
+    random_state: o.RandomState = None
+    record_epochs: o.RecordEpochs = False
+    tensorboard: o.TensorBoard = None
+    track: o.Track = None
+    checkpoint: o.CheckpointFolder = None
+    engine: o.Engine = None
+    workers: o.Workers = None
+    device: o.Device = None
+    store: o.Store = None
+    strict: o.Strict = False
+    remote: o.Remote = None
+
+
 @app.command()
+@o.given(Settings)
 def fit(
+    own: Settings,
     table: o.Table,
     target: o.Targets = None,
     schema: o.SchemaFile = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Model folder; default: runs/TABLE-TARGET.", show_default=False)
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Model folder; default: runs/TABLE-TARGET.")] = None,
     task: o.Task = None,
     root: o.Root = None,
-    remote: o.Remote = None,
     encoder: o.Encoder = None,
     train: o.Train = None,
-    protocol: Annotated[
-        str | None,
-        typer.Option(
-            help="A paper's model and training: early-fusion-contrastive, ...; plait reproduce --list.",
-            show_default=False,
-        ),
-    ] = None,
-    fusion: Annotated[str | None, typer.Option(help="Operator that joins the modalities.", show_default=False)] = None,
-    depth: Annotated[
-        str | None, typer.Option(help="early, middle, late, decision or a number.", show_default=False)
-    ] = None,
-    members: Annotated[int | None, typer.Option(help="Networks that are averaged.", show_default=False)] = None,
-    epochs: Annotated[int | None, typer.Option(help="At most so many.", show_default=False)] = None,
-    quality: Annotated[
-        str | None, typer.Option(help="light, balanced or best: how much is spent.", show_default="balanced")
-    ] = None,
-    minutes: Annotated[
-        float | None, typer.Option(help="Time budget; what fits in is trained.", show_default=False)
-    ] = None,
-    metric: o.Metric = None,
-    target_transform: o.TargetTransform = None,
-    random_state: o.RandomState = None,
     set_: o.Set = None,
     test_fraction: Annotated[float, typer.Option(help="Share of rows held out to judge by.")] = 0.15,
-    split_column: Annotated[
-        str | None, typer.Option(help="A column that says train, valid or test.", show_default=False)
-    ] = None,
-    valid: Annotated[
-        Path | None, typer.Option(help="A table whose rows choose (validation: given).", show_default=False)
-    ] = None,
-    test: Annotated[Path | None, typer.Option(help="A table whose rows judge.", show_default=False)] = None,
+    split_column: Annotated[str | None, typer.Option(help="A column that says train, valid or test.")] = None,
+    valid: Annotated[Path | None, typer.Option(help="A table whose rows choose (validation: given).")] = None,
+    test: Annotated[Path | None, typer.Option(help="A table whose rows judge.")] = None,
     group: o.Group = None,
-    record_epochs: o.RecordEpochs = False,
-    tensorboard: o.TensorBoard = None,
-    track: o.Track = None,
-    checkpoint: o.CheckpointFolder = None,
-    engine: o.Engine = None,
-    workers: o.Workers = None,
-    device: o.Device = None,
-    store: o.Store = None,
-    strict: o.Strict = False,
     report: Annotated[bool, typer.Option(help="Write report.html (extra report).")] = True,
+    sample: o.Sample = None,
     encoding: o.Encoding = None,
     json: o.Json = False,
 ) -> None:
@@ -85,12 +82,11 @@ def fit(
     """
     begun = deadline.now()
     from plait.data import schema as schemas
-    from plait.data.table import read_table
-    from plait.data.typed import typed
-    from plait.workflow.fit import Command, Split, fit_table
+    from plait.workflow.fit import Command, fit_table
     from plait.workflow.outcome import TargetOutcomes
+    from plait.workflow.rows import Split
 
-    frame = typed(read_table(table, encoding, remote, root))
+    frame = o.read(table, encoding, own.remote, root, sample)
     wanted = o.targets_given(frame, target, task, schema)
     one, from_file = next(iter(wanted), None), dict[str, Any]()
     result: Any
@@ -104,32 +100,10 @@ def fit(
         first = wanted[one] if one is not None else task
         result, from_file = o.read_schema(frame, schema, one, first, root, table, tell_unused=False)
     frame, split_column = o.with_parts(frame, {"valid": valid, "test": test}, split_column, encoding)
-    depth_value: Any = int(depth) if depth is not None and depth.lstrip("-").isdigit() else depth
-    settings = o.settings_of(
-        from_file,
-        encoder,
-        set_,
-        protocol=protocol,
-        fusion=fusion,
-        depth=depth_value,
-        members=members,
-        epochs=epochs,
-        quality=quality,
-        minutes=minutes,
-        metric=metric,
-        target_transform=target_transform,
-        random_state=random_state,
-        remote=remote,
-        store=store,
-        strict=strict or None,
-        record_epochs=record_epochs or None,
-        tensorboard=tensorboard,
-        track=track,
-        checkpoint=checkpoint,
-        engine=engine,
-        workers=workers,
-        device=device,
-    )
+    values = o.chosen(own)
+    if (depth := own.depth) is not None and depth.lstrip("-").isdigit():
+        values["depth"] = int(depth)
+    settings = o.settings_of(from_file, encoder, set_, **values)
     if train:
         settings["train"] = {**(settings.get("train") or {}), **o.assignments(train, "--train", "modality=regime")}
     named = result.target if len(wanted) < 2 else "-".join(wanted)[:80].replace("/", "_")

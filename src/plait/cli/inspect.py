@@ -19,33 +19,21 @@ from plait.cli.show import show_json, show_table
 @app.command()
 def inspect(
     model: o.Model,
-    other: Annotated[
-        Path | None, typer.Argument(help="Another one of the same target, to compare with.", show_default=False)
-    ] = None,
-    table: Annotated[
-        Path | None, typer.Option(help="With the target; default: the table of the fit.", show_default=False)
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder; default: MODEL-inspection beside the model.", show_default=False)
-    ] = None,
-    name: Annotated[
-        list[str] | None, typer.Option(help="What a model is called, one per model.", show_default=False)
-    ] = None,
-    test_fraction: Annotated[
-        float | None, typer.Option(help="Share of rows held out; default: as the fit.", show_default=False)
-    ] = None,
+    other: Annotated[Path | None, typer.Argument(help="Another one of the same target, to compare with.")] = None,
+    table: Annotated[Path | None, typer.Option(help="With the target; default: the table of the fit.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder; default: MODEL-inspection beside the model.")] = None,
+    name: Annotated[list[str] | None, typer.Option(help="What a model is called, one per model.")] = None,
+    test_fraction: Annotated[float | None, typer.Option(help="Share of rows held out; default: as the fit.")] = None,
     split_column: Annotated[
-        str | None, typer.Option(help="A column that says train or test; default: as the fit.", show_default=False)
+        str | None, typer.Option(help="A column that says train or test; default: as the fit.")
     ] = None,
     group: o.Group = None,
     random_state: Annotated[
-        int | None, typer.Option("--random-state", "--seed", help="Seed; default: of the fit.", show_default=False)
+        int | None, typer.Option("--random-state", "--seed", help="Seed; default: of the fit.")
     ] = None,
     member: Annotated[int, typer.Option(help="Which of its networks.", min=0)] = 0,
     rows: Annotated[int, typer.Option(help="Rows of each part at most.", min=20)] = 5000,
-    projection: Annotated[
-        list[str] | None, typer.Option(help="pca, tsne or umap; default: what is installed.", show_default=False)
-    ] = None,
+    projection: Annotated[list[str] | None, typer.Option(help="pca, tsne or umap; default: what is installed.")] = None,
     root: o.Root = None,
     remote: o.Remote = None,
     store: o.Store = None,
@@ -99,18 +87,8 @@ def inspect(
     if json:
         show_json({**result.to_dict(), "folder": str(folder)})
         return
-    shown = [
-        "run",
-        "modality",
-        "place",
-        "width",
-        "probe",
-        "probe_low",
-        "probe_high",
-        "chance",
-        "class_alignment",
-        "uniformity",
-    ]
+    shown = ["run", "modality", "place", "width", "probe", "probe_low", "probe_high", "chance"]
+    shown += ["class_alignment", "uniformity"]
     show_table(result.measures.to_dict("records"), shown)  # type: ignore[arg-type]  # column names are text
     typer.echo("")
     show_table(result.comparison.astype(object).where(result.comparison.notna(), None).to_dict("records"))  # type: ignore[arg-type]
@@ -122,9 +100,7 @@ _Several = list[str] | None
 
 @app.command()
 def curves(
-    runs: Annotated[
-        list[Path], typer.Argument(help="Model folders, study folders, runs of a study.", show_default=False)
-    ],
+    runs: Annotated[list[Path], typer.Argument(help="Model folders, study folders, runs of a study.")],
     metric: Annotated[_Several, typer.Option(help="What to draw, as often as needed.", show_default="loss")] = None,
     part: Annotated[
         _Several, typer.Option(help="train, validation or test, as often as needed.", show_default="validation")
@@ -135,9 +111,7 @@ def curves(
     stage: Annotated[
         str, typer.Option(help="train, pretrain (encoders alone, a line for each modality) or all.")
     ] = "train",
-    reach: Annotated[
-        float | None, typer.Option(help="Count the epochs until the metric is as good as this.", show_default=False)
-    ] = None,
+    reach: Annotated[float | None, typer.Option(help="Count the epochs until the metric is as good as this.")] = None,
     out: Annotated[Path, typer.Option(help="A .svg, .png or .html file.")] = Path("curves.svg"),
     json: o.Json = False,
 ) -> None:

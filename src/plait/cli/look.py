@@ -63,8 +63,7 @@ def encode(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="A file for the embeddings: .parquet (a vector per row, the mean of its tokens) or .npz (all tokens).",
-            show_default=False,
+            help="A file for the embeddings: .parquet (a vector per row, the mean of its tokens) or .npz (all tokens)."
         ),
     ] = None,
     store: o.Store = None,
@@ -88,7 +87,7 @@ def encode(
     from plait.encoders.featurize import Featurizer
     from plait.estimators.fit_settings import NO_STORE
     from plait.store import Store
-    from plait.workflow.encode import PIECE, encode_pieces, pieces_of
+    from plait.workflow.rows import PIECE, encode_pieces, pieces_of
 
     check_engine(engine or "local")
     if engine == "ray" and store == NO_STORE:
@@ -127,9 +126,7 @@ def encode(
 
 @app.command(name="store")
 def store_command(
-    prune: Annotated[
-        str | None, typer.Option(help="Keep at most so much, as in 500MB or 2GiB.", show_default=False)
-    ] = None,
+    prune: Annotated[str | None, typer.Option(help="Keep at most so much, as in 500MB or 2GiB.")] = None,
     store: o.Store = None,
     json: o.Json = False,
 ) -> None:
@@ -179,7 +176,7 @@ def _columns(records: list[dict[str, str]]) -> list[str]:
 data_app = Typer(no_args_is_help=True, help="Say which data sets are here, and bring others.")
 app.add_typer(data_app, name="data")
 
-_Root = Annotated[Path | None, typer.Option(help="The folder of all data; default: $PLAIT_DATA.", show_default=False)]
+_Root = Annotated[Path | None, typer.Option(help="The folder of all data; default: $PLAIT_DATA.")]
 
 
 @data_app.command("list")

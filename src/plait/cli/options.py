@@ -3,76 +3,63 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from plait.base.errors import ConfigError, nearest
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 Table = Annotated[
     Path,
     typer.Argument(
-        help="CSV, TSV, JSONL (also .gz), Parquet, Arrow, a folder of Parquet; also at https://, s3://, gs://, az://, hf://.",
-        show_default=False,
+        help="CSV, TSV, JSONL (also .gz), Parquet, Arrow, a folder of Parquet; also at https://, s3://, gs://, az://, hf://."
     ),
 ]
-Model = Annotated[Path, typer.Argument(help="A model folder written by plait fit.", show_default=False)]
-Target = Annotated[str | None, typer.Option(help="The column to predict.", show_default=False)]
+Model = Annotated[Path, typer.Argument(help="A model folder written by plait fit.")]
+Target = Annotated[str | None, typer.Option(help="The column to predict.")]
 Targets = Annotated[
-    list[str] | None,
-    typer.Option("--target", help="The column to predict; several: a,b, or as often as needed.", show_default=False),
+    list[str] | None, typer.Option("--target", help="The column to predict; several: a,b, or as often as needed.")
 ]
-Task = Annotated[
-    str | None,
-    typer.Option(help="classification, multilabel or regression; inferred when not given.", show_default=False),
-]
-Root = Annotated[
-    str | None, typer.Option(help="Folder or zip archive that relative media paths start from.", show_default=False)
-]
+Task = Annotated[str | None, typer.Option(help="classification, multilabel or regression; inferred when not given.")]
+Root = Annotated[str | None, typer.Option(help="Folder or zip archive that relative media paths start from.")]
 Remote = Annotated[
     list[str] | None,
     typer.Option(
-        help="Files that cells name may be fetched: all, or how addresses begin (s3://bucket/), as often as needed.",
-        show_default=False,
+        help="Files that cells name may be fetched: all, or how addresses begin (s3://bucket/), as often as needed."
     ),
 ]
-Encoding = Annotated[str | None, typer.Option(help="Of a text table that is not UTF-8.", show_default=False)]
-Store = Annotated[
-    str | None, typer.Option(help="Folder of the store of embeddings; 'none' keeps nothing.", show_default=False)
+Sample = Annotated[
+    int | None,
+    typer.Option(min=20, help="Of a larger table so many rows at most, and half as many at least, evenly spread."),
 ]
+Encoding = Annotated[str | None, typer.Option(help="Of a text table that is not UTF-8.")]
+Store = Annotated[str | None, typer.Option(help="Folder of the store of embeddings; 'none' keeps nothing.")]
 Partial = Annotated[bool, typer.Option("--partial", help="Missing columns count as absent modalities.")]
 HeldOut = Annotated[
-    bool,
-    typer.Option("--held-out", help="Of the table that it was fitted on: only the rows that plait fit held out."),
+    bool, typer.Option("--held-out", help="Of the table that it was fitted on: only the rows that plait fit held out.")
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="An unreadable cell is an error, not an absent cell.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-SchemaFile = Annotated[
-    Path | None, typer.Option("--schema", help="YAML as plait schema prints it, edited or not.", show_default=False)
-]
+SchemaFile = Annotated[Path | None, typer.Option("--schema", help="YAML as plait schema prints it, edited or not.")]
 Encoder = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--encoder", help="modality=name (or a folder, or kind=name), as often as needed.", show_default=False
-    ),
+    list[str] | None, typer.Option("--encoder", help="modality=name (or a folder, or kind=name), as often as needed.")
 ]
 Train = Annotated[
     list[str] | None,
-    typer.Option(
-        "--train",
-        help="modality=frozen, pretrain, scratch or tuned (or kind=...), as often as needed.",
-        show_default=False,
-    ),
+    typer.Option("--train", help="modality=frozen, pretrain, scratch or tuned (or kind=...), as often as needed."),
 ]
-Group = Annotated[str | None, typer.Option(help="Rows with equal values here stay on one side.", show_default=False)]
+Group = Annotated[str | None, typer.Option(help="Rows with equal values here stay on one side.")]
 Metric = Annotated[
     str | None,
     typer.Option(
-        help="Tuned and shown first: accuracy, f1_macro, auc, log_loss, mae, rmse, r2, cost (--set costs.TRUE.ANSWER=5), ...",
-        show_default=False,
+        help="Tuned and shown first: accuracy, f1_macro, auc, log_loss, mae, rmse, r2, cost (--set costs.TRUE.ANSWER=5), ..."
     ),
 ]
 TargetTransform = Annotated[
@@ -80,27 +67,40 @@ TargetTransform = Annotated[
 ]
 RandomState = Annotated[int | None, typer.Option("--random-state", "--seed", help="Seed.", show_default="0")]
 Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="Any setting of the estimator: name=value, name.part=value.", show_default=False),
+    list[str] | None, typer.Option("--set", help="Any setting of the estimator: name=value, name.part=value.")
 ]
 
 RecordEpochs = Annotated[
     bool, typer.Option("--record-epochs", help="Score every epoch: epoch_metrics.json and .csv in the model folder.")
 ]
-TensorBoard = Annotated[
-    str | None, typer.Option(help="Folder for event files (extra tensorboard).", show_default=False)
-]
-Track = Annotated[
-    str | None,
-    typer.Option(help="Note the run: mlflow or wandb (--set track.folder=DIR: offline).", show_default=False),
-]
+TensorBoard = Annotated[str | None, typer.Option(help="Folder for event files (extra tensorboard).")]
+Track = Annotated[str | None, typer.Option(help="Note the run: mlflow or wandb (--set track.folder=DIR: offline).")]
 CheckpointFolder = Annotated[
-    str | None,
-    typer.Option(help="Folder to go on from when killed; default: beside the model; 'none'.", show_default=False),
+    str | None, typer.Option(help="Folder to go on from when killed; default: beside the model; 'none'.")
 ]
 Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda.", show_default="auto")]
 Engine = Annotated[str | None, typer.Option(help="local, or ray: on a cluster (extra ray).", show_default="local")]
-Workers = Annotated[int | None, typer.Option(help="Of the cluster; default: one per core.", show_default=False)]
+Workers = Annotated[int | None, typer.Option(help="Of the cluster; default: one per core.")]
+
+
+def given(options: type[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Decorate a command that takes the fields of a dataclass as options, besides its own, and is called with an instance."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        shared = inspect.signature(options, eval_str=True).parameters
+        _, *own = inspect.signature(command, eval_str=True).parameters.values()
+
+        def run(**values: Any) -> None:
+            command(options(**{name: values.pop(name) for name in shared}), **values)
+
+        ordered = sorted([*shared.values(), *own], key=lambda p: (p.default is not p.empty, p.name in shared))
+        kept = [p.replace(kind=p.KEYWORD_ONLY) for p in ordered]
+        run.__name__, run.__doc__ = command.__name__, command.__doc__
+        run.__signature__ = inspect.Signature(kept)  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in kept}
+        return run
+
+    return decorate
 
 
 def with_checkpoint(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -186,7 +186,7 @@ def targets_given(
 ) -> dict[str, str | None]:
     """Target -> task (None: inferred) as options and the schema's file name them; empty where neither does."""
     from plait.base import config
-    from plait.workflow.targets import targets_of
+    from plait.workflow.outcome import targets_of
 
     columns = {str(c) for c in frame.columns}
     names = [name for value in values or () for name in ([value] if value in columns else value.split(","))]
@@ -217,6 +217,21 @@ def row_numbers_given(text: str | None) -> list[int]:
     return [int(part) for part in parts]
 
 
+def read(
+    table: Path, encoding: str | None, remote: list[str] | None, root: str | None, sample: int | None = None
+) -> pd.DataFrame:
+    """A table whose columns are read once each, or a sample of its rows, of which it is said how many there are."""
+    from plait.data.table import read_sample, read_table
+    from plait.data.typed import typed
+
+    if sample is None:
+        return typed(read_table(table, encoding, remote, root))
+    frame, rows = read_sample(table, sample, encoding, remote, root)
+    if rows > len(frame):
+        typer.echo(f"{len(frame):,} of {rows:,} rows, evenly spread (--sample)", err=True)
+    return typed(frame)
+
+
 def with_parts(
     frame: Any, files: Mapping[str, Path | None], split_column: str | None, encoding: str | None
 ) -> tuple[Any, str | None]:
@@ -232,6 +247,11 @@ def with_parts(
     if split_column is not None:
         raise ConfigError("--split-column and --test both say which rows judge; keep one")
     return typed(stacked(frame, **given)), PART
+
+
+def chosen(options: Any) -> dict[str, Any]:
+    """The options of a dataclass that were given."""
+    return {name: v for name, v in vars(options).items() if v is not None and v is not False and v != []}
 
 
 def settings_of(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,45 +21,51 @@ if TYPE_CHECKING:
     from plait.estimators.base import FusionEstimator
 
 
-@contextlib.contextmanager
-def models_of(
-    folder: Path, table: Path, root: str | None, store: str | None, strict: bool, partial: bool
-) -> Iterator[dict[str, FusionEstimator]]:
-    """Target -> its model, of a folder that holds one or several; within the block they share what is encoded."""
-    from plait.estimators.base import FusionEstimator
-    from plait.estimators.targets import TargetModels, holds_targets, load_targets
-    from plait.store.hub import located
+@dataclasses.dataclass(frozen=True)
+class OnTable:
+    """What a command is given that applies a model to a table."""
 
-    step(f"load {folder.name}")
-    folder = located(folder, download=True)  # whoever names a model of the hub in a command asks for it
-    if holds_targets(folder):
-        models = load_targets(folder)
-    else:
-        model = FusionEstimator.load(folder)
-        models = TargetModels({str(model.schema_.target): model})
-    for model in models.values():
-        model.root = o.media_root(root, model.root, table)
-        model.store = store if store is not None else model.store
-        model.strict, model.partial = strict or model.strict, partial or model.partial
-    with models.sharing() as sharing:
-        yield sharing
+    model: o.Model
+    table: o.Table
+    root: o.Root = None
+    remote: o.Remote = None
+    partial: o.Partial = False
+    strict: o.Strict = False
+    store: o.Store = None
+    encoding: o.Encoding = None
+
+    @contextlib.contextmanager
+    def models(self) -> Iterator[dict[str, FusionEstimator]]:
+        """Target -> its model, of a folder that holds one or several; within the block they share what is encoded."""
+        from plait.estimators.base import FusionEstimator
+        from plait.estimators.targets import TargetModels, holds_targets, load_targets
+        from plait.store.model_files import located
+
+        step(f"load {self.model.name}")
+        folder = located(self.model, download=True)  # whoever names a model of the hub in a command asks for it
+        if holds_targets(folder):
+            models = load_targets(folder)
+        else:
+            model = FusionEstimator.load(folder)
+            models = TargetModels({str(model.schema_.target): model})
+        for model in models.values():
+            model.root = o.media_root(self.root, model.root, self.table)
+            model.store = self.store if self.store is not None else model.store
+            model.strict, model.partial = self.strict or model.strict, self.partial or model.partial
+        with models.sharing() as sharing:
+            yield sharing
 
 
 @app.command()
+@o.given(OnTable)
 def predict(
-    model: o.Model,
-    table: o.Table,
-    out: Annotated[
-        Path | None, typer.Option(help="CSV, TSV, JSONL or Parquet; default: standard output.", show_default=False)
-    ] = None,
+    on: OnTable,
+    out: Annotated[Path | None, typer.Option(help="CSV, TSV, JSONL or Parquet; default: standard output.")] = None,
     proba: Annotated[bool, typer.Option(help="Write a probability per class.")] = True,
     interval: Annotated[
-        float | None,
-        typer.Option(help="Of a number: columns low and high that hold it with this probability.", show_default=False),
+        float | None, typer.Option(help="Of a number: columns low and high that hold it with this probability.")
     ] = None,
-    keep: Annotated[
-        list[str] | None, typer.Option(help="A column to copy beside the prediction.", show_default=False)
-    ] = None,
+    keep: Annotated[list[str] | None, typer.Option(help="A column to copy beside the prediction.")] = None,
     ids: Annotated[
         bool, typer.Option(help="Begin with the columns that fit left out as identifiers, where the table has them.")
     ] = True,
@@ -68,12 +75,6 @@ def predict(
     quote_formulas: Annotated[
         bool, typer.Option("--quote-formulas", help="Put a ' before text that a spreadsheet would run as a formula.")
     ] = False,
-    root: o.Root = None,
-    remote: o.Remote = None,
-    partial: o.Partial = False,
-    strict: o.Strict = False,
-    store: o.Store = None,
-    encoding: o.Encoding = None,
 ) -> None:
     """Predict a table of any length, in pieces.
 
@@ -86,30 +87,21 @@ def predict(
     from plait.data.write import formulas, printable
 
     check_engine(engine or "local")
-    label = f"predict {table.name}"
-    with (
-        models_of(model, table, root, store, strict, partial) as models,
-        track(None, "predicted", "rows", next(iter(models.values())).progress) as bar,
-    ):
+    label = f"predict {on.table.name}"
+    with on.models() as models, track(None, "predicted", "rows", next(iter(models.values())).progress) as bar:
         plan([label])
         step(label)
         result = 0
 
         def pieces() -> Any:
             nonlocal result
-            chunks = read_chunks(table, rows, encoding, remote, root)
+            chunks = read_chunks(on.table, rows, on.encoding, on.remote, on.root)
             with whole_table() as files:  # which refuses before the file is there
                 if engine == "ray":
-                    given = (
-                        model.absolute() if model.exists() else model,
-                        table.absolute(),
-                        root,
-                        store,
-                        strict,
-                        partial,
-                    )
+                    place = on.model.absolute() if on.model.exists() else on.model
+                    there = dataclasses.replace(on, model=place, table=on.table.absolute())
                     jobs = ((chunk, proba, copied(models, chunk, keep, ids), interval) for chunk in chunks)
-                    answers = on_cluster(PredictPieces, given, jobs, workers)
+                    answers = on_cluster(PredictPieces, (there,), jobs, workers)
                 else:
                     answers = (
                         (prediction_tables(models, c, proba, copied(models, c, keep, ids), interval), None)
@@ -144,12 +136,9 @@ def copied(models: Mapping[str, FusionEstimator], chunk: pd.DataFrame, keep: lis
 class PredictPieces:
     """A worker on a cluster that answers pieces of a table; model, table and store must lie at the same place there."""
 
-    def __init__(
-        self, folder: Path, table: Path, root: str | None, store: str | None, strict: bool, partial: bool
-    ) -> None:
-        """Load the model, or the several."""
+    def __init__(self, on: OnTable) -> None:
         self._open = contextlib.ExitStack()  # until the worker ends
-        self._models = self._open.enter_context(models_of(folder, table, root, store, strict, partial))
+        self._models = self._open.enter_context(on.models())
 
     def __call__(
         self, chunk: pd.DataFrame, proba: bool, keep: list[str], interval: float | None

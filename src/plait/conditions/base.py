@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import numpy as np
 
-from plait.base import checks, config, outline, registry
+from plait.base import checks, config, registry
 from plait.base.checks import Seed, Within
 from plait.base.documents import read_yaml_value
 from plait.base.errors import ConfigError, PlaitWarning, nearest
@@ -30,7 +30,7 @@ Strength = Annotated[float, Within(0, infinite=True)]
 
 
 @dataclasses.dataclass(kw_only=True)
-class Condition(ABC):
+class Condition(registry.Named, ABC):
     """Changes the cells of some modalities of a table.
 
     Strength 0 changes nothing. Randomness comes from ``seed`` and from what a cell (of a number: its row) holds, never
@@ -63,16 +63,6 @@ class Condition(ABC):
         checks.check(self, f"condition {self.name()}")
         self.check_number("strength", 0.0, self.most)
         self._learned: Any = None
-
-    @classmethod
-    def name(cls) -> str:
-        """The name in the registry: the file's name, or the one it was registered by."""
-        return registry.name_of(cls)
-
-    @classmethod
-    def facts(cls) -> dict[str, str]:
-        """What ``plait list conditions`` shows beside name and summary."""
-        return outline.of_condition(cls)
 
     @classmethod
     def from_options(cls, options: Mapping[str, object], where: str) -> Self:

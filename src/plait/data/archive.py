@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from plait.base.documents import MEMBER_BYTES
 from plait.base.errors import CellError, TableError
-from plait.data.remote import address_of
+from plait.data.remote import address_of, not_allowed
 
 if TYPE_CHECKING:
     from plait.data.media import Blob
@@ -30,7 +30,6 @@ class Archive:
     """The members of one zip archive, by name."""
 
     def __init__(self, path: Path) -> None:
-        """Read the archive's directory; nothing is unpacked."""
         self.path = path
         try:
             with zipfile.ZipFile(path) as file:
@@ -116,7 +115,6 @@ class Place:
     """
 
     def __init__(self, root: str | None, own: str | None = None) -> None:
-        """Check that the roots are there."""
         away = root is not None and address_of(root) is not None  # what was not fetched from there is not there
         self.base = Path(root or "") if away else _there(Path(root).expanduser()) if root else Path()
         self.folder = self.base.parent if self.base.is_file() else self.base
@@ -136,10 +134,7 @@ class Place:
         """
         name = name.strip()
         if _MEMBER.fullmatch(name) is None and _REMOTE.match(name):
-            raise CellError(
-                f"{name:.200}: nothing is fetched from the network unless it is allowed; pass --remote "
-                f"{'/'.join(name.split('/')[:3])}/ (in Python and YAML: remote), or save it and name the file"
-            )
+            raise not_allowed(name)
         name = name.removeprefix("file://")
         value = _MEMBER.fullmatch(name)
         if value:

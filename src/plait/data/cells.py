@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from plait.base.errors import CellError, PlaitWarning, TableError
+from plait.base.errors import CellError, TableError, warn
 from plait.data.archive import Place
 from plait.data.row_numbers import missing_files_of, row_numbers
 from plait.data.values import is_tensor, list_in, nulls, texts
@@ -122,7 +121,7 @@ def _several(series: pd.Series, place: Place, kind: str, *, whole: bool, strict:
         cut
     )
     if said:
-        warnings.warn(f"column '{series.name}': {'; '.join(said)}", PlaitWarning, stacklevel=4)
+        warn(f"column '{series.name}': {'; '.join(said)}")
     counts = [max(1, min(len(items), _MOST)) for items in rows]
     flat = np.empty(sum(counts), dtype=object)
     flat[:] = [item for items in rows for item in (items[:_MOST] or [None])]
@@ -255,7 +254,7 @@ def _vectors(series: pd.Series, place: Place, *, whole: bool, strict: bool) -> l
         if strict:
             raise CellError(f"{where}, row {rows[row]}: {broken[row]}")
         said = f"{len(broken):,} vectors cannot be read, or hold NaN or infinity, and count as absent"
-        warnings.warn(f"{where}: {said} (e.g. row {rows[row]}: {broken[row]})", PlaitWarning, stacklevel=4)
+        warn(f"{where}: {said} (e.g. row {rows[row]}: {broken[row]})")
     return [None if row in broken else v for row, v in enumerate(read)]
 
 

@@ -45,7 +45,6 @@ class Column:
     """A column and what is known of it."""
 
     def __init__(self, series: pd.Series, root: str | None = None) -> None:
-        """Nothing is computed yet."""
         self.series = typed_series(series)
         self.root = root
         self.name = str(series.name)

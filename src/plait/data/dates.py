@@ -35,19 +35,8 @@ _PART_OF_YEAR = re.compile(
 _ORDINAL = re.compile(r"(?<=\d)(?:st|nd|rd|th)\b")
 _DATES = (
     *("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d"),
-    *(
-        "%d %b %Y",
-        "%d %B %Y",
-        "%d-%b-%Y",
-        "%d-%b-%y",
-        "%d %b %y",
-        "%Y %b %d",
-        "%Y %B %d",
-        "%b %d, %Y",
-        "%B %d, %Y",
-        "%b %d %Y",
-        "%B %d %Y",
-    ),
+    *("%d %b %Y", "%d %B %Y", "%d-%b-%Y", "%d-%b-%y", "%d %b %y", "%Y %b %d", "%Y %B %d"),
+    *("%b %d, %Y", "%B %d, %Y", "%b %d %Y", "%B %d %Y"),
     *("%a, %d %b %Y", "%A, %d %B %Y", "%A %d %B %Y", "%a %d %b %Y", "%A, %B %d, %Y", "%a, %b %d, %Y", "%a %b %d %Y"),
     *("%B %Y", "%b %Y", "%b-%Y", "%m/%Y"),
 )

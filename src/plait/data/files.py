@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from plait.base.documents import TABLE_ROWS
-from plait.base.errors import PlaitError, TableError, nearest, need
+from plait.base.errors import PlaitError, TableError, nearest, need, reason
 from plait.data.remote import local_table
 from plait.data.text import Blocks, csv_blocks, json_blocks, open_bytes, unique_names
 from plait.data.values import object_array
@@ -176,7 +176,7 @@ def _readable(path: Path, what: str) -> Iterator[Any]:
         NotImplementedError,
         RecursionError,
     ) as error:
-        raise TableError(f"{path}: not {what} ({str(error).partition(chr(10))[0]})") from None
+        raise TableError(f"{path}: not {what} ({reason(error)})") from None
 
 
 def frame_of_arrow(table: Any, **options: bool) -> pd.DataFrame:

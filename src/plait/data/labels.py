@@ -6,7 +6,6 @@ import datetime
 import decimal
 import enum
 import re
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from plait.base.errors import ModelError, PlaitWarning, TableError
+from plait.base.errors import ModelError, TableError, warn
 from plait.data.parse import FALSE, TRUE
 from plait.data.values import object_array, text_of
 
@@ -36,9 +35,6 @@ def label_text(label: object) -> str:
 
 def label_array(values: Any) -> np.ndarray:
     """Labels (n,) as an array of the kind they are: text, whole numbers, booleans, dates, or Python objects.
-
-    Raises:
-        TableError: a label that no file could hold.
 
     Example:
         >>> label_array(pd.Series([1, 0], dtype=object)).dtype, label_array([True, False]).dtype
@@ -167,11 +163,9 @@ def warn_alike(classes: Sequence[object] | np.ndarray) -> None:
     several = [group for group in alike.values() if len(group) > 1]
     if several:
         shown = "; ".join(" and ".join(map(repr, group)) for group in several[:3])
-        warnings.warn(
+        warn(
             f"the target has classes that say the same, and are kept apart as they are written: {shown}"
-            f"{'; ...' if len(several) > 3 else ''}",
-            PlaitWarning,
-            stacklevel=2,
+            f"{'; ...' if len(several) > 3 else ''}"
         )
 
 
@@ -309,11 +303,7 @@ def _to_plain(label: object) -> object:
 
 
 def from_plain(values: Iterable[object]) -> list[Any]:
-    """Labels from their JSON values.
-
-    Raises:
-        ModelError: a type that this version does not know.
-    """
+    """Labels from their JSON values."""
     return [_from_plain(value) for value in values]
 
 

@@ -102,7 +102,6 @@ class Modality:
     root: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what no table could satisfy, and names that are no keys."""
         if said := name_problem(self.name, self.kind):
             raise ConfigError(f"modality {self.name!r}: {said}")
         if self.kind not in KINDS:
@@ -146,7 +145,6 @@ class Schema:
     doubts: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
-        """Refuse names given twice, unknown types and tasks, and a target among the inputs."""
         names = [m.name for m in self.modalities]
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:

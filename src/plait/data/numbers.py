@@ -38,16 +38,9 @@ _CLOCK = re.compile(
 )
 _SPANS = re.compile(r"(?:(\d+(?:[.,]\d+)?)\s*([a-z]+)\.?)(?:,?\s+|,|(?=\d)|$)", re.IGNORECASE)
 _SCALES = {
-    "k": 1e3,
-    "K": 1e3,
-    "M": 1e6,
-    "mn": 1e6,
-    "mio": 1e6,
-    "thousand": 1e3,
-    "million": 1e6,
-    "billion": 1e9,
-    "B": 1e9,
-    "bn": 1e9,
+    **dict.fromkeys(("k", "K", "thousand"), 1e3),
+    **dict.fromkeys(("M", "mn", "mio", "million"), 1e6),
+    **dict.fromkeys(("B", "bn", "billion"), 1e9),
 }
 _ORDINAL = frozenset(("st", "nd", "rd", "th"))
 _MONEY = frozenset("$€£¥₹%")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from abc import ABC, abstractmethod
 from collections import Counter
-from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -21,16 +19,17 @@ _LABELS = 40  # of several, the most frequent are looked at
 
 
 @dataclasses.dataclass(frozen=True)
-class Target(ABC):
+class Target:
     """The rows that have a target.
 
     Attributes:
+        task: ``classification``, ``multilabel`` or ``regression``.
         rows: their positions, ascending.
         words: (n,) the target as text.
         names: per row its classes in lower case.
     """
 
-    task: ClassVar[str]
+    task: str
     rows: np.ndarray
     words: np.ndarray
     names: list[tuple[str, ...]]
@@ -46,9 +45,9 @@ class Target(ABC):
         names = [self.names[i] for i in at]
         return dataclasses.replace(self, rows=self.rows[at], words=self.words[at], names=names, values=self.values[at])
 
-    @abstractmethod
     def predicted_by(self, keys: Keys) -> Score | None:
         """How well a column tells the target of rows that it was not counted on."""
+        return _TOLD[self.task](self, keys)
 
 
 def target_of(series: pd.Series, task: str) -> Target | None:
@@ -59,12 +58,12 @@ def target_of(series: pd.Series, task: str) -> Target | None:
     series = series.iloc[rows]
     words = np.array([str(t) for t in texts(series)], dtype=object)
     if task == "regression":
-        return _Amount(rows, words, [()] * len(rows), numbers(series, number_style(series)).values)
+        return Target(task, rows, words, [()] * len(rows), numbers(series, number_style(series)).values)
     result = items(series) if task == "multilabel" else [(w,) for w in words]
     names = [tuple(item.lower() for item in row or ()) for row in result]
     if task == "multilabel":
-        return _Several(rows, words, names, np.arange(len(rows)))
-    return _Class(rows, words, names, pd.factorize(words)[0].astype(np.int64))
+        return Target(task, rows, words, names, np.arange(len(rows)))
+    return Target(task, rows, words, names, pd.factorize(words)[0].astype(np.int64))
 
 
 def halves(n: int) -> np.ndarray:
@@ -154,41 +153,35 @@ def _far_better(score: float, chance: float) -> bool:
     return (1 - score) <= 0.2 * (1 - chance)
 
 
-class _Class(Target):
-    task = "classification"
-
-    def predicted_by(self, keys: Keys) -> Score | None:
-        if not self.varied:
-            return None
-        score, majority = accuracy(keys, self.values)
-        return score, _far_better(score, majority), f"{score:.1%} of held-out rows, the majority class {majority:.1%}"
+def _class_told(target: Target, keys: Keys) -> Score | None:
+    if not target.varied:
+        return None
+    score, majority = accuracy(keys, target.values)
+    return score, _far_better(score, majority), f"{score:.1%} of held-out rows, the majority class {majority:.1%}"
 
 
-class _Several(Target):
-    task = "multilabel"
-
-    def predicted_by(self, keys: Keys) -> Score | None:
-        counts = Counter(name for row in self.names for name in row)
-        least = _FEW / 2
-        labels = [n for n, c in counts.most_common(_LABELS) if least <= c <= len(self.names) - least]
-        if not labels:
-            return None
-        has = np.array([[label in row for label in labels] for row in self.names], dtype=np.int64)
-        scores, share = accuracies(keys, has), has.mean(0)
-        chance = np.maximum(share, 1 - share)
-        best = int(np.argmax((scores - chance) / (1 - chance)))  # the one that gains most on knowing nothing
-        score = float(scores[best])
-        said = f"whether '{labels[best]}' is among it, for {score:.1%} of held-out rows (guessed: {chance[best]:.1%})"
-        return score, _far_better(score, float(chance[best])), said
+def _labels_told(target: Target, keys: Keys) -> Score | None:
+    counts = Counter(name for row in target.names for name in row)
+    least = _FEW / 2
+    labels = [n for n, c in counts.most_common(_LABELS) if least <= c <= len(target.names) - least]
+    if not labels:
+        return None
+    has = np.array([[label in row for label in labels] for row in target.names], dtype=np.int64)
+    scores, share = accuracies(keys, has), has.mean(0)
+    chance = np.maximum(share, 1 - share)
+    best = int(np.argmax((scores - chance) / (1 - chance)))  # the one that gains most on knowing nothing
+    score = float(scores[best])
+    said = f"whether '{labels[best]}' is among it, for {score:.1%} of held-out rows (guessed: {chance[best]:.1%})"
+    return score, _far_better(score, float(chance[best])), said
 
 
-class _Amount(Target):
-    task = "regression"
+def _number_told(target: Target, keys: Keys) -> Score | None:
+    kept = np.isfinite(target.values)
+    y = target.values[kept]
+    if len(y) < _FEW or not float(np.var(y)) > 0:
+        return None
+    score = explained(Keys(keys.codes[kept], keys.places), y)
+    return score, True, f"it explains {score:.1%} of the variance of held-out rows"
 
-    def predicted_by(self, keys: Keys) -> Score | None:
-        kept = np.isfinite(self.values)
-        y = self.values[kept]
-        if len(y) < _FEW or not float(np.var(y)) > 0:
-            return None
-        score = explained(Keys(keys.codes[kept], keys.places), y)
-        return score, True, f"it explains {score:.1%} of the variance of held-out rows"
+
+_TOLD = {"classification": _class_told, "multilabel": _labels_told, "regression": _number_told}

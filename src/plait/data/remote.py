@@ -15,20 +15,16 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from plait.base.documents import REMOTE_BYTES, REMOTE_SECONDS
-from plait.base.errors import CellError, ConfigError, TableError, need
+from plait.base.errors import CellError, ConfigError, TableError, need, reason
 from plait.base.parts import write_file
 from plait.data.web import Again, Patience, ask, check_web, pieces, shown, tried
 
 #: Scheme -> the package that reads it (extra ``remote``); None: the standard library.
 SCHEMES: Mapping[str, str | None] = {
-    "http": None,
-    "https": None,
+    **dict.fromkeys(("http", "https")),
     "s3": "s3fs",
-    "gs": "gcsfs",
-    "gcs": "gcsfs",
-    "az": "adlfs",
-    "abfs": "adlfs",
-    "abfss": "adlfs",
+    **dict.fromkeys(("gs", "gcs"), "gcsfs"),
+    **dict.fromkeys(("az", "abfs", "abfss"), "adlfs"),
     "hf": "huggingface_hub",
 }
 #: Value of ``remote`` that allows every address.
@@ -72,11 +68,7 @@ class Allowed:
 
     @classmethod
     def of(cls, remote: str | bool | Sequence[str] | None) -> Allowed:
-        """What the setting ``remote`` says.
-
-        Raises:
-            ConfigError: it is no beginning of an address.
-        """
+        """What the setting ``remote`` says."""
         values: list[Any] = [remote] if isinstance(remote, str | bool) else list(remote or ())
         if any(value is True or value in (ALL, "true") for value in values):
             return cls(None)
@@ -101,7 +93,6 @@ class Allowed:
         return (ALL,) if self.prefixes is None else self.prefixes
 
     def __bool__(self) -> bool:
-        """Whether any address may be fetched."""
         return self.prefixes is None or bool(self.prefixes)
 
 
@@ -145,11 +136,16 @@ def _check(address: str, allowed: Allowed) -> None:
         raise CellError(f"{where}: is no address that is fetched; expected one of {', '.join(SCHEMES)}")
     check_web(address)
     if not allowed(address):
-        parts = urllib.parse.urlsplit(address)
-        raise CellError(
-            f"{where}: nothing is fetched from the network unless it is allowed; pass --remote "
-            f"{parts.scheme}://{parts.netloc}/ (in Python and YAML: remote), or save it and name the file"
-        )
+        raise not_allowed(address)
+
+
+def not_allowed(address: str) -> CellError:
+    """The error for an address that nobody has allowed."""
+    host = "/".join(address.split("/")[:3])
+    return CellError(
+        f"{shown(address)}: nothing is fetched from the network unless it is allowed; pass --remote {host}/ "
+        "(in Python and YAML: remote), or save it and name the file"
+    )
 
 
 def _known(note: Path) -> dict[str, object] | None:
@@ -246,15 +242,11 @@ def _of_store(
         raise CellError(f"{shown(address)}: there is no such file") from None
     except PermissionError as error:
         raise CellError(
-            f"{shown(address)}: forbidden ({_first(error)}); credentials come from the environment alone"
+            f"{shown(address)}: forbidden ({reason(error)}); credentials come from the environment alone"
         ) from None
     except Exception as error:  # noqa: BLE001 - each store has errors of its own
-        raise Again(f"cannot be fetched ({_first(error)})") from None
+        raise Again(f"cannot be fetched ({reason(error)})") from None
     return pieces(stream, stream.read, patience), {"etag": stamp, "expected": size}
-
-
-def _first(error: Exception) -> str:
-    return str(error).partition("\n")[0][:200] or type(error).__name__
 
 
 def _options(scheme: str) -> dict[str, Any]:
@@ -276,11 +268,7 @@ def beside(folder: Path, name: str) -> Path:
 
 
 def local_table(path: str | Path) -> Path:
-    """The file of a table, fetched where its name is an address; whoever names it by one has said that it may be fetched.
-
-    Raises:
-        TableError: it cannot be fetched.
-    """
+    """The file of a table, fetched where its name is an address; whoever names it by one has said that it may be fetched."""
     address = address_of(path)
     if address is None:
         return Path(path)

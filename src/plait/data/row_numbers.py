@@ -6,7 +6,6 @@ of ours, so that rows may be left out, merged, split or reordered on the way: me
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from plait.base.errors import PlaitWarning, TableError
+from plait.base.errors import TableError, warn
 
 #: Name of an index that holds row numbers.
 _NAME = "plait: row of the table given"
@@ -77,11 +76,7 @@ class NamedFiles:
 
 @contextmanager
 def whole_table() -> Iterator[NamedFiles]:
-    """Within the block pieces of one table are read, marked by ``of``; missing files are told of or refused once, at its end.
-
-    Raises:
-        TableError: at the end, when not one of a column's files was there.
-    """
+    """Within the block pieces of one table are read, marked by ``of``; missing files are told of or refused once, at its end."""
     files = NamedFiles()
     yield files
     files.tell()
@@ -97,15 +92,10 @@ def missing_files_of(series: pd.Series, named: int, missing: int, example: str, 
 
 
 def tell_missing(column: str, named: int, missing: int, example: str, *, refuse: bool) -> None:
-    """One warning that counts a column's missing files, or an error where none is there.
-
-    Raises:
-        TableError: with ``refuse``, none of several is there.
-    """
+    """One warning that counts a column's missing files, or an error where none is there."""
     if refuse and 1 < named == missing:
         raise TableError(
             f"column '{column}': none of its {named:,} files is there ({example}); "
             "pass the folder or zip archive that they lie in (--root)"
         )
-    message = f"column '{column}': {missing:,} of {named:,} files are not there and count as absent ({example})"
-    warnings.warn(message, PlaitWarning, stacklevel=5)
+    warn(f"column '{column}': {missing:,} of {named:,} files are not there and count as absent ({example})")

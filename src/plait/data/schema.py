@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from plait.base.errors import PlaitWarning, TableError, nearest
+from plait.base.errors import TableError, nearest, warn
 from plait.data.cells import MEDIA, absent_rows, is_media, vector_of
 from plait.data.column import Column, Verdict, gapped
 from plait.data.dates import ISO
@@ -18,6 +17,7 @@ from plait.data.parse import Parsed, booleans, dates, numbers, style_in
 from plait.data.rules import RULES, TABULAR, code_name, items_list, shared_by_rows
 from plait.data.schema_yaml import from_dict, from_yaml, modalities_from, to_dict, to_yaml
 from plait.data.table import as_frame
+from plait.data.text import check_once
 from plait.data.typed import typed
 from plait.data.values import nulls
 
@@ -76,7 +76,7 @@ def infer(frame: pd.DataFrame, target: str | None = None, root: str | None = Non
     if doubts:
         said = "; ".join(f"column '{name}': {doubt}" for name, doubt in doubts.items())
         are = "is" if len(doubts) == 1 else "are"
-        warnings.warn(f"{len(doubts)} of {len(names)} columns {are} doubtful: {said}", PlaitWarning, stacklevel=3)
+        warn(f"{len(doubts)} of {len(names)} columns {are} doubtful: {said}")
     return Schema(
         modalities=tuple(_modalities(result)),
         target=target,
@@ -172,9 +172,7 @@ def check_frame(frame: pd.DataFrame) -> None:
         raise TableError(
             f"column names must be text, found {odd[0]!r}; rename with frame.columns = frame.columns.map(str)"
         )
-    twice = sorted(set(frame.columns[frame.columns.duplicated()]))
-    if twice:
-        raise TableError(f"columns given more than once: {', '.join(map(repr, twice))}; rename or remove them")
+    check_once(list(frame.columns))
 
 
 def problems(schema: Schema, frame: pd.DataFrame, *, partial: bool) -> list[str]:
@@ -262,8 +260,7 @@ def tell_unused(schema: Schema, frame: pd.DataFrame, also: Sequence[str | None] 
         return
     reasons = [f"'{c}' ({schema.ignored.get(c, 'named nowhere in the schema')})" for c in unused]
     verb = "is" if len(unused) == 1 else "are"
-    message = f"{len(unused)} of {len(frame.columns)} columns {verb} not used: {', '.join(reasons)}"
-    warnings.warn(message, PlaitWarning, stacklevel=3)
+    warn(f"{len(unused)} of {len(frame.columns)} columns {verb} not used: {', '.join(reasons)}")
 
 
 def validate(schema: Schema, frame: pd.DataFrame, *, partial: bool = False, advice: str = "") -> None:

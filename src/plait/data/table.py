@@ -12,13 +12,14 @@ import pandas as pd
 from scipy.sparse import issparse
 
 from plait.base.documents import TABLE_ROWS
-from plait.base.errors import TableError, nearest, need
+from plait.base.errors import TableError, nearest, need, reason
 from plait.base.progress import step
 from plait.data.cells import cells as cells
 from plait.data.files import frame_of_arrow, pieces
 from plait.data.parse import numbers
 from plait.data.remote_cells import fetch_cells
 from plait.data.row_numbers import numbered, row_numbers
+from plait.data.text import check_once
 from plait.data.values import items, texts
 from plait.data.write import table_writer
 from plait.data.write import write_table as write_table
@@ -95,15 +96,12 @@ def _of_arrow(table: object) -> pd.DataFrame:
     arrow = need("pyarrow", "parquet")
     try:
         read = arrow.table(table)
-        names = list(read.column_names)
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise TableError(f"columns given more than once: {', '.join(map(repr, twice))}; rename or remove them")
+        check_once(read.column_names)
         result = frame_of_arrow(read)
     except (arrow.ArrowException, TypeError, AttributeError) as error:
-        reason = str(error).partition("\n")[0]
+        kind = type(table).__name__
         raise TableError(
-            f"X: the {type(table).__name__} cannot be read as a table ({reason}); pass a pandas DataFrame"
+            f"X: the {kind} cannot be read as a table ({reason(error)}); pass a pandas DataFrame"
         ) from None
     return result
 
@@ -116,6 +114,7 @@ def read_table(
     encoding: str | None = None,
     remote: str | bool | Sequence[str] | None = None,
     root: str | None = None,
+    sample: int | None = None,
 ) -> pd.DataFrame:
     """A table from a file: CSV or TSV (cells are strings, empty ones null), JSONL, Parquet or Arrow (cells keep their types).
 
@@ -125,11 +124,14 @@ def read_table(
         encoding: of a text table; None is UTF-8.
         remote: files that cells name may be fetched from the network: ``all``, or how their addresses begin; None: nothing is.
         root: an address that names in cells start from; None: the table's, if it has one.
+        sample: of a larger table so many rows at most, and half as many at least, evenly spread; None: all.
 
     Raises:
         TableError: the file is not there, empty, larger than ``plait.base.documents`` allows, or not what its
             ending says; the message names the line.
     """
+    if sample is not None:
+        return read_sample(path, sample, encoding, remote, root)[0]
     step(f"read {Path(path).name}")
     frames = list(pieces(path, _PIECE, encoding, most=TABLE_ROWS.value))
     frame = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
@@ -201,9 +203,6 @@ PART = "__part__"
 
 def stacked(train: pd.DataFrame, **parts: pd.DataFrame | None) -> pd.DataFrame:
     """Training rows and those of other tables (``valid``, ``test``), with a column ``PART`` that says which is which.
-
-    Raises:
-        TableError: a part lacks columns that the training rows have.
 
     Example:
         >>> stacked(pd.DataFrame({"a": [1]}), test=pd.DataFrame({"a": [2]}))[PART].tolist()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from plait.base.errors import PlaitWarning, TableError, nearest
+from plait.base.errors import TableError, nearest, warn
 from plait.data.labels import codes_of, label_array, label_text, written_labels
 from plait.data.parse import number_style, numbers
 from plait.data.row_numbers import numbered, row_numbers
@@ -25,7 +24,6 @@ class Labels:
     classes: tuple[Any, ...]
 
     def __len__(self) -> int:
-        """Rows."""
         return len(self.indicator)
 
     def take(self, rows: np.ndarray) -> Labels:
@@ -73,11 +71,10 @@ def indicator_of(y: Any, classes: Sequence[Any] | np.ndarray | None = None) -> L
                 unknown.append(label_text(item))
     if unknown:
         result = sorted(set(unknown))
-        message = (
+        warn(
             f"{len(unknown)} of the target's labels are not among the {len(names)} classes of the model and are left out "
             f"({', '.join(result[:5])}{', ...' if len(result) > 5 else ''})"
         )
-        warnings.warn(message, PlaitWarning, stacklevel=2)
     return Labels(indicator, names)
 
 
@@ -110,8 +107,7 @@ def with_target(frame: pd.DataFrame, target: str) -> pd.DataFrame:
     if holes.all():
         raise TableError(f"the target '{target}' is empty in every row; name another column")
     if holes.any():
-        message = f"{int(holes.sum()):,} of {len(frame):,} rows have no '{target}' and are left out"
-        warnings.warn(message, PlaitWarning, stacklevel=2)
+        warn(f"{int(holes.sum()):,} of {len(frame):,} rows have no '{target}' and are left out")
         frame = frame[~holes]
     return frame
 

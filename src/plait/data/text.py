@@ -8,14 +8,14 @@ import io
 import itertools
 import json
 import re
-import warnings
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO, cast
 
 from plait.base.documents import LINE_BYTES, Bounded
-from plait.base.errors import PlaitError, PlaitWarning, TableError, warn
+from plait.base.errors import PlaitError, TableError, warn
 
 #: Names of the columns and a block of rows.
 Blocks = Iterator[tuple[list[str], list[list[Any]]]]
@@ -44,10 +44,14 @@ def unique_names(names: list[str], where: object) -> list[str]:
         raise TableError(
             f"{where}: the name {broken[0]!r} of a column holds half a surrogate pair (a cut emoji); rename it"
         )
-    twice = sorted({name for name in filled if filled.count(name) > 1})
-    if twice:
-        raise TableError(f"{where}: columns given more than once: {', '.join(map(repr, twice))}; rename or remove them")
+    check_once(filled, f"{where}: ")
     return filled
+
+
+def check_once(names: Sequence[str], where: str = "") -> None:
+    """Refuse names of columns that are given more than once."""
+    if twice := sorted(name for name, count in Counter(names).items() if count > 1):
+        raise TableError(f"{where}columns given more than once: {', '.join(map(repr, twice))}; rename or remove them")
 
 
 def csv_blocks(path: Path, encoding: str, rows: int, mark: str) -> Blocks:
@@ -87,11 +91,7 @@ def _first_line(path: Path, encoding: str) -> str:
 
 
 def _check_mark(first: str, path: Path, encoding: str, mark: str) -> None:
-    """Refuse a table whose cells are separated by something else than its ending says.
-
-    Raises:
-        TableError: with what to do.
-    """
+    """Refuse a table whose cells are separated by something else than its ending says."""
     value = re.fullmatch(r'"?sep=(.)"?\W*', first, re.IGNORECASE)
     if value and value[1] == mark:
         raise TableError(f"{path}, line 1: {first!r} is for Excel alone and no part of a table; remove the line")
@@ -134,8 +134,7 @@ def _blank_cells(lines: Iterator[tuple[int, list[str]]], path: Path) -> Iterator
         blank = []
         yield line, row
     if blank:
-        message = f"{path}: {len(blank)} blank lines at its end are no rows; write an empty cell there as two quotes"
-        warnings.warn(message, PlaitWarning, stacklevel=2)
+        warn(f"{path}: {len(blank)} blank lines at its end are no rows; write an empty cell there as two quotes")
 
 
 def _header(names: list[str], path: Path) -> list[str]:
@@ -214,9 +213,7 @@ def _quotes_pair(path: Path, encoding: str) -> bool:
     with _open(path, encoding) as file:
         if len({len(row) for _, row in _csv_lines(file, path, "\t", plain=True) if row}) != 1:
             return True  # broken either way: say what is wrong with it as a quoted table
-    warnings.warn(
-        f"{path}: its quotes do not pair up, so they are read as plain characters", PlaitWarning, stacklevel=2
-    )
+    warn(f"{path}: its quotes do not pair up, so they are read as plain characters")
     return False
 
 

@@ -96,7 +96,6 @@ class Source:
     """The cells of a whole column, and what was read of its distinct values; selected rows point into it."""
 
     def __init__(self, cells: np.ndarray) -> None:
-        """Nothing is read yet."""
         self.cells = cells
         self._known: dict[Hashable, Any] = {}
 
@@ -166,7 +165,6 @@ class TypedArray(ExtensionArray):
     """Some rows of a column that is read once."""
 
     def __init__(self, source: Source, rows: np.ndarray) -> None:
-        """Rows of a source."""
         self.source = source
         self.rows = rows
 
@@ -215,11 +213,9 @@ class TypedArray(ExtensionArray):
         return cls.of(np.concatenate([array.cells() for array in to_concat]))
 
     def __len__(self) -> int:
-        """Rows."""
         return len(self.rows)
 
     def __getitem__(self, item: Any) -> Any:
-        """One cell, or some of the rows."""
         item = pd.api.indexers.check_array_indexer(self, item)
         if isinstance(item, tuple):
             item = next(part for part in item if part is not Ellipsis)
@@ -235,7 +231,6 @@ class TypedArray(ExtensionArray):
         self.source, self.rows = Source(cells), np.arange(len(cells))
 
     def __iter__(self) -> Iterator[Any]:
-        """The cells."""
         return iter(self.cells().tolist())
 
     def __eq__(self, other: object) -> Any:
@@ -245,7 +240,6 @@ class TypedArray(ExtensionArray):
         return np.asarray(self.cells() == (other.cells() if isinstance(other, TypedArray) else other))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        """The cells as an array of objects."""
         return np.array(self.cells(), dtype=dtype or object)
 
     def isna(self) -> np.ndarray:

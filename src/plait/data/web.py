@@ -77,11 +77,7 @@ class Reply:
 
 
 def tried(once: Callable[[], _Answer], patience: Patience) -> _Answer:
-    """What ``once`` gives; called again, up to three times in all, where it raises ``Again``.
-
-    Raises:
-        Again: the last time it did, too.
-    """
+    """What ``once`` gives; called again, up to three times in all, where it raises ``Again``."""
     for wait in WAITS:
         try:
             return once()
@@ -103,11 +99,7 @@ def shown(address: str) -> str:
 
 
 def check_web(address: str) -> None:
-    """Refuse an address that carries a password, or climbs.
-
-    Raises:
-        CellError: it does.
-    """
+    """Refuse an address that carries a password, or climbs."""
     parts = urllib.parse.urlsplit(address)
     if parts.username is not None or parts.password is not None:
         raise CellError(f"{shown(address)}: carries a user or a password; credentials come from the environment alone")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -127,30 +127,36 @@ def _json_value(value: Any) -> Any:
 
 
 @contextmanager
-def _parquet_writer(path: Path, ending: str) -> Iterator[Write]:
-    arrow = need("pyarrow", "parquet")
+def _parquet_file(path: Path) -> Iterator[Callable[[Any], None]]:
+    """A function that appends Arrow tables of one schema to a new file."""
     parquet = need("pyarrow.parquet", "parquet")
-    opened: list[Any] = []
+    with ExitStack() as stack:
+        opened: list[Any] = []
 
-    def write(frame: pd.DataFrame) -> None:
-        shape = opened[0].schema if opened else None
-        try:
-            table = arrow.Table.from_pandas(
-                _each_text(frame, lambda v: printable(v) if isinstance(v, str) else v),
-                schema=shape,
-                preserve_index=False,
-            )
-        except arrow.ArrowException as error:
-            raise TableError(f"{path}: a column cannot be written as Parquet ({error})") from None
-        if not opened:
-            opened.append(parquet.ParquetWriter(path, table.schema))
-        opened[0].write_table(table)
+        def write(table: Any) -> None:
+            if not opened:
+                opened.append(stack.enter_context(parquet.ParquetWriter(path, table.schema)))
+            opened[0].write_table(table)
 
-    try:
         yield write
-    finally:
-        if opened:
-            opened[0].close()
+
+
+@contextmanager
+def _parquet_writer(path: Path, ending: str) -> Iterator[Write]:
+    arrow, schema = need("pyarrow", "parquet"), None
+    with _parquet_file(path) as append:
+
+        def write(frame: pd.DataFrame) -> None:
+            nonlocal schema
+            frame = _each_text(frame, lambda v: printable(v) if isinstance(v, str) else v)
+            try:
+                table = arrow.Table.from_pandas(frame, schema=schema, preserve_index=False)
+            except arrow.ArrowException as error:
+                raise TableError(f"{path}: a column cannot be written as Parquet ({error})") from None
+            schema = table.schema
+            append(table)
+
+        yield write
 
 
 def _each_text(frame: pd.DataFrame, change: Callable[[Any], Any]) -> pd.DataFrame:
@@ -218,20 +224,9 @@ def _packed_vectors(path: Path) -> Iterator[Callable[[Inputs], None]]:
 
 @contextmanager
 def _parquet_vectors(path: Path) -> Iterator[Callable[[Inputs], None]]:
-    arrow, parquet = need("pyarrow", "parquet"), need("pyarrow.parquet", "parquet")
-    opened: Any = None
-
-    def write(inputs: Inputs) -> None:
-        nonlocal opened
-        rows = arrow.table({name: _vectors(arrow, tokens) for name, tokens in inputs.tokens.items()})
-        opened = opened or parquet.ParquetWriter(path, rows.schema)
-        opened.write_table(rows)
-
-    try:
-        yield write
-    finally:
-        if opened is not None:
-            opened.close()
+    arrow = need("pyarrow", "parquet")
+    with _parquet_file(path) as append:
+        yield lambda inputs: append(arrow.table({n: _vectors(arrow, t) for n, t in inputs.tokens.items()}))
 
 
 def _vectors(arrow: Any, tokens: Tokens) -> Any:

@@ -90,7 +90,7 @@ class Loaded:
         return self.frame[self.frame[schema.target].notna()].reset_index(drop=True), schema
 
 
-class Dataset(ABC):
+class Dataset(registry.Named, ABC):
     """One data set: where it comes from, what it may be used for, and how its files become a table.
 
     The files are never part of plait: they lie in a folder of the user's (argument ``root`` or ``$PLAIT_DATA``).
@@ -171,11 +171,6 @@ class Dataset(ABC):
         return Loaded(frame, schemas, **places)
 
     @classmethod
-    def name(cls) -> str:
-        """The name in the registry: the file's name, or the one it was registered by."""
-        return registry.name_of(cls)
-
-    @classmethod
     def label(cls) -> str:
         """The name to print beside results: a stand-in says that it is one."""
         return outline.dataset_label(cls)
@@ -193,11 +188,6 @@ class Dataset(ABC):
         if cls.licence_from or not cls.licence_sought:
             return text
         return f"{text}: no statement by its owner found; looked for at {cls.licence_sought}"
-
-    @classmethod
-    def facts(cls) -> dict[str, str]:
-        """What ``plait list datasets`` shows beside name and summary."""
-        return outline.of_dataset(cls)
 
     @classmethod
     def file(cls, root: str | Path | None, *parts: str) -> Path:

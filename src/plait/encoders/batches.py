@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-import warnings
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,11 +16,11 @@ import torch
 from torch import nn
 
 from plait.base.encoder import Encoder
-from plait.base.errors import CellError, PlaitWarning
+from plait.base.errors import CellError, warn
 from plait.base.tokens import Tokens
 from plait.data.media import Blob
 from plait.data.media.given import Changed, cell_key
-from plait.store.claims import Claims
+from plait.store.environment import Claims
 from plait.store.record import halved
 
 A = TypeVar("A")
@@ -75,7 +74,6 @@ class Memory:
         return [self._kept.get(key) for key in keys]
 
     def lengths(self, fingerprint: str, keys: Sequence[bytes]) -> list[int | None]:
-        """Tokens of what is kept, else None."""
         return [len(self._kept[key]) if key in self._kept else None for key in keys]
 
     def put_many(self, fingerprint: str, items: Mapping[bytes, np.ndarray], label: str = "") -> dict[bytes, np.ndarray]:
@@ -123,7 +121,6 @@ class Forward:
     """An encoder's network, built when the first batch needs it."""
 
     def __init__(self, encoder: Encoder) -> None:
-        """Nothing is loaded yet."""
         self._encoder = encoder
         self._module: nn.Module | None = None
         self._cells = 0
@@ -216,11 +213,9 @@ class Encoding:
                 left = elsewhere
 
     def _say_waiting(self, cells: int) -> bool:
-        warnings.warn(
+        warn(
             f"{self.label}: waiting for {cells:,} cells that another process is encoding into the same store; "
-            f"without news for {PATIENCE:.0f} s they are encoded here, too (a stopped process holds its cells until it ends)",
-            PlaitWarning,
-            stacklevel=2,
+            f"without news for {PATIENCE:.0f} s they are encoded here, too (a stopped process holds its cells until it ends)"
         )
         return True
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import nn
 
-from plait.encoders.hub_kinds import HubImage, ProjectedFeatures
-from plait.encoders.hub_models import width_of
+from plait.encoders.hub_kinds import HubImage
 
 
 @dataclass(eq=False)
@@ -28,12 +27,9 @@ class ClipImage(HubImage):
     model: str = "openai/clip-vit-base-patch32"
 
     def module(self) -> nn.Module:
-        """The image side and its projection."""
         side = self.network("CLIPVisionModelWithProjection", projection_dim=self.dim)
-        return ProjectedFeatures(side, "pixel_values", self.normaliser())
+        return self.projected(side)
 
     @property
     def dim(self) -> int:
-        """Width of the joint space."""
-        value: Any = self.settings().get("projection_dim")
-        return value if isinstance(value, int) else width_of(self.config(), "vision")
+        return self.width("vision", "projection_dim")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import nn
 
 from plait.base.checks import Count
-from plait.encoders.hub_kinds import HubText, TextFeatures
-from plait.encoders.hub_models import width_of
+from plait.encoders.hub_kinds import HubText, Projected
 
 
 @dataclass(eq=False)
@@ -32,11 +31,8 @@ class ClipText(HubText):
     max_tokens: Count = 77
 
     def module(self) -> nn.Module:
-        """The text side and its projection."""
-        return TextFeatures(self.network("CLIPTextModelWithProjection", projection_dim=self.dim))
+        return Projected(self.network("CLIPTextModelWithProjection", projection_dim=self.dim), "text", dict)
 
     @property
     def dim(self) -> int:
-        """Width of the joint space."""
-        value: Any = self.settings().get("projection_dim")
-        return value if isinstance(value, int) else width_of(self.config(), "text")
+        return self.width("text", "projection_dim")

@@ -28,7 +28,6 @@ class CNN(ScratchImage):
     width: Width = 32
 
     def network(self) -> nn.Module:
-        """The four blocks."""
         sizes = [self.channels, *(self.width * factor for factor in (1, 2, 3, 4))]
         layers: list[nn.Module] = []
         for before, after in pairwise(sizes):
@@ -40,5 +39,4 @@ class CNN(ScratchImage):
 
     @property
     def dim(self) -> int:
-        """Channels of the last convolution."""
         return 4 * self.width

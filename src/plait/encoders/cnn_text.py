@@ -31,12 +31,10 @@ class CNNText(ScratchText):
     filters: Width = 64
 
     def network(self) -> nn.Module:
-        """The filters and their pooling."""
         return _Filters(self.width, self.filters)
 
     @property
     def dim(self) -> int:
-        """All filters."""
         return len(_SPANS) * self.filters
 
 

@@ -7,17 +7,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from torch import nn
 
 from plait.base.checks import Count, Width
-from plait.base.encoder import Encoder
 from plait.encoders import syntax
-from plait.encoders.packages import Given
+from plait.encoders.packages import Computed
 from plait.encoders.syntax import cut, hashed
 
 
 @dataclass(eq=False)
-class CodeStatistics(Encoder):
+class CodeStatistics(Computed):
     """Tokens and pairs of them in hashed places; lengths, layout, signs, keywords and, for Python, the syntax tree.
 
     Attributes:
@@ -49,11 +47,6 @@ class CodeStatistics(Encoder):
         )
         return {"x": np.hstack([counted, np.stack([syntax.statistics(text) for text in texts])])}
 
-    def module(self) -> nn.Module:
-        """Nothing is left to compute."""
-        return Given()
-
     @property
     def dim(self) -> int:
-        """Places and statistics."""
         return self.width + syntax.WIDTH

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Required, TypedDict, Unpack
 
 import numpy as np
 
 from plait.base.encoder import Encoder
-from plait.base.errors import CellError, PlaitWarning, StoreError
+from plait.base.errors import CellError, StoreError, warn
 from plait.base.mapped import NO_LIMITS, Limits
 from plait.base.progress import Bar, track
 from plait.data.media.given import cell_key
@@ -51,11 +50,7 @@ class Column:
     """
 
     def __init__(self, cells: Sequence[Any], **how: Unpack[How]) -> None:
-        """Compute the keys of all present cells.
-
-        Raises:
-            CellError: with ``strict``, one cannot be read.
-        """
+        """Compute the keys of all present cells."""
         self._how = how
         self.name, self.strict = how["name"], how.get("strict", False)
         self.limits = how.get("limits", NO_LIMITS)
@@ -148,9 +143,7 @@ class Column:
         """One warning for all unreadable cells of the call."""
         if self.unreadable:
             row = min(self.unreadable, key=lambda row: self.numbers[row])
-            warnings.warn(
+            warn(
                 f"{len(self.unreadable)} of {self.present} cells of '{self.name}' cannot be read and count as absent, "
-                f"e.g. row {self.numbers[row]}: {self.unreadable[row]}",
-                PlaitWarning,
-                stacklevel=3,
+                f"e.g. row {self.numbers[row]}: {self.unreadable[row]}"
             )

@@ -114,47 +114,63 @@ class Preset:
     weights: int
 
 
-def _sentences(model: str, prompt: str = "") -> dict[str, object]:
-    return {"name": "sentence_transformer", "model": model, **({"prompt": prompt} if prompt else {})}
-
-
-def _images(model: str) -> dict[str, object]:
-    return {"name": "transformers_image", "model": model}
+def _hub(name: str, model: str, **more: object) -> dict[str, object]:
+    return {"name": name, "model": model, **more}
 
 
 #: Short names of models whose licences leave their use free. E5 asks for the prompt also where vectors serve as features.
 PRESETS: dict[str, Preset] = {
-    "e5_small": Preset(("text",), _sentences("intfloat/e5-small-v2", "query: "), "MIT", "E5, English texts", 33),
-    "e5_small_multilingual": Preset(
-        ("text",), _sentences("intfloat/multilingual-e5-small", "query: "), "MIT", "E5, texts in 100 languages", 118
+    "e5_small": Preset(
+        ("text",),
+        _hub("sentence_transformer", "intfloat/e5-small-v2", prompt="query: "),
+        "MIT",
+        "E5, English texts",
+        33,
     ),
-    "bge_small": Preset(("text",), _sentences("BAAI/bge-small-en-v1.5"), "MIT", "BGE, English texts", 33),
-    "potion": Preset(("text",), _sentences("minishlab/potion-base-8M"), "MIT", "Model2Vec, static vectors of words", 8),
+    "e5_small_multilingual": Preset(
+        ("text",),
+        _hub("sentence_transformer", "intfloat/multilingual-e5-small", prompt="query: "),
+        "MIT",
+        "E5, texts in 100 languages",
+        118,
+    ),
+    "bge_small": Preset(
+        ("text",), _hub("sentence_transformer", "BAAI/bge-small-en-v1.5"), "MIT", "BGE, English texts", 33
+    ),
+    "potion": Preset(
+        ("text",),
+        _hub("sentence_transformer", "minishlab/potion-base-8M"),
+        "MIT",
+        "Model2Vec, static vectors of words",
+        8,
+    ),
     "unixcoder": Preset(
         ("code", "text"),
-        {"name": "transformers_text", "model": "microsoft/unixcoder-base"},
+        _hub("transformers_text", "microsoft/unixcoder-base"),
         "Apache-2.0",
         "UniXcoder, code in six languages",
         126,
     ),
-    "dinov2_small": Preset(("image",), _images("facebook/dinov2-small"), "Apache-2.0", "DINOv2, pictures", 22),
+    "dinov2_small": Preset(
+        ("image",), _hub("transformers_image", "facebook/dinov2-small"), "Apache-2.0", "DINOv2, pictures", 22
+    ),
     "siglip": Preset(
         ("image",),
-        _images("google/siglip-base-patch16-224"),
+        _hub("transformers_image", "google/siglip-base-patch16-224"),
         "Apache-2.0",
         "SigLIP, pictures as texts tell of them",
         93,
     ),
     "clap": Preset(
         ("audio",),
-        {"name": "transformers_audio", "model": "laion/clap-htsat-unfused", "max_seconds": 10.0},
+        _hub("transformers_audio", "laion/clap-htsat-unfused", max_seconds=10.0),
         "Apache-2.0",
         "CLAP, sounds as texts tell of them",
         31,
     ),
     "ast": Preset(
         ("audio",),
-        {"name": "transformers_audio", "model": "MIT/ast-finetuned-audioset-10-10-0.4593", "max_seconds": 10.0},
+        _hub("transformers_audio", "MIT/ast-finetuned-audioset-10-10-0.4593", max_seconds=10.0),
         "BSD-3-Clause",
         "Audio Spectrogram Transformer, sounds of all kinds",
         87,
@@ -250,9 +266,6 @@ def encoder_of(spec: str | Mapping[str, object], kind: str, where: str) -> tuple
 
     Returns:
         The name, or name and options: enough to make it again where the folder is gone; and the encoder.
-
-    Raises:
-        ConfigError: no such encoder, or an option that it does not have.
     """
     options = {"name": spec} if isinstance(spec, str) and not is_folder(spec) else spec
     options = encoder_of_folder(options) if isinstance(options, str) else without_preset(options)

@@ -52,7 +52,6 @@ class Convolution(nn.Module):
     def __init__(
         self, channels: int, out: int, kernel: int, stride: int = 1, groups: int = 1, act: bool = True
     ) -> None:
-        """Weights are loaded, not initialised."""
         super().__init__()
         self.grown, self.act = int(stride == 2), act
         self.inner = nn.Conv2d(channels, out, kernel + self.grown, stride, padding=kernel // 2, groups=groups)
@@ -73,7 +72,6 @@ class Block(nn.Module):
     """Widen, convolve each channel alone, narrow; added to its input where the shapes are equal."""
 
     def __init__(self, channels: int, out: int, kernel: int, stride: int, expansion: int) -> None:
-        """Weights are loaded, not initialised."""
         super().__init__()
         inner = channels * expansion
         self.widen = Convolution(channels, inner, 1) if expansion > 1 else None
@@ -105,7 +103,6 @@ class EfficientNetLite0(nn.Module):
     """
 
     def __init__(self) -> None:
-        """Weights are loaded, not initialised."""
         super().__init__()
         blocks, channels = [], 32
         for repeats, kernel, stride, expansion, out in _STAGES:
@@ -308,7 +305,6 @@ class EfficientNet(Encoder):
         return {"pixels": squeezed(cells, SIDE)}
 
     def module(self) -> nn.Module:
-        """The network."""
         return _Vectors(lite0(fast=True))
 
     def cut(self, layers: int) -> Cut:
@@ -318,11 +314,9 @@ class EfficientNet(Encoder):
 
     @property
     def dim(self) -> int:
-        """1280."""
         return WIDTH
 
     def weights_id(self) -> str:
-        """Hash of the weights: another file is refused."""
         return _WEIGHTS
 
 
@@ -342,5 +336,4 @@ class _Vectors(nn.Module):
         self.network = network
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        """One token per row."""
         return Tokens.of_vectors(self.network(batch))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
@@ -13,7 +13,7 @@ from safetensors import numpy as safetensors
 from plait.base import mapped
 from plait.base.encoder import Encoder
 from plait.base.errors import CellError, PlaitError
-from plait.base.inputs import Columns
+from plait.base.inputs import Columns, columns_together
 from plait.base.tokens import Tokens
 from plait.data.row_numbers import row_numbers
 from plait.encoders.batches import RESTED, Forward, Keep, Memory
@@ -104,22 +104,14 @@ def embed_rows(encoder: Encoder, frame: pd.DataFrame, memory: int = mapped.USUAL
             result.put(start + np.arange(len(part)), forward(prepared))
             result.release()
     x, mask = result.arrays(encoder.dim)
-    columns = _one_after_another(views)
+    known = [view for view in views if view is not None]
+    columns = columns_together(known) if known else None
     bad = _blank(x, mask)
     if len(bad):
         raise PlaitError(
             f"the encoder '{encoder.name()}' gives numbers that are not finite, first in row {row_numbers(frame)[bad[0]]}"
         )
     return Embedded(x, mask), columns
-
-
-def _one_after_another(views: Sequence[Columns | None]) -> Columns | None:
-    """The plain views of rows that follow each other."""
-    known = [view for view in views if view is not None]
-    if len(known) < 2:
-        return views[0]
-    both = {name: torch.cat([getattr(view, name) for view in known]) for name in ("numbers", "codes")}
-    return replace(known[0], numbers=both["numbers"], codes=both["codes"])
 
 
 def _gather(column: Column, lengths: dict[bytes, int], encoder: Encoder, result: mapped.TokenRows, start: int) -> None:

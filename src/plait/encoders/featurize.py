@@ -117,12 +117,7 @@ def check_found_again(encoders: Mapping[str, Encoder]) -> None:
 
 
 #: Encoders that take any model of a hub, by kind.
-_HUB = {
-    "text": "transformers_text",
-    "code": "transformers_text",
-    "image": "timm_image",
-    "audio": "transformers_audio",
-}
+_HUB = {"text": "transformers_text", "code": "transformers_text", "image": "timm_image", "audio": "transformers_audio"}
 
 
 def encoder_class(name: str, kind: str, where: str) -> type[Encoder]:
@@ -243,7 +238,6 @@ class Featurizer:
         return Inputs(tokens, prepared, present, columns)
 
     def state(self) -> dict[str, Any]:
-        """Per modality: the encoder's name, options, fingerprint and fitted state."""
         return {
             name: {
                 "name": encoder.name(),

@@ -89,6 +89,36 @@ def floored(std: np.ndarray, least: float) -> np.ndarray:
     return np.asarray(np.maximum(std, least), dtype=np.float32)
 
 
+def longest(mask: Tensor) -> int:
+    """Places (of T) up to which any row of a mask (B, T) goes: what is padding in every row costs nothing."""
+    return mask.shape[1] if tracing() or not len(mask) else max(1, int(mask.sum(1).max()))
+
+
+def padded(sequences: Sequence[np.ndarray], length: int, width: int, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Sequences (T, D) as x (n, length, D), filled up with zeros, and mask (n, length) bool."""
+    x, mask = np.zeros((len(sequences), length, width), dtype), np.zeros((len(sequences), length), dtype=bool)
+    for row, sequence in enumerate(sequences):
+        x[row, : len(sequence)], mask[row, : len(sequence)] = sequence, True
+    return x, mask
+
+
+class Scaled(nn.Module):
+    """Base of the networks over numbers that are centred and scaled first."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: np.ndarray, std: np.ndarray) -> None:
+        super().__init__()
+        # Not saved with the weights: they are the encoder's state already.
+        self.register_buffer("mean", torch.from_numpy(mean.copy()), persistent=False)
+        self.register_buffer("std", torch.from_numpy(std.copy()), persistent=False)
+
+    def scaled(self, x: Tensor) -> Tensor:
+        """Mean 0 and deviation 1, as in training."""
+        return (x.float() - self.mean) / self.std
+
+
 #: A deviation of two levels of 255: below it a channel holds nothing.
 _LEAST_STD = 2 / 255
 
@@ -110,7 +140,6 @@ class ScratchImage(ScratchEncoder):
     channels: Literal[1, 3] = 3
 
     def __post_init__(self) -> None:
-        """Refuse sizes the network cannot take."""
         super().__post_init__()
         checks.whole(self.size, f"encoder {self.name()}: size", self.least_size, 4096)
         self._mean = np.full(self.channels, 0.5, np.float32)
@@ -141,7 +170,6 @@ class ScratchImage(ScratchEncoder):
         return np.asarray(small).reshape(self.size, self.size, self.channels)
 
     def module(self) -> nn.Module:
-        """The network, freshly initialised."""
         return _Normalised(self.network(), self._mean, self._std, self.dim)
 
     @abstractmethod
@@ -149,36 +177,27 @@ class ScratchImage(ScratchEncoder):
         """(B, channels, size, size) -> (B, dim)."""
 
     def state(self) -> dict[str, Any]:
-        """Mean and deviation."""
         return {"mean": self._mean, "std": self._std} if self._fitted else {}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take them back."""
         if state:
             self._mean, self._std = (np.asarray(state[key], dtype=np.float32) for key in ("mean", "std"))
             self._fitted = True
 
 
-class _Normalised(nn.Module):
+class _Normalised(Scaled):
     """Pixels to the network's input, and its output to tokens."""
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(self, network: nn.Module, mean: np.ndarray, std: np.ndarray, dim: int) -> None:
-        super().__init__()
+        super().__init__(mean.reshape(1, -1, 1, 1), std.reshape(1, -1, 1, 1))
         self.network, self.dim = network.to(memory_format=torch.channels_last), dim  # type: ignore[call-overload]
-        # Not saved with the weights: they are the encoder's state already.
-        self.register_buffer("mean", torch.from_numpy(mean.copy()).view(1, -1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.from_numpy(std.copy()).view(1, -1, 1, 1), persistent=False)
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        """One token per row."""
         return where_present(batch["present"][:, 0], lambda rows: self._features(batch["pixels"][rows]), self.dim)
 
     def _features(self, pixels: Tensor) -> Tensor:
         x = pixels.permute(0, 3, 1, 2).float() / 255  # (B, C, H, W), in memory still (B, H, W, C): channels last
-        result: Tensor = self.network((x - self.mean) / self.std)
+        result: Tensor = self.network(self.scaled(x))
         return result
 
 
@@ -192,9 +211,6 @@ _WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+|[^\w\s]")
 
 def words(cell: object, limit: int) -> list[str]:
     """The first lower-case words and signs of a text.
-
-    Raises:
-        CellError: not a text.
 
     Example:
         >>> words("Don't stop, 2nd try!", 7)
@@ -225,7 +241,6 @@ class ScratchText(ScratchEncoder):
     dropout: Annotated[float, Within(0, 0.95)] = 0.2
 
     def __post_init__(self) -> None:
-        """Refuse what is no size."""
         super().__post_init__()
         self._ids: dict[str, int] | None = None
 
@@ -249,7 +264,6 @@ class ScratchText(ScratchEncoder):
         return {"words": result}
 
     def module(self) -> nn.Module:
-        """The network, freshly initialised."""
         embedding = nn.Embedding(RESERVED + len(self._vocabulary()), self.width, padding_idx=PADDING)
         return _Words(embedding, nn.Dropout(self.dropout), self.network(), self.dim)
 
@@ -258,11 +272,9 @@ class ScratchText(ScratchEncoder):
         """Words' vectors (B, T, width) and mask (B, T) with at least one word each -> (B, dim)."""
 
     def state(self) -> dict[str, Any]:
-        """The vocabulary, in the order of its ids."""
         return {} if self._ids is None else {"words": list(self._ids)}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take it back."""
         if state:
             self._take([str(word) for word in state["words"]])
 
@@ -283,14 +295,12 @@ class _Words(nn.Module):
         self.embedding, self.dropout, self.network, self.dim = embedding, dropout, network, dim
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        """One token per row."""
         ids = batch["words"]
         return where_present((ids != PADDING).any(1), lambda rows: self._features(ids[rows]), self.dim)
 
     def _features(self, ids: Tensor) -> Tensor:
         mask = ids != PADDING
-        longest = ids.shape[1] if tracing() else int(mask.sum(1).max())  # what is padding in every row costs nothing
-        ids, mask = ids[:, :longest], mask[:, :longest]
+        ids, mask = ids[:, : longest(mask)], mask[:, : longest(mask)]
         result: Tensor = self.network(self.dropout(self.embedding(ids)), mask)
         return result
 

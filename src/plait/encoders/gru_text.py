@@ -30,12 +30,10 @@ class GRUText(ScratchText):
     hidden: Width = 64
 
     def network(self) -> nn.Module:
-        """The GRU and its pooling."""
         return _Recurrent(self.width, self.hidden)
 
     @property
     def dim(self) -> int:
-        """Both directions, mean and largest."""
         return 4 * self.hidden
 
 

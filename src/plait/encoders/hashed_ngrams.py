@@ -7,16 +7,14 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import numpy as np
-from torch import nn
 
 from plait.base.checks import Count, Within
-from plait.base.encoder import Encoder
-from plait.encoders.packages import Given
+from plait.encoders.packages import Computed
 from plait.encoders.syntax import cut, hashed
 
 
 @dataclass(eq=False)
-class HashedNgrams(Encoder):
+class HashedNgrams(Computed):
     """Words, pairs of words and groups of 3 to 5 letters, counted in hashed places.
 
     Attributes:
@@ -47,11 +45,6 @@ class HashedNgrams(Encoder):
         letters = hashed(texts, self.width - self.width // 2, ngram_range=(3, 5), analyzer="char_wb")
         return {"x": np.hstack([words, letters])}
 
-    def module(self) -> nn.Module:
-        """Nothing is left to compute."""
-        return Given()
-
     @property
     def dim(self) -> int:
-        """The number of hash buckets."""
         return self.width

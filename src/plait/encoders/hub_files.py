@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
-from plait.base.errors import ConfigError, need
+from plait.base.errors import ConfigError, need, reason
 
 #: A full commit hash: it names one state of a repository for ever.
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -101,7 +101,7 @@ def _cached(model: str, revision: str | None) -> Path | None:
         try:
             result = hub.try_to_load_from_cache(model, marker, revision=revision)
         except ValueError as error:
-            raise ConfigError(f"'{model}': not a name on the hub ({_line(error)})") from error
+            raise ConfigError(f"'{model}': not a name on the hub ({reason(error)})") from error
         if isinstance(result, str):
             return Path(result).parent
     return None
@@ -119,7 +119,7 @@ def _download(model: str, revision: str | None) -> Path:
         cache = hub.constants.HF_HUB_CACHE
         raise ConfigError(
             f"'{model}'{at} is not complete in the cache {cache} and could not be fetched from the hub "
-            f"({type(error).__name__}: {_line(error)}); connect once, or give a local folder as model"
+            f"({type(error).__name__}: {reason(error)}); connect once, or give a local folder as model"
         ) from error
 
 
@@ -157,8 +157,3 @@ def _digest(folder: Path, files: tuple[tuple[str, int, int], ...]) -> str:
             while chunk := stream.read(_CHUNK):
                 digest.update(chunk)
     return digest.hexdigest()
-
-
-def _line(error: BaseException) -> str:
-    """The first line of a message."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")

@@ -18,7 +18,7 @@ from plait.data.media.images import image
 from plait.data.media.sounds import audio
 from plait.encoders.hub_cut import TEXT, cut_network, given_words, layer_count, within
 from plait.encoders.hub_files import PROCESSOR, TOKENIZER, WEIGHTS, Alternatives
-from plait.encoders.hub_models import HubEncoder, by_length, projected, texts, width_of
+from plait.encoders.hub_models import HubEncoder, by_length, projected, texts
 from plait.encoders.pixel_arrays import Pixels, by_processor, pixels_of
 from plait.encoders.sound_frames import milliseconds
 
@@ -42,7 +42,6 @@ class HubText(HubEncoder):
     max_tokens: Count = 512
 
     def __post_init__(self) -> None:
-        """Refuse what no model takes."""
         super().__post_init__()
         self._tokenizer: Any = None
         self._limit = 0
@@ -78,10 +77,9 @@ class PooledHubText(HubText):
     pool: Literal["mean", "first"] = "mean"
 
     def module(self) -> nn.Module:
-        """The network and its pooling."""
         network: Any = self.network("AutoModel")
         if hasattr(network, "get_text_features"):
-            return TextFeatures(network)
+            return Projected(network, "text", dict)
         return PooledText(network.get_encoder() if network.config.is_encoder_decoder else network, self.pool)
 
     @property
@@ -90,17 +88,12 @@ class PooledHubText(HubText):
         return layer_count(self.settings(), TEXT)
 
     def cut(self, layers: int) -> Cut:
-        """The model's last layers and the pooling are above."""
         self.check_cut(layers)
         return cut_network(self.module, within, layers, given_words)
 
     @property
     def dim(self) -> int:
-        """Width of the model."""
-        value = self.settings()  # read as it is first: importing transformers takes seconds
-        if isinstance(value.get("hidden_size"), int) and "text_config" not in value:
-            return int(value["hidden_size"])
-        return width_of(self.config(), "text")
+        return self.width("text")
 
 
 class PooledText(nn.Module):
@@ -112,7 +105,6 @@ class PooledText(nn.Module):
         self.network, self.pool = network, pool
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        """One token per row."""
         return Tokens.of_vectors(by_length(batch, self._pooled))
 
     def _pooled(self, batch: Mapping[str, Tensor]) -> Tensor:
@@ -122,23 +114,27 @@ class PooledText(nn.Module):
         return tokens.x[:, 0] if self.pool == "first" else tokens.pooled()
 
 
-class TextFeatures(nn.Module):
-    """The text side of a model that projects several kinds into one space."""
+class Projected(nn.Module):
+    """One side of a model that projects several kinds into one space.
 
-    def __init__(self, network: Any) -> None:
-        """``network`` has ``get_text_features``, or gives ``text_embeds``."""
+    ``network`` has ``get_text_features`` or the like for the kind, or gives ``text_embeds`` or the like of its one side;
+    ``given``: a prepared batch -> its inputs by name.
+    """
+
+    def __init__(self, network: Any, kind: str, given: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.kind, self.given = network, kind, given
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        """One token per row."""
         return Tokens.of_vectors(by_length(batch, self._features))
 
     def _features(self, batch: Mapping[str, Tensor]) -> Tensor:
-        with autocast(batch["input_ids"].device):
-            if hasattr(self.network, "get_text_features"):
-                return projected(self.network.get_text_features(**batch))
-            return cast(Tensor, self.network(**batch).text_embeds).float()
+        inputs = self.given(batch)
+        features = getattr(self.network, f"get_{self.kind}_features", None)
+        with autocast(next(iter(inputs.values())).device):
+            if features is not None:
+                return projected(features(**inputs))
+            return cast(Tensor, getattr(self.network(**inputs), f"{self.kind}_embeds")).float()
 
 
 @dataclass(eq=False)
@@ -149,7 +145,6 @@ class HubImage(HubEncoder):
     needs: ClassVar[Sequence[Alternatives]] = (("config.json",), WEIGHTS, PROCESSOR)
 
     def __post_init__(self) -> None:
-        """Nothing is loaded yet."""
         super().__post_init__()
         self._processor: Any = None
         self._pixels: Pixels | None = None
@@ -169,6 +164,11 @@ class HubImage(HubEncoder):
             batch["values"] if pixels is None or "values" in batch else pixels.normalised(batch["pixels"])
         )
 
+    def projected(self, network: Any) -> nn.Module:
+        """The image side of a model that projects several kinds into one space."""
+        values = self.normaliser()
+        return Projected(network, "image", lambda batch: {"pixel_values": values(batch)})
+
     def _steps(self) -> None:
         if self._processor is None:
             self._processor = self.load("AutoImageProcessor", use_fast=False)
@@ -184,31 +184,12 @@ class PooledImage(nn.Module):
         self.network, self.values, self.pool = network, values, pool
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        """One token per row."""
         x = self.values(batch)  # (B, 3, H, W)
         with autocast(x.device):
             hidden = self.network(pixel_values=x).last_hidden_state.float()
         if hidden.ndim == 4:
             return Tokens.of_vectors(hidden.mean((2, 3)))
         return Tokens.of_vectors(hidden[:, 0] if self.pool == "first" else hidden.mean(1))
-
-
-class ProjectedFeatures(nn.Module):
-    """The image or sound side of a model that projects several kinds into one space."""
-
-    def __init__(self, network: Any, given: str, values: Callable[[Mapping[str, Tensor]], Tensor]) -> None:
-        """``network`` has ``get_image_features`` or ``get_audio_features``, or gives ``image_embeds``; ``given``: its input."""
-        super().__init__()
-        self.network, self.given, self.values = network, given, values
-        self.method = next((m for m in ("get_image_features", "get_audio_features") if hasattr(network, m)), None)
-
-    def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        """One token per row."""
-        x = self.values(batch)  # pictures (B, 3, H, W), sounds (B, 1, T, F)
-        with autocast(x.device):
-            if self.method is not None:
-                return Tokens.of_vectors(projected(getattr(self.network, self.method)(**{self.given: x})))
-            return Tokens.of_vectors(self.network(**{self.given: x}).image_embeds.float())
 
 
 #: Shorter sounds are filled up with silence: the first convolutions need this much for one frame.
@@ -230,7 +211,6 @@ class HubAudio(HubEncoder):
     max_seconds: Annotated[float, Within(_SHORTEST, 600)] = 30.0
 
     def __post_init__(self) -> None:
-        """Refuse what is no time."""
         super().__post_init__()
         self._extractor: Any = None
 
@@ -264,20 +244,15 @@ class HubAudio(HubEncoder):
         return values, filled
 
     def module(self) -> nn.Module:
-        """The network and its pooling."""
         network: Any = self.network("AutoModel")
         if hasattr(network, "get_audio_features"):
-            return ProjectedFeatures(network, "input_features", lambda batch: batch["values"])
+            return Projected(network, "audio", lambda batch: {"input_features": batch["values"]})
         name = str(network.main_input_name)
         return PooledAudio(network.get_encoder() if network.config.is_encoder_decoder else network, name)
 
     @property
     def dim(self) -> int:
-        """Width of the model."""
-        value = self.settings()  # read as it is first: importing transformers takes seconds
-        if isinstance(value.get("hidden_size"), int) and "audio_config" not in value:
-            return int(value["hidden_size"])
-        return width_of(self.config(), "audio")
+        return self.width("audio")
 
 
 class PooledAudio(nn.Module):
@@ -293,7 +268,6 @@ class PooledAudio(nn.Module):
         self.network, self.input_name = network, name
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        """One token per row."""
         lengths = batch["length"][:, 0]
         distinct = sorted(set(lengths.tolist()))
         groups = [(length, (lengths == length).nonzero()[:, 0]) for length in distinct]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from plait.base.encoder import Encoder
-from plait.base.errors import ConfigError, PlaitWarning, need
+from plait.base.errors import ConfigError, need, reason, warn
 from plait.base.machine import seeded
 from plait.base.tokens import of_one_length
-from plait.encoders.hub_files import COMMIT, WEIGHTS, Alternatives, _line, folder_digest, has_safetensors, locate
+from plait.encoders.hub_files import COMMIT, WEIGHTS, Alternatives, folder_digest, has_safetensors, locate
 from plait.encoders.syntax import cut
 
 #: Commits of the models that are named as defaults. No hub can be reached from where this was written: each hash was
@@ -56,7 +55,6 @@ class HubEncoder(Encoder):
     revision: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what is no name."""
         super().__post_init__()
         if not self.model.strip():
             raise ConfigError(f"encoder {self.name()}: model must be a hub name or a folder, found {self.model!r}")
@@ -74,7 +72,6 @@ class HubEncoder(Encoder):
         return self._folder
 
     def weights_id(self) -> str:
-        """The commit, or for a local folder the hash of its content."""
         if Path(self.model).expanduser().is_dir():
             return f"content {folder_digest(self.folder())}"
         if self._commit and COMMIT.fullmatch(self._commit):  # known without looking: a warm store needs no weights
@@ -82,13 +79,11 @@ class HubEncoder(Encoder):
         return self.folder().name  # a snapshot in the hub's cache is called by its commit
 
     def state(self) -> dict[str, Any]:
-        """The commit that a tag, a branch or the newest state stood for."""
         known = self.weights_id()
         resolved = known.startswith("content ") or known in (self.revision, PINNED.get(self.repository()))
         return {} if resolved else {"commit": known}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Stay with the commit that was fitted on."""
         if "commit" in state:
             self._commit, self._folder = str(state["commit"]), None
 
@@ -102,21 +97,23 @@ class HubEncoder(Encoder):
         try:
             result = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise ConfigError(f"{path}: cannot be read as JSON ({_line(error)}); fetch the model again") from error
+            raise ConfigError(f"{path}: cannot be read as JSON ({reason(error)}); fetch the model again") from error
         if not isinstance(result, dict):
             raise ConfigError(f"{path}: expected a mapping, found {type(result).__name__}")
         return result
+
+    def width(self, part: str, key: str = "") -> int:
+        """Width of the features, as the settings say it (under ``key``), or else transformers, whose import takes seconds."""
+        given = self.settings()
+        own = given.get(key) if key else None if f"{part}_config" in given else given.get("hidden_size")
+        return own if isinstance(own, int) else width_of(self.config(), part)
 
     def config(self) -> Any:
         """The transformers configuration, defaults filled in."""
         return self.load("AutoConfig")
 
     def load(self, kind: str, **options: Any) -> Any:
-        """``transformers.<kind>.from_pretrained`` of the model's folder: no network, no foreign code.
-
-        Raises:
-            ConfigError: transformers cannot make one of it.
-        """
+        """``transformers.<kind>.from_pretrained`` of the model's folder: no network, no foreign code."""
         folder, transformers = self.folder(), need("transformers", "hub")
         options |= {"local_files_only": True, "trust_remote_code": False}
         try:
@@ -126,11 +123,7 @@ class HubEncoder(Encoder):
             raise self.refusal(f"loaded as {kind}", error) from error
 
     def check_cut(self, layers: int) -> None:
-        """Refuse more layers than can be tuned, and models that cannot be cut.
-
-        Raises:
-            ConfigError: with the model's kind.
-        """
+        """Refuse more layers than can be tuned, and models that cannot be cut."""
         if 0 < layers <= self.tunable:
             return
         kind = self.settings().get("model_type") if (self.folder() / "config.json").is_file() else None
@@ -142,8 +135,8 @@ class HubEncoder(Encoder):
 
     def refusal(self, what: str, error: Exception) -> ConfigError:
         """The one line for whatever a library raised."""
-        reason = f"{type(error).__name__}: {_line(error)}"
-        return ConfigError(f"encoder {self.name()}: '{self.model}' cannot be {what} ({reason}); name another model")
+        said = f"{type(error).__name__}: {reason(error)}"
+        return ConfigError(f"encoder {self.name()}: '{self.model}' cannot be {what} ({said}); name another model")
 
     def network(self, kind: str, **options: Any) -> nn.Module:
         """A transformers model with its weights, in float32, frozen. Torch's random generator is left as it was."""
@@ -161,11 +154,9 @@ class HubEncoder(Encoder):
         if 2 * len(lacking) > count:
             raise ConfigError(f"encoder {self.name()}: '{self.model}' {message}; name another model or encoder")
         if lacking:
-            warnings.warn(
+            warn(
                 f"encoder {self.name()}: '{self.model}' {message} ({min(lacking)}, ...), which stay random; "
-                "it may not be the model you mean",
-                PlaitWarning,
-                stacklevel=3,
+                "it may not be the model you mean"
             )
 
 
@@ -230,9 +221,5 @@ def by_length(batch: Mapping[str, Tensor], compute: Callable[[Mapping[str, Tenso
 
 
 def texts(cells: Sequence[object]) -> list[str]:
-    """Cells that must be text, whole.
-
-    Raises:
-        CellError: one is something else.
-    """
+    """Cells that must be text, whole."""
     return [cut(cell, sys.maxsize) for cell in cells]

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from torch import nn
 
-from plait.base.checks import Within
-from plait.base.encoder import Encoder
 from plait.encoders.packages import Given
-from plait.encoders.sound_frames import COEFFICIENTS, cepstrum, course, milliseconds, statistics
+from plait.encoders.sound_frames import COEFFICIENTS, FrozenSound, cepstrum, course, statistics
 
 
 @dataclass(eq=False)
-class LogMel(Encoder):
+class LogMel(FrozenSound):
     """How the spectrum of a sound is on average, how it varies, and how it goes from beginning to end.
 
     Attributes:
@@ -34,24 +31,14 @@ class LogMel(Encoder):
         (1, 160)
     """
 
-    kinds: ClassVar[tuple[str, ...]] = ("audio",)
-
-    max_seconds: Annotated[float, Within(0.05, 3600)] = 60.0
-
-    def lengths(self, cells: Sequence[Any]) -> np.ndarray:
-        """Milliseconds, from the headers."""
-        return milliseconds(self, cells, self.max_seconds)
-
     def prepare(self, cells: Sequence[object]) -> dict[str, np.ndarray]:
         """``x`` (n, 160)."""
         result = (cepstrum(cell, self.max_seconds) for cell in cells)
         return {"x": np.stack([np.concatenate([statistics(frames), course(frames)]) for frames in result])}
 
     def module(self) -> nn.Module:
-        """Nothing is left to compute."""
         return Given()
 
     @property
     def dim(self) -> int:
-        """160."""
         return 8 * COEFFICIENTS

@@ -51,24 +51,21 @@ class MiniLM(Encoder):
     frozen_weights: ClassVar[int | None] = 22_564_608
     batch_size: ClassVar[int] = 256
     batch_length: ClassVar[int | None] = 40_000
-    arithmetic: ClassVar[int] = 2
+    arithmetic: ClassVar[int] = 3
     later: ClassVar[tuple[str, ...]] = ("pool",)
 
     max_tokens: Annotated[int, Within(3, minilm_network.POSITIONS)] = 256
     pool: Literal["mean", "none"] = "mean"
 
     def __post_init__(self) -> None:
-        """Refuse what the network has no positions for."""
         super().__post_init__()
         self._tokenizer: Any = None
 
     @property
     def tunable(self) -> int:  # type: ignore[override]  # the base's is a constant
-        """All layers, where what they give is one vector."""
         return minilm_network.LAYERS if self.pool == "mean" else 0
 
     def lengths(self, cells: Sequence[str]) -> np.ndarray:
-        """Characters, up to those after which usual prose is cut."""
         return np.array([min(len(cell), _USUAL * self.max_tokens) for cell in cells], dtype=np.int64)
 
     def prepare(self, cells: Sequence[str]) -> dict[str, np.ndarray]:
@@ -93,18 +90,14 @@ class MiniLM(Encoder):
         return minilm_network.load(package_file(_PACKAGE, "model/model.safetensors", _WEIGHTS, _INSTALL), fast=fast)
 
     def module(self) -> nn.Module:
-        """The network."""
         return self.network() if self.pool == "mean" else minilm_network.Below(self.network(), 0)
 
     def cut(self, layers: int) -> Cut:
-        """The transformer's last layers and the pooling are above."""
         return minilm_network.cut(package_file(_PACKAGE, "model/model.safetensors", _WEIGHTS, _INSTALL), layers)
 
     @property
     def dim(self) -> int:
-        """384."""
         return minilm_network.WIDTH
 
     def weights_id(self) -> str:
-        """Hashes of weights and tokenizer: other files are refused, so these decide."""
         return f"{_WEIGHTS} {_TOKENIZER}"

@@ -44,18 +44,16 @@ class MiniLMCode(Encoder):
     frozen_weights: ClassVar[int | None] = 22_564_608
     batch_size: ClassVar[int] = 256
     batch_length: ClassVar[int | None] = 40_000
-    arithmetic: ClassVar[int] = 2
+    arithmetic: ClassVar[int] = 3
     tunable: ClassVar[int] = 6  # of the text encoder
 
     max_tokens: Annotated[int, Within(3, minilm_network.POSITIONS)] = 256
 
     def __post_init__(self) -> None:
-        """Make the text encoder, which checks the option."""
         super().__post_init__()
         self._text = cast(Encoder, registry.find("encoders", "minilm")(max_tokens=self.max_tokens))
 
     def lengths(self, cells: Sequence[str]) -> np.ndarray:
-        """Those of the text encoder."""
         return self._text.lengths(cells)
 
     def prepare(self, cells: Sequence[str]) -> dict[str, np.ndarray]:
@@ -64,7 +62,6 @@ class MiniLMCode(Encoder):
         return {**result, "statistics": np.stack([syntax.statistics(cut(cell, _MAX_CHARACTERS)) for cell in cells])}
 
     def module(self) -> nn.Module:
-        """The text encoder's network, and the statistics beside."""
         return _Joined(self._text.module())
 
     def cut(self, layers: int) -> Cut:
@@ -74,11 +71,9 @@ class MiniLMCode(Encoder):
 
     @property
     def dim(self) -> int:
-        """513."""
         return self._text.dim + syntax.WIDTH
 
     def weights_id(self) -> str:
-        """The text encoder as a whole."""
         return self._text.fingerprint()
 
 
@@ -88,7 +83,6 @@ class _Joined(nn.Module):
         self.text = text
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        """One token per row."""
         return Tokens.of_vectors(torch.cat([self.text(batch).pooled(), batch["statistics"]], 1))
 
 
@@ -98,7 +92,6 @@ class _Below(nn.Module):
         self.text = text
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        """The statistics, filled up with zeros, then the text's tokens."""
         tokens: Tokens = self.text(batch)
         value = nn.functional.pad(batch["statistics"], (0, tokens.dim - syntax.WIDTH))[:, None]  # (B, 1, D)
         there = torch.ones_like(tokens.mask[:, :1])
@@ -111,6 +104,5 @@ class _Above(nn.Module):
         self.text = text
 
     def forward(self, tokens: Tokens) -> Tokens:
-        """One token per row."""
         text: Tokens = self.text(Tokens(tokens.x[:, 1:], tokens.mask[:, 1:]))
         return Tokens.of_vectors(torch.cat([text.pooled(), tokens.x[:, 0, : syntax.WIDTH]], 1))

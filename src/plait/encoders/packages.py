@@ -1,24 +1,42 @@
-"""The network of encoders whose ``prepare`` already computes the vectors."""
+"""Encoders that only compute, networks that are pooled, and the files of installed packages that hold weights."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
 from torch import Tensor, nn
 
+from plait.base.encoder import Encoder
 from plait.base.errors import MissingDependencyError, PlaitError
 from plait.base.parts import sha256_of
 from plait.base.tokens import Tokens
+
+
+class Computed(Encoder):
+    """Base of the encoders whose ``prepare`` already computes the vectors ``x`` (n, D)."""
+
+    def module(self) -> nn.Module:
+        return Given()
 
 
 class Given(nn.Module):
     """Passes vectors on: ``x`` (B, D) -> one token per row."""
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        """One token per row."""
         return Tokens.of_vectors(batch["x"].float())
+
+
+class Pooled(nn.Module):
+    """A network that gives several tokens, made one vector per row."""
+
+    def __init__(self, network: nn.Module, pool: Callable[[Tokens], Tensor] = Tokens.pooled) -> None:
+        super().__init__()
+        self.network, self.pool = network, pool
+
+    def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
+        return Tokens.of_vectors(self.pool(self.network(batch)))
 
 
 def package_file(package: str, file: str, sha256: str, install: str) -> Path:

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from plait.base.errors import CellError
+from plait.base.errors import CellError, reason
 from plait.data.media.images import image
 
 #: A JPEG may be decoded smaller as long as its sides stay so many times what is needed.
@@ -100,17 +100,12 @@ def pixels_of(processor: Any) -> Pixels | None:
 
 
 def by_processor(processor: Any, pictures: Sequence[np.ndarray]) -> np.ndarray:
-    """What the processor itself makes of pictures: float32 (n, 3, H, W).
-
-    Raises:
-        CellError: it cannot take them, or gives another shape for each.
-    """
+    """What the processor itself makes of pictures: float32 (n, 3, H, W)."""
     try:
         result = processor(images=list(pictures), return_tensors="np", input_data_format="channels_last")
         return np.asarray(result["pixel_values"], dtype=np.float32)
     except Exception as error:
-        reason = next(iter(str(error).splitlines()), "no reason given")
-        raise CellError(f"the model's image processor refuses the picture ({reason})") from error
+        raise CellError(f"the model's image processor refuses the picture ({reason(error)})") from error
 
 
 def _sizes(value: object) -> dict[str, int]:

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from torch import nn
 
-from plait.base.encoder import Encoder
-from plait.encoders.packages import Given
+from plait.encoders.packages import Computed
 from plait.encoders.pixel_arrays import squeezed
 
 _SIDE = 64
@@ -20,7 +18,7 @@ _WIDTHS = {"colours": _LEVELS**3, "edges": _CELLS * _CELLS * _DIRECTIONS, "thumb
 
 
 @dataclass(eq=False)
-class PixelStatistics(Encoder):
+class PixelStatistics(Computed):
     """How often which colour is there, which way edges run where, and a thumbnail.
 
     Formula: square roots of a 4 x 4 x 4 colour histogram; of histograms of gradient directions in 8 x 8 places, each
@@ -47,13 +45,8 @@ class PixelStatistics(Encoder):
         channels = np.hstack([scaled.mean((1, 2)), scaled.std((1, 2))])
         return {"x": np.hstack([_colours(pixels), _edges(scaled.mean(3)), thumbnail, channels]).astype(np.float32)}
 
-    def module(self) -> nn.Module:
-        """Nothing is left to compute."""
-        return Given()
-
     @property
     def dim(self) -> int:
-        """774."""
         return sum(_WIDTHS.values())
 
 

@@ -61,17 +61,14 @@ class Pixels(ScratchEncoder):
         return {"pixels": result, "present": present_column(len(cells))}
 
     def module(self) -> nn.Module:
-        """Pixels to tokens."""
         return _Places()
 
     @property
     def dim(self) -> int:
-        """Channels."""
         return self.channels
 
     @property
     def picture(self) -> tuple[int, int]:
-        """Height and width."""
         return self.size, self.size
 
 
@@ -85,6 +82,5 @@ def _resized(values: np.ndarray, size: int) -> np.ndarray:
 
 class _Places(nn.Module):
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        """One token per place."""
         result = batch["pixels"].flatten(1, 2)  # (B, H W, C)
         return Tokens(result.float(), batch["present"].expand(-1, result.shape[1]))

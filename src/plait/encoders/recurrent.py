@@ -14,11 +14,12 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from plait.base.checks import Count, Layers, Width, Within
 from plait.base.encoder import Encoder
-from plait.base.errors import CellError, ConfigError, TableError
-from plait.base.tokens import Tokens, tracing
+from plait.base.errors import ConfigError
+from plait.base.tokens import Tokens
 from plait.encoders.batches import Forward
 from plait.encoders.defaults import encoder_of
-from plait.encoders.from_scratch import ScratchEncoder, floored, masked_max, readable, where_present
+from plait.encoders.from_scratch import Scaled, longest, masked_max, where_present
+from plait.encoders.scratch_series import ScratchSequence
 
 #: kind -> the frozen encoder whose tokens are read, where none is named.
 OVER: Mapping[str, Mapping[str, Any]] = {
@@ -32,7 +33,7 @@ SPANS = (2, 3, 4, 5)
 
 
 @dataclass(eq=False)
-class Recurrent(ScratchEncoder):
+class Recurrent(ScratchSequence):
     """An LSTM or GRU over a sequence: ready-made features of a sound or film, or the tokens of a frozen encoder.
 
     Tokens of a frozen encoder are computed once and kept in the store; the recurrent network alone learns.
@@ -73,15 +74,11 @@ class Recurrent(ScratchEncoder):
     dropout: Annotated[float, Within(0, 0.95)] = 0.0
 
     def __post_init__(self) -> None:
-        """Make the frozen encoder."""
         super().__post_init__()
-        self._tokens, self._mean, self._std = 0, np.zeros(0, np.float32), np.ones(0, np.float32)
         self._inner: Encoder | None = None
         self._forward: Forward | None = None
         if self.over:
             where = f"encoder {self.name()}, over"
-            if not isinstance(self.over, str | Mapping):
-                raise ConfigError(f"{where}: expected a name or a mapping, found {self.over!r}")
             spec = OVER.get(self.over, self.over) if isinstance(self.over, str) else self.over
             self.over, self._inner = encoder_of(spec, "text", where)
             if not self._inner.frozen or self._inner.raw:
@@ -89,57 +86,32 @@ class Recurrent(ScratchEncoder):
             self._forward = Forward(self._inner)
 
     def fit(self, cells: Sequence[Any]) -> Self:
-        """Learn mean and deviation of each number; the tokens of a frozen encoder are taken as they are."""
-        if self._inner is not None:
-            self._inner.fit(cells)
-            self._tokens = self.max_tokens
-            self._mean, self._std = np.zeros(self._inner.dim, np.float32), np.ones(self._inner.dim, np.float32)
-            return self
-        result = readable(cells, _sequence, limit=max(1, len(cells)))
-        if not result:
-            raise TableError(f"encoder {self.name()}: no cell holds a sequence of finite numbers")
-        widths = [x.shape[1] for x in result]
-        wide = max(set(widths), key=widths.count)
-        kept = [x[: self.max_tokens] for x in result if x.shape[1] == wide]
-        steps = np.concatenate(kept).astype(np.float64)
-        self._tokens = max(map(len, kept))
-        self._mean, self._std = steps.mean(0).astype(np.float32), floored(steps.std(0), 1e-6)
+        """As the base; the tokens of a frozen encoder are taken as they are."""
+        if self._inner is None:
+            return super().fit(cells)
+        self._inner.fit(cells)
+        self._length = self.max_tokens
+        self._mean, self._std = np.zeros(self._inner.dim, np.float32), np.ones(self._inner.dim, np.float32)
         return self
-
-    def _sequences(self, cells: Sequence[object]) -> list[np.ndarray]:
-        """Each cell as float32 (T, D), cut to the longest of training."""
-        if self._inner is None or self._forward is None:
-            return [_sequence(cell)[: self._tokens] for cell in cells]
-        return [row[: self._tokens] for row in self._forward(self._inner.prepare(cells))] if cells else []
 
     def prepare(self, cells: Sequence[object]) -> dict[str, np.ndarray]:
         """``steps`` (n, T, D), float16 where a frozen encoder gave them, and ``mask`` bool (n, T)."""
-        if not len(self._mean):
-            raise self.unfitted()
-        result, wide = self._sequences(cells), len(self._mean)
-        steps = np.zeros((len(cells), self._tokens, wide), np.float32 if self._inner is None else np.float16)
-        mask = np.zeros((len(cells), self._tokens), bool)
-        for row, sequence in enumerate(result):
-            if sequence.shape[1] != wide:
-                raise CellError(f"steps of {sequence.shape[1]} numbers; the training cells had {wide}")
-            steps[row, : len(sequence)], mask[row, : len(sequence)] = sequence, True
-        return {"steps": steps, "mask": mask}
+        if self._inner is None or self._forward is None:
+            return super().prepare(cells)
+        self.check_fitted()
+        return self.filled(self._forward(self._inner.prepare(cells)) if cells else [], np.float16)
 
     def lengths(self, cells: Sequence[Any]) -> np.ndarray:
-        """Those of the frozen encoder, or steps."""
         if self._inner is not None:
             return self._inner.lengths(cells)
         return np.array([len(cell) if np.ndim(cell) == 2 else 1 for cell in cells], dtype=np.int64)
 
     def module(self) -> nn.Module:
-        """The network, freshly initialised."""
-        if not len(self._mean):
-            raise self.unfitted()
+        self.check_fitted()
         return _Network(self, self._mean, self._std)
 
     @property
     def dim(self) -> int:
-        """Of the linear map, or of the states that are pooled."""
         return self.out or self.states * (2 if self.pool == "mean_max" else 1)
 
     @property
@@ -148,34 +120,22 @@ class Recurrent(ScratchEncoder):
         return self.hidden * (len(SPANS) if self.cell == "convolutions" else 1 + self.both)
 
     def weights_id(self) -> str:
-        """The frozen encoder as a whole."""
         return "" if self._inner is None else self._inner.fingerprint()
 
     def state(self) -> dict[str, Any]:
-        """Mean and deviation, and what the frozen encoder learned."""
-        if not len(self._mean):
-            return {}
-        inner = {} if self._inner is None else {f"over.{key}": value for key, value in self._inner.state().items()}
-        return {"tokens": self._tokens, "mean": self._mean, "std": self._std, **inner}
+        own = super().state()
+        inner = self._inner.state() if own and self._inner is not None else {}
+        return own | {f"over.{key}": value for key, value in inner.items()}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take them back."""
-        if state:
-            self._tokens = int(state["tokens"])
-            self._mean, self._std = (np.asarray(state[key], dtype=np.float32) for key in ("mean", "std"))
-            if self._inner is not None:
-                self._inner.load_state({k[5:]: v for k, v in state.items() if k.startswith("over.")})
+        super().load_state(state)
+        if state and self._inner is not None:
+            self._inner.load_state({k[5:]: v for k, v in state.items() if k.startswith("over.")})
 
 
-class _Network(nn.Module):
-    mean: Tensor
-    std: Tensor
-
+class _Network(Scaled):
     def __init__(self, options: Recurrent, mean: np.ndarray, std: np.ndarray) -> None:
-        super().__init__()
-        # Not saved with the weights: they are the encoder's state already.
-        self.register_buffer("mean", torch.from_numpy(mean.copy()), persistent=False)
-        self.register_buffer("std", torch.from_numpy(std.copy()), persistent=False)
+        super().__init__(mean, std)
         self.states: nn.Module
         if options.cell == "none":
             self.states = nn.Sequential(nn.Linear(len(mean), options.states), nn.ReLU())
@@ -190,18 +150,19 @@ class _Network(nn.Module):
         self.fc = nn.Identity() if options.out is None else nn.Linear(pooled, options.out)
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        """One token per row."""
         steps, mask = batch["steps"], batch["mask"]
         return where_present(mask.any(1), lambda rows: self._features(steps[rows], mask[rows]), self.dim)
 
     def _features(self, steps: Tensor, mask: Tensor) -> Tensor:
         lengths = mask.sum(1).clamp_min(1)  # plait export computes absent rows, too
-        longest = steps.shape[1] if tracing() else int(lengths.max())  # what is padding in every row costs nothing
-        x, mask = (steps[:, :longest].float() - self.mean) / self.std, mask[:, :longest]
+        steps, mask = steps[:, : longest(mask)], mask[:, : longest(mask)]
+        x = self.scaled(steps)
         if isinstance(self.states, nn.RNNBase):
             # Packed, or the backward direction would start in the padding.
             packed = pack_padded_sequence(self.dropout(x), lengths.cpu(), batch_first=True, enforce_sorted=False)
-            states, _ = pad_packed_sequence(self.states(packed)[0], batch_first=True, total_length=longest)  # (B, T, H)
+            states, _ = pad_packed_sequence(
+                self.states(packed)[0], batch_first=True, total_length=x.shape[1]
+            )  # (B, T, H)
         else:
             states = self.states(self.dropout(x).masked_fill(~mask.unsqueeze(-1), 0.0))
         result: Tensor = self.fc(self._pooled(states, mask, lengths))
@@ -232,20 +193,3 @@ class _Filters(nn.Module):
         steps = functional.pad(x.transpose(1, 2), (0, SPANS[-1] - 1))  # a span sees as far as it is long
         found = [span(steps)[:, :, : x.shape[1]] for span in self.spans]
         return torch.cat(found, 1).relu().transpose(1, 2)
-
-
-def _sequence(cell: Any) -> np.ndarray:
-    """A cell as float32 (T, D).
-
-    Raises:
-        CellError: it is no sequence of finite numbers.
-    """
-    try:
-        result = np.asarray(cell, dtype=np.float32)
-    except (TypeError, ValueError) as error:
-        raise CellError(f"a cell of type {type(cell).__name__}; expected numbers (T, D) or (D,)") from error
-    if result.ndim not in (1, 2) or not result.size:
-        raise CellError(f"an array of shape {np.shape(cell)}; expected (T, D) or (D,)")
-    if not np.isfinite(result).all():
-        raise CellError("a sequence with NaN or infinity; expected finite numbers")
-    return result.reshape(-1, result.shape[-1])

@@ -41,11 +41,9 @@ class ResNet(ScratchImage):
     out: Width | None = None
 
     def network(self) -> nn.Module:
-        """Stem, four stages, mean."""
         large = self.size >= _LARGE
         return ResNetNetwork(self.channels, self.depth, large=large, width=self.width, out=self.out)
 
     @property
     def dim(self) -> int:
-        """Channels of the last stage, or of the linear map."""
         return self.out or self.width * 2 ** (STAGES - 1)

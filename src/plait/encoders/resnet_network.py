@@ -38,7 +38,6 @@ class ResNetNetwork(nn.Module):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
-        """One vector per picture."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         for number in range(1, STAGES + 1):
             x = self.get_submodule(f"layer{number}")(x)

@@ -84,7 +84,6 @@ class Scaler:
 
     @property
     def dim(self) -> int:
-        """Features that come out."""
         return len(self.mean) if self.axes is None else self.axes.shape[1]
 
     @property
@@ -114,7 +113,6 @@ class Scaler:
         return x if self.axes is None else x @ self.axes
 
     def state(self) -> dict[str, Tensor]:
-        """Arrays to save."""
         axes = {} if self.axes is None else {"axes": self.axes}
         plain = {} if self.standardise else {"plain": torch.ones(1)}
         return {"mean": self.mean, "scale": self.scale, **axes, **plain}

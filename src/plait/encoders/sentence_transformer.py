@@ -55,7 +55,6 @@ class SentenceTransformerText(HubEncoder):
     max_tokens: Natural = 0
 
     def __post_init__(self) -> None:
-        """Refuse options of the wrong type; nothing is loaded yet."""
         super().__post_init__()
         self._loaded: Any = None
         self._loading = Lock()  # prepare runs beside module
@@ -71,12 +70,7 @@ class SentenceTransformerText(HubEncoder):
         return as_arrays(prepare(given), len(given), self.max_tokens)
 
     def _media(self, model: Any, cells: Sequence[Any]) -> list[Any]:
-        """Pictures or sounds as the library takes them.
-
-        Raises:
-            ConfigError: the model takes neither, or the library is too old to say so.
-            CellError: one cannot be read.
-        """
+        """Pictures or sounds as the library takes them."""
         known = set(getattr(model, "modalities", ("text",)))
         if "image" in known:
             return [Image.fromarray(image(cell)) for cell in cells]
@@ -89,7 +83,6 @@ class SentenceTransformerText(HubEncoder):
         )
 
     def module(self) -> nn.Module:
-        """The network; it is shared with ``prepare``, whose words it knows."""
         return SentenceNetwork(self._model())
 
     @property
@@ -101,13 +94,11 @@ class SentenceTransformerText(HubEncoder):
         return layer_count(json.loads((place / "config.json").read_text(encoding="utf-8")), TEXT)
 
     def cut(self, layers: int) -> Cut:
-        """The transformer's last layers and the modules after it are above."""
         self.check_cut(layers)
         return cut_network(lambda: SentenceNetwork(self._load()), transformer_within, layers, given_words)
 
     @property
     def dim(self) -> int:
-        """Width of the model."""
         result = []
         for module in self._modules():
             path = module_folder(self.folder(), module) / "config.json"
@@ -162,11 +153,7 @@ _POOLING_FLAGS = "pooling_mode_"
 
 
 def check_modules(modules: list[dict[str, Any]], model: str) -> None:
-    """Refuse a model that asks for classes of somebody else.
-
-    Raises:
-        ConfigError: it does.
-    """
+    """Refuse a model that asks for classes of somebody else."""
     foreign = [str(m.get("type")) for m in modules if not str(m.get("type")).startswith(_OWN)]
     if foreign:
         raise ConfigError(
@@ -237,7 +224,6 @@ class SentenceNetwork(nn.Module):
         self.network = network
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        """One token per row."""
         return Tokens.of_vectors(by_length(batch, self._embedded))
 
     def _embedded(self, batch: Mapping[str, Tensor]) -> Tensor:

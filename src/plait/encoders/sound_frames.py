@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 
 from plait.base.checks import Within
 from plait.base.encoder import Encoder
-from plait.base.errors import PlaitWarning, need
+from plait.base.errors import need, warn
 from plait.base.tokens import Tokens
 from plait.data.media.sounds import audio, seconds
 from plait.encoders.packages import package_file
@@ -30,13 +29,22 @@ def milliseconds(encoder: Encoder, cells: Sequence[Any], max_seconds: float) -> 
     result = np.array([seconds(cell) for cell in cells])
     cut = int((result > max_seconds).sum())
     if cut:
-        warnings.warn(
+        warn(
             f"{cut:,} of {len(cells):,} sounds are longer than {max_seconds:g} s: only that much of their beginning "
-            f"is heard (max_seconds of the encoder '{encoder.name()}')",
-            PlaitWarning,
-            stacklevel=2,
+            f"is heard (max_seconds of the encoder '{encoder.name()}')"
         )
     return np.asarray(np.round(1000 * np.minimum(result, max_seconds)), dtype=np.int64)
+
+
+@dataclass(eq=False)
+class FrozenSound(Encoder):
+    """Base of the frozen encoders of sounds, of which only the first ``max_seconds`` are heard."""
+
+    kinds: ClassVar[tuple[str, ...]] = ("audio",)
+    max_seconds: Annotated[float, Within(0.05, 3600)] = 60.0
+
+    def lengths(self, cells: Sequence[Any]) -> np.ndarray:
+        return milliseconds(self, cells, self.max_seconds)
 
 
 def waves(cells: Sequence[Any], max_seconds: float, silence: float) -> dict[str, np.ndarray]:
@@ -66,11 +74,7 @@ def frames_in(seconds: float) -> int:
 
 
 def log_spectrogram(cell: Any, bins: int, max_seconds: float) -> np.ndarray:
-    """One sound as float16 (frames, bins): logarithm of the energy in bins of equal width on the mel scale.
-
-    Raises:
-        CellError: it cannot be read.
-    """
+    """One sound as float16 (frames, bins): logarithm of the energy in bins of equal width on the mel scale."""
     wave = audio(cell, SCRATCH_RATE, max_seconds)
     if len(wave) < _WINDOW:
         wave = np.pad(wave, (0, _WINDOW - len(wave)))
@@ -187,13 +191,11 @@ class SpeechEmbedding(nn.Module):
     """``wave`` int16 (B, samples) at 16 kHz and ``length`` (B, 1) -> a token of 96 numbers every 80 ms."""
 
     def __init__(self, weights: SpeechWeights) -> None:
-        """Load both networks."""
         super().__init__()
         self.mel = _session(weights, "melspectrogram.onnx", _MEL)
         self.embedding = _session(weights, "embedding_model.onnx", weights.sha256)
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        """Each row on its own, so that a batch never matters."""
         wave, length = batch["wave"].cpu().numpy(), batch["length"][:, 0].tolist()
         with ThreadPoolExecutor(torch.get_num_threads(), thread_name_prefix="plait-speech") as pool:
             rows = list(pool.map(lambda i: self._row(wave[i, : length[i]]), range(len(length))))
@@ -229,24 +231,17 @@ def _session(weights: SpeechWeights, file: str, sha256: str) -> Any:
 
 
 @dataclass(eq=False)
-class SpeechAndStatistics(Encoder):
+class SpeechAndStatistics(FrozenSound):
     """Base of the encoders that join the speech embedding with statistics of log-mel spectra: one vector of 272 numbers.
 
     Attributes:
         max_seconds: only the beginning of longer sounds is heard.
     """
 
-    kinds: ClassVar[tuple[str, ...]] = ("audio",)
     extra: ClassVar[str | None] = "audio"
     speech: ClassVar[SpeechWeights]
     frozen_weights: ClassVar[int | None] = 328_217
     batch_size: ClassVar[int] = 16
-
-    max_seconds: Annotated[float, Within(0.05, 3600)] = 60.0
-
-    def lengths(self, cells: Sequence[Any]) -> np.ndarray:
-        """Milliseconds, from the headers."""
-        return milliseconds(self, cells, self.max_seconds)
 
     def prepare(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
         """``wave`` int16 (n, samples), ``length`` (n, 1) and ``statistics`` (n, 80)."""
@@ -255,16 +250,13 @@ class SpeechAndStatistics(Encoder):
         return {**waves(decoded, self.max_seconds, SILENCE), "statistics": summed}
 
     def module(self) -> nn.Module:
-        """The network, its pooling, and the statistics beside."""
         return _SpeechAndStatistics(self.speech)
 
     @property
     def dim(self) -> int:
-        """272."""
         return 2 * WIDTH + 4 * COEFFICIENTS
 
     def weights_id(self) -> str:
-        """Hashes of the weights: other files are refused."""
         return self.speech.id
 
 
@@ -274,5 +266,4 @@ class _SpeechAndStatistics(nn.Module):
         self.network = SpeechEmbedding(weights)
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        """One token per row."""
         return Tokens.of_vectors(torch.cat([mean_and_max(self.network(batch)), batch["statistics"]], 1))

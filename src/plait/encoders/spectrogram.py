@@ -14,7 +14,7 @@ from plait.base.checks import Count, Within
 from plait.base.errors import ConfigError
 from plait.base.tokens import Tokens
 from plait.data.media.sounds import audio
-from plait.encoders.from_scratch import ScratchEncoder, readable
+from plait.encoders.from_scratch import ScratchEncoder, longest, padded, readable
 from plait.encoders.sound_frames import milliseconds
 
 #: With ``log``: this many times under the mean power the scale turns from straight to logarithmic.
@@ -61,7 +61,6 @@ class Spectrogram(ScratchEncoder):
     max_seconds: Annotated[float, Within(0.05, 120)] = 10.0
 
     def __post_init__(self) -> None:
-        """Refuse what leaves samples unheard."""
         super().__post_init__()
         if self.stride > self.window:
             raise ConfigError(
@@ -83,13 +82,8 @@ class Spectrogram(ScratchEncoder):
         if not self._level:
             raise self.unfitted()
         frames = [self._scaled(self._power(cell)) / self._level for cell in cells]
-        longest = max(map(len, frames), default=1)
-        result = np.zeros((len(cells), longest, self.dim), np.float16)
-        mask = np.zeros((len(cells), longest), bool)
-        for row, frame in enumerate(frames):
-            result[row, : len(frame)] = frame
-            mask[row, : len(frame)] = True
-        return {"spectrogram": result, "mask": mask}
+        arrays = padded(frames, max(map(len, frames), default=1), self.dim, np.float16)
+        return dict(zip(("spectrogram", "mask"), arrays, strict=True))
 
     def _power(self, cell: Any) -> np.ndarray:
         """(F, bins) float32."""
@@ -112,27 +106,21 @@ class Spectrogram(ScratchEncoder):
         return milliseconds(self, cells, self.max_seconds)
 
     def module(self) -> nn.Module:
-        """Frames to tokens."""
         return _Frames()
 
     @property
     def dim(self) -> int:
-        """Frequencies."""
         return self.window // 2 + 1
 
     def state(self) -> dict[str, Any]:
-        """Mean power and root mean square."""
         return {"mean": self._mean, "level": self._level} if self._level else {}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take them back."""
         if state:
             self._mean, self._level = float(state["mean"]), float(state["level"])
 
 
 class _Frames(nn.Module):
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        """One token per frame."""
         mask = batch["mask"]
-        longest = max(1, int(mask.sum(1).max())) if len(mask) else 1  # what is padding in every row costs nothing
-        return Tokens(batch["spectrogram"][:, :longest].float(), mask[:, :longest])
+        return Tokens(batch["spectrogram"][:, : longest(mask)].float(), mask[:, : longest(mask)])

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from plait.base.checks import Width
 from plait.base.errors import ConfigError
-from plait.base.tokens import Tokens, tracing
-from plait.encoders.from_scratch import where_present
-from plait.encoders.scratch_sound import ScratchSound
+from plait.base.tokens import Tokens
+from plait.encoders.from_scratch import Scaled, longest, where_present
+from plait.encoders.scratch_series import ScratchSound
 
 #: Blocks, of which all but the last halve time and frequency.
 _FACTORS = (1, 2, 3, 4)
@@ -43,32 +43,22 @@ class SpectrogramCNN(ScratchSound):
     width: Width = 24
 
     def __post_init__(self) -> None:
-        """Refuse what the network cannot halve."""
         super().__post_init__()
         if self.bins % 2**_HALVINGS:
             raise ConfigError(f"encoder {self.name()}: bins must be a multiple of {2**_HALVINGS}, found {self.bins}")
 
     def module(self) -> nn.Module:
-        """The network, freshly initialised."""
-        if not self._frames:
-            raise self.unfitted()
+        self.check_fitted()
         return _Network(self._mean, self._std, self.width, self.dim)
 
     @property
     def dim(self) -> int:
-        """Mean and largest of the last block's channels."""
         return 2 * _FACTORS[-1] * self.width
 
 
-class _Network(nn.Module):
-    mean: Tensor
-    std: Tensor
-
+class _Network(Scaled):
     def __init__(self, mean: np.ndarray, std: np.ndarray, width: int, dim: int) -> None:
-        super().__init__()
-        # Not saved with the weights: they are the encoder's state already.
-        self.register_buffer("mean", torch.from_numpy(mean.copy()), persistent=False)
-        self.register_buffer("std", torch.from_numpy(std.copy()), persistent=False)
+        super().__init__(mean, std)
         self.dim = dim
         sizes = [1, *(width * factor for factor in _FACTORS)]
         pairs = list(pairwise(sizes))
@@ -79,17 +69,12 @@ class _Network(nn.Module):
         self.across = nn.Linear(sizes[-1] * (len(mean) >> _HALVINGS), sizes[-1])
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        """One token per row."""
         mask = batch["mask"]
-        if tracing():
-            longest = mask.shape[1]
-        else:
-            longest = max(1, int(mask.sum(1).max())) if len(mask) else 1  # what is padding in every row costs nothing
-        x, mask = batch["spectrogram"][:, :longest], mask[:, :longest]
+        x, mask = batch["spectrogram"][:, : longest(mask)], mask[:, : longest(mask)]
         return where_present(mask.any(1), lambda rows: self._features(x[rows], mask[rows]), self.dim)
 
     def _features(self, frames: Tensor, mask: Tensor) -> Tensor:
-        scaled = ((frames.float() - self.mean) / self.std).masked_fill(~mask.unsqueeze(-1), 0.0)
+        scaled = self.scaled(frames).masked_fill(~mask.unsqueeze(-1), 0.0)
         x = scaled.unsqueeze(1)  # (B, 1, F, bins)
         for number, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
             # Beyond the end all is zero, as beyond the edge of the picture, so that padding changes nothing.

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from plait.base.checks import Width
 from plait.base.tokens import Tokens
-from plait.encoders.from_scratch import where_present
+from plait.encoders.from_scratch import Scaled, where_present
 from plait.encoders.resnet_network import STAGES, ResNetNetwork
-from plait.encoders.scratch_sound import ScratchSound
+from plait.encoders.scratch_series import ScratchSound
 
 
 @dataclass(eq=False)
@@ -45,36 +45,25 @@ class SpectrogramResNet(ScratchSound):
     halved: bool = False
 
     def module(self) -> nn.Module:
-        """The network, freshly initialised."""
-        if not self._frames:
-            raise self.unfitted()
+        self.check_fitted()
         network = ResNetNetwork(1, self.depth, large=self.halved, width=self.width, out=self.out)
         return _Pictures(network, self._mean, self._std, self.dim)
 
     @property
     def dim(self) -> int:
-        """Of the linear map, or channels of the last stage."""
         return self.out or self.width * 2 ** (STAGES - 1)
 
 
-class _Pictures(nn.Module):
-    mean: Tensor
-    std: Tensor
-
+class _Pictures(Scaled):
     def __init__(self, network: nn.Module, mean: np.ndarray, std: np.ndarray, dim: int) -> None:
-        super().__init__()
+        super().__init__(mean, std)
         self.network, self.dim = network.to(memory_format=torch.channels_last), dim  # type: ignore[call-overload]
-        # Not saved with the weights: they are the encoder's state already.
-        self.register_buffer("mean", torch.from_numpy(mean.copy()), persistent=False)
-        self.register_buffer("std", torch.from_numpy(std.copy()), persistent=False)
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        """One token per row."""
         mask, x = batch["mask"], batch["spectrogram"]
 
         def features(rows: Tensor) -> Tensor:
-            scaled = (x[rows].float() - self.mean) / self.std
-            result: Tensor = self.network(scaled.masked_fill(~mask[rows].unsqueeze(-1), 0.0).unsqueeze(1))
+            result: Tensor = self.network(self.scaled(x[rows]).masked_fill(~mask[rows].unsqueeze(-1), 0.0).unsqueeze(1))
             return result
 
         return where_present(mask.any(1), features, self.dim)

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
-from plait.base.checks import Within
-from plait.base.encoder import Encoder
-from plait.base.tokens import Tokens
+from plait.encoders.packages import Pooled
 from plait.encoders.sound_frames import (
     OPENWAKEWORD,
     OPENWAKEWORD_LICENCE,
     SILENCE,
     WIDTH,
+    FrozenSound,
     SpeechEmbedding,
     mean_and_max,
-    milliseconds,
     waves,
 )
 
 
 @dataclass(eq=False)
-class Speech(Encoder):
+class Speech(FrozenSound):
     """What is said, in 96 numbers every 80 ms, pooled or as a sequence.
 
     Needs ``pip install openwakeword==0.4.0``, which calls the models in it CC BY-NC-SA 4.0.
@@ -45,42 +43,24 @@ class Speech(Encoder):
         96
     """
 
-    kinds: ClassVar[tuple[str, ...]] = ("audio",)
     extra: ClassVar[str | None] = None
     licence: ClassVar[str] = OPENWAKEWORD_LICENCE
     frozen_weights: ClassVar[int | None] = 328_217
     batch_size: ClassVar[int] = 16
 
     pool: Literal["mean_max", "none"] = "mean_max"
-    max_seconds: Annotated[float, Within(0.05, 3600)] = 60.0
-
-    def lengths(self, cells: Sequence[Any]) -> np.ndarray:
-        """Milliseconds, from the headers."""
-        return milliseconds(self, cells, self.max_seconds)
 
     def prepare(self, cells: Sequence[object]) -> dict[str, np.ndarray]:
         """``wave`` int16 (n, samples) and ``length`` (n, 1)."""
         return waves(cells, self.max_seconds, SILENCE)
 
     def module(self) -> nn.Module:
-        """The network and its pooling."""
-        return SpeechEmbedding(OPENWAKEWORD) if self.pool == "none" else _Pooled()
+        network = SpeechEmbedding(OPENWAKEWORD)
+        return network if self.pool == "none" else Pooled(network, mean_and_max)
 
     @property
     def dim(self) -> int:
-        """192 pooled, 96 as a sequence."""
         return WIDTH if self.pool == "none" else 2 * WIDTH
 
     def weights_id(self) -> str:
-        """Hashes of the weights: other files are refused."""
         return OPENWAKEWORD.id
-
-
-class _Pooled(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.network = SpeechEmbedding(OPENWAKEWORD)
-
-    def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        """One token per row."""
-        return Tokens.of_vectors(mean_and_max(self.network(batch)))

@@ -18,9 +18,6 @@ from plait.base.errors import CellError
 def cut(cell: object, characters: int) -> str:
     """The first ``characters`` of a text, with half surrogate pairs, which no tokenizer takes, replaced.
 
-    Raises:
-        CellError: not a text.
-
     Example:
         >>> cut("abc", 2), cut("a" + chr(0xD800), 9)
         ('ab', 'a?')

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, NamedTuple, Self, cast
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 
 from plait.base.checks import Count, Width, Within
 from plait.base.encoder import Cells, Encoder
-from plait.base.errors import PlaitWarning, TableError, nearest
+from plait.base.errors import TableError, nearest, warn
 from plait.base.inputs import Columns
 from plait.base.tokens import Tokens
 from plait.data.column import Column
@@ -58,9 +57,9 @@ class Tabular(Encoder):
     ngrams: Annotated[int, Within(0, 1000)] = 30
 
     def __post_init__(self) -> None:
-        """Refuse limits that no table satisfies."""
         super().__post_init__()
-        self._features: list[Features] = []
+        #: What each column became, in order, once it is fitted.
+        self.features: list[Features] = []
 
     def options(self) -> dict[str, Any]:
         """The options as JSON values; ``ngrams`` only where it is set, as models of the first version have none."""
@@ -76,7 +75,7 @@ class Tabular(Encoder):
             raise TableError(f"encoder tabular: types names '{unknown[0]}', no such column; {hint}")
         limits = Limits(self.min_count, self.max_categories, self.bins, self.ngrams)
         types = {name: self.types.get(str(name)) or tabular_type(frame[name]) for name in frame.columns}
-        self._features = [f for name, type_ in types.items() for f in features_of(Column(frame[name]), type_, limits)]
+        self.features = [f for name, type_ in types.items() for f in features_of(Column(frame[name]), type_, limits)]
         return self
 
     def prepare(self, cells: Cells) -> dict[str, np.ndarray]:
@@ -94,9 +93,9 @@ class Tabular(Encoder):
 
     def unseen(self, frame: pd.DataFrame) -> list[str]:
         """Of each column of categories with some that the fit had not seen: how many cells hold one, and which, for example."""
-        numbers = {f.name for f in self._features if isinstance(f, Number)}
+        numbers = {f.name for f in self.features if isinstance(f, Number)}
         said = []
-        for feature in self._features:  # of codes, which are numbers as well, most may be new
+        for feature in self.features:  # of codes, which are numbers as well, most may be new
             if not isinstance(feature, Category) or feature.name in numbers or feature.name not in frame.columns:
                 continue
             new = feature.unseen(column := Column(frame[feature.name]))
@@ -109,11 +108,11 @@ class Tabular(Encoder):
 
     def _read(self, cells: Cells) -> _Reading:
         frame = _frame(cells)
-        gone = sorted({f.name for f in self._features if f.name not in frame.columns})
+        gone = sorted({f.name for f in self.features if f.name not in frame.columns})
         if gone:
             raise TableError(f"tabular columns are missing: {', '.join(gone)}; the encoder was fitted with them")
-        columns = {f.name: Column(frame[f.name]) for f in self._features}
-        return _Reading(len(frame), columns, [(f, f.view(columns[f.name])) for f in self._features])
+        columns = {f.name: Column(frame[f.name]) for f in self.features}
+        return _Reading(len(frame), columns, [(f, f.view(columns[f.name])) for f in self.features])
 
     def _arrays(self, reading: _Reading) -> dict[str, np.ndarray]:
         _warn(reading)
@@ -128,9 +127,9 @@ class Tabular(Encoder):
     def _plain(self, reading: _Reading) -> Columns:
         numbers = [np.zeros((reading.rows, 0)), *(v.numbers for _, v in reading.views if v.numbers is not None)]
         codes = [v.codes for _, v in reading.views if v.codes is not None]
-        coded = [f for f in self._features if f.vocabulary]
+        coded = [f for f in self.features if f.vocabulary]
         limit = np.finfo(np.float32).max
-        names = [(f.name, part) for f in self._features for part in f.number_names()]
+        names = [(f.name, part) for f in self.features for part in f.number_names()]
         return Columns(
             torch.from_numpy(np.hstack(numbers).clip(-limit, limit).astype(np.float32)),
             torch.from_numpy(np.stack(codes, axis=1) if codes else np.zeros((reading.rows, 0), np.int64)),
@@ -141,32 +140,28 @@ class Tabular(Encoder):
 
     def names(self) -> list[str]:
         """What each feature is, as ``cost: value`` or ``race: = Dragon``."""
-        result = [f"{feature.name}: {label}" for feature in self._features for label in feature.labels()]
+        result = [f"{feature.name}: {label}" for feature in self.features for label in feature.labels()]
         return result or ["nothing"]  # a network needs one input
 
     @property
     def dim(self) -> int:
-        """Number of features."""
         return len(self.names())
 
     def module(self) -> nn.Module:
-        """The features as they are."""
         return _AsIs()
 
     def state(self) -> dict[str, Any]:
-        """JSON values per feature, and the arrays that some have."""
-        states = [feature.state() for feature in self._features]
+        states = [feature.state() for feature in self.features]
         arrays = {f"{i}.{k}": v for i, s in enumerate(states) for k, v in s.items() if isinstance(v, np.ndarray)}
         return {"columns": [{k: v for k, v in s.items() if not isinstance(v, np.ndarray)} for s in states], **arrays}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take back what ``state`` gave."""
         states = [dict(column) for column in cast(Sequence[Mapping[str, Any]], state["columns"])]
         for key, array in state.items():
             if key != "columns":
                 place, _, field_name = key.partition(".")
                 states[int(place)][field_name] = array
-        self._features = [restore(column) for column in states]
+        self.features = [restore(column) for column in states]
 
 
 class _Reading(NamedTuple):
@@ -181,7 +176,7 @@ def _warn(reading: _Reading) -> None:
     """Say which cells were not understood, and which are written otherwise than in the fit."""
     surprises = [view.surprise for _, view in reading.views if view.surprise is not None]
     if surprises:
-        warnings.warn(f"written in another way than when fitted: {'; '.join(surprises)}", PlaitWarning, stacklevel=4)
+        warn(f"written in another way than when fitted: {'; '.join(surprises)}")
     odd = []
     for feature, view in reading.views:
         if view.bad is not None and view.bad.any():
@@ -189,7 +184,7 @@ def _warn(reading: _Reading) -> None:
             what = "infinite or no number" if feature.type == "number" else f"no {feature.type}"
             odd.append(f"{int(view.bad.sum()):,} in '{feature.name}' are {what} (e.g. {example!r})")
     if odd:
-        warnings.warn(f"cells that count as missing: {'; '.join(odd)}", PlaitWarning, stacklevel=4)
+        warn(f"cells that count as missing: {'; '.join(odd)}")
 
 
 class _AsIs(nn.Module):

@@ -84,7 +84,6 @@ class Features(ABC):
         return ()
 
     def state(self) -> dict[str, Any]:
-        """Values from which ``restore`` makes the same features."""
         usual = {field.name: field.default for field in dataclasses.fields(self) if field.name in self.later}
         own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return {"type": self.type, **{k: v for k, v in own.items() if k not in usual or v != usual[k]}}
@@ -124,12 +123,10 @@ class Number(Features):
         return cls(column.name, style, centre, scale, _edges(there, limits.bins), missing)
 
     def labels(self) -> list[str]:
-        """The value, each step, missing."""
         steps = [f"over {edge:g}" for edge in self.edges[:-1]]
         return ["value", *steps, *(["missing"] if self.missing else [])]
 
     def number_names(self) -> list[str]:
-        """The value."""
         return [""]
 
     def view(self, column: Column) -> View:
@@ -207,11 +204,9 @@ class Boolean(Features):
         return cls(column.name, bool(np.isnan(booleans(column.series).values).any()))
 
     def labels(self) -> list[str]:
-        """True, missing."""
         return ["true", *(["missing"] if self.missing else [])]
 
     def number_names(self) -> list[str]:
-        """The value."""
         return [""]
 
     def view(self, column: Column) -> View:
@@ -250,13 +245,11 @@ class Date(Features):
         return cls(column.name, value, *robust_scale(there), clock, missing, zones(column.series))
 
     def labels(self) -> list[str]:
-        """Days, year, week, day, missing."""
         seasons = ["year", "week", *(["day"] if self.clock else [])]
         waves = [f"{wave} of {season}" for season in seasons for wave in ("sine", "cosine")]
         return ["days", *waves, "weekend", *(["missing"] if self.missing else [])]
 
     def number_names(self) -> list[str]:
-        """Days since 1970, month from 1, weekday from 0 for Monday, and the hour where there is a time of day."""
         return ["days", "month", "weekday", *(["hour"] if self.clock else [])]
 
     def view(self, column: Column) -> View:

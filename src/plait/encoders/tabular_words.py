@@ -67,12 +67,10 @@ class Category(Features):
         )
 
     def labels(self) -> list[str]:
-        """The categories, other, missing."""
         return [f"= {level}" for level in self.levels] + ["other"] * self.other + ["missing"] * self.missing
 
     @property
     def vocabulary(self) -> tuple[str, ...]:
-        """Every level, the most frequent first."""
         return self.levels + self.rare
 
     def unseen(self, column: Column) -> np.ndarray | None:
@@ -128,11 +126,9 @@ class Rank(Features):
         return result
 
     def labels(self) -> list[str]:
-        """The place."""
         return ["rank"]
 
     def number_names(self) -> list[str]:
-        """The place."""
         return ["rank"]
 
     def _ranks(self, column: Column) -> np.ndarray:
@@ -185,11 +181,9 @@ class Spelling(Features):
         return cls(column.name, places.astype(np.int32), weights.astype(np.float32), axes)
 
     def labels(self) -> list[str]:
-        """The components."""
         return [f"spelling {i + 1}" for i in range(self.axes.shape[1])]
 
     def number_names(self) -> list[str]:
-        """The components."""
         return self.labels()
 
     def view(self, column: Column) -> View:
@@ -232,11 +226,9 @@ class List(Features):
         return cls(column.name, _ranked(counts, limits)[0], most, any(row is None for row in rows))
 
     def labels(self) -> list[str]:
-        """The items, other, count, missing."""
         return [*(f"has {level}" for level in self.levels), "other", "count", *(["missing"] if self.missing else [])]
 
     def number_names(self) -> list[str]:
-        """The items, how many there are."""
         return [*(f"has {level}" for level in self.levels), "count"]
 
     def view(self, column: Column) -> View:
@@ -267,11 +259,7 @@ _BY_TYPE: dict[str, type[Features]] = {part.type: part for parts in _PARTS.value
 
 
 def features_of(column: Column, text: str, limits: Limits) -> list[Features]:
-    """The features of a column of the given type.
-
-    Raises:
-        ConfigError: no such type.
-    """
+    """The features of a column of the given type."""
     word, _, form = text.partition(" ")
     if word not in _PARTS:
         raise ConfigError(f"encoder tabular: column '{column.name}': unknown type '{text}': {nearest(word, _PARTS)}")

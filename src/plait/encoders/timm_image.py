@@ -43,7 +43,6 @@ class TimmImage(HubEncoder):
     model: str = "timm/mobilenetv3_small_100.lamb_in1k"
 
     def __post_init__(self) -> None:
-        """Nothing is loaded yet."""
         super().__post_init__()
         self._pixels: Pixels | None = None
 
@@ -57,7 +56,6 @@ class TimmImage(HubEncoder):
         return {"pixels": self._steps().batch(cells)}
 
     def module(self) -> nn.Module:
-        """The network without its head, weights from safetensors alone."""
         timm, value = _timm(), self.settings()
         weights = load_file(self.folder() / _WEIGHTS)
         heads = _pretrained(value).get("classifier") or ()
@@ -74,7 +72,6 @@ class TimmImage(HubEncoder):
 
     @property
     def dim(self) -> int:
-        """Width before the head."""
         return int(self.settings()["num_features"])
 
     def _steps(self) -> Pixels:
@@ -91,7 +88,6 @@ class _Headless(nn.Module):
         self.network, self.normalised = network, normalised
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        """One token per row."""
         x = self.normalised(batch["pixels"])  # (B, 3, H, W)
         with autocast(x.device):
             return Tokens.of_vectors(self.network(x).float())

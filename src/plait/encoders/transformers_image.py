@@ -9,8 +9,7 @@ from torch import nn
 
 from plait.base.encoder import Cut
 from plait.encoders.hub_cut import IMAGE, cut_network, given_pixels, layer_count, within
-from plait.encoders.hub_kinds import HubImage, PooledImage, ProjectedFeatures
-from plait.encoders.hub_models import width_of
+from plait.encoders.hub_kinds import HubImage, PooledImage
 
 
 @dataclass(eq=False)
@@ -34,10 +33,9 @@ class TransformersImage(HubImage):
     pool: Literal["auto", "first", "mean"] = "auto"
 
     def module(self) -> nn.Module:
-        """The network and its pooling."""
         network: Any = self.network("AutoModel")
         if hasattr(network, "get_image_features"):
-            return ProjectedFeatures(network, "pixel_values", self.normaliser())
+            return self.projected(network)
         classed = any(name.endswith(("cls_token", "class_embedding")) for name, _ in network.named_parameters())
         pool = ("first" if classed else "mean") if self.pool == "auto" else self.pool
         return PooledImage(network, self.normaliser(), pool)
@@ -48,14 +46,9 @@ class TransformersImage(HubImage):
         return layer_count(self.settings(), IMAGE)
 
     def cut(self, layers: int) -> Cut:
-        """The model's last layers, its last norm and the pooling are above."""
         self.check_cut(layers)
         return cut_network(self.module, within, layers, given_pixels)
 
     @property
     def dim(self) -> int:
-        """Width of the model."""
-        value = self.settings()  # read as it is first: importing transformers takes seconds
-        if isinstance(value.get("hidden_size"), int) and "vision_config" not in value:
-            return int(value["hidden_size"])
-        return width_of(self.config(), "vision")
+        return self.width("vision")

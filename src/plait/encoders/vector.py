@@ -14,6 +14,8 @@ from plait.base.checks import Count
 from plait.base.encoder import Encoder
 from plait.base.errors import CellError, ConfigError
 from plait.base.tokens import Tokens
+from plait.encoders.from_scratch import padded
+from plait.encoders.scratch_series import sequence
 
 #: Cells of which the mean is learned at a time.
 AT_ONCE = 4096
@@ -48,7 +50,6 @@ class Vector(Encoder):
     max_tokens: Count = 256
 
     def __post_init__(self) -> None:
-        """Refuse what is no number of tokens."""
         super().__post_init__()
         self._mean: np.ndarray | None = None
 
@@ -58,8 +59,8 @@ class Vector(Encoder):
         total: Any = 0.0
         count: Any = 0
         left = iter(cells)
-        while sequences := [_sequence(cell) for cell in islice(left, AT_ONCE)]:
-            widths |= {sequence.shape[1] for sequence in sequences}
+        while sequences := [sequence(cell, finite=False) for cell in islice(left, AT_ONCE)]:
+            widths |= {each.shape[1] for each in sequences}
             if len(widths) > 1:
                 break
             steps = np.concatenate(sequences)
@@ -75,42 +76,36 @@ class Vector(Encoder):
     def prepare(self, cells: Sequence[object]) -> dict[str, np.ndarray]:
         """``x`` float32 (n, T, D) and ``mask`` bool (n, T)."""
         mean = self._learned()
-        sequences = [_sequence(cell) for cell in cells]
-        if len({sequence.shape for sequence in sequences}) == 1:
+        sequences = [sequence(cell, finite=False) for cell in cells]
+        if len({each.shape for each in sequences}) == 1:
             whole = np.stack(sequences)
             if whole.shape[1] <= self.max_tokens and whole.shape[2] == len(mean) and np.isfinite(whole).all():
                 return {"x": whole, "mask": np.ones(whole.shape[:2], dtype=bool)}
-        result = [self._filled(sequence, mean) for sequence in sequences]
-        longest = max((len(sequence) for sequence in result), default=1)
-        x = np.zeros((len(result), longest, len(mean)), dtype=np.float32)
-        mask = np.zeros((len(result), longest), dtype=bool)
-        for row, sequence in enumerate(result):
-            x[row, : len(sequence)], mask[row, : len(sequence)] = sequence, True
-        return {"x": x, "mask": mask}
+        result = [self._filled(each, mean) for each in sequences]
+        return dict(
+            zip(("x", "mask"), padded(result, max(map(len, result), default=1), len(mean), np.float32), strict=True)
+        )
 
-    def _filled(self, sequence: np.ndarray, mean: np.ndarray) -> np.ndarray:
-        if sequence.shape[1] != len(mean):
-            raise CellError(f"a vector of width {sequence.shape[1]}, expected {len(mean)} as in training")
-        known = np.isfinite(sequence)
+    def _filled(self, steps: np.ndarray, mean: np.ndarray) -> np.ndarray:
+        if steps.shape[1] != len(mean):
+            raise CellError(f"a vector of width {steps.shape[1]}, expected {len(mean)} as in training")
+        known = np.isfinite(steps)
         there = known.any(1)
         if not there.any():
-            raise CellError(f"a vector of shape {sequence.shape} without one finite number")
-        kept: np.ndarray = np.where(known, sequence, mean)[there]
+            raise CellError(f"a vector of shape {steps.shape} without one finite number")
+        kept: np.ndarray = np.where(known, steps, mean)[there]
         if len(kept) <= self.max_tokens:
             return kept
         return np.stack([part.mean(0) for part in np.array_split(kept, self.max_tokens)])
 
     def lengths(self, cells: Sequence[Any]) -> np.ndarray:
-        """Steps."""
         return np.array([len(cell) if np.ndim(cell) == 2 else 1 for cell in cells], dtype=np.int64)
 
     def module(self) -> nn.Module:
-        """Nothing is left to compute."""
         return _Sequences()
 
     @property
     def dim(self) -> int:
-        """The width that was learned."""
         return len(self._learned())
 
     def _learned(self) -> np.ndarray:
@@ -119,27 +114,13 @@ class Vector(Encoder):
         return self._mean
 
     def state(self) -> dict[str, Any]:
-        """The mean of each feature."""
         return {} if self._mean is None else {"mean": self._mean}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take it back."""
         if state:
             self._mean = np.asarray(state["mean"], dtype=np.float32)
 
 
 class _Sequences(nn.Module):
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        """The tokens that were given."""
         return Tokens(batch["x"].float(), batch["mask"])
-
-
-def _sequence(cell: object) -> np.ndarray:
-    """A cell as float32 (T, D)."""
-    try:
-        result = np.asarray(cell, dtype=np.float32)
-    except (TypeError, ValueError) as error:
-        raise CellError(f"a cell of type {type(cell).__name__} is no vector of numbers ({error})") from error
-    if result.ndim not in (1, 2) or result.size == 0:
-        raise CellError(f"a vector of shape {result.shape}; expected (D,) or (T, D)")
-    return result.reshape(-1, result.shape[-1])

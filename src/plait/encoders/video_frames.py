@@ -54,13 +54,10 @@ class VideoFrames(Encoder):
     pool: Literal["max", "mean", "none"] = "max"
 
     def __post_init__(self) -> None:
-        """Make the image encoder."""
         super().__post_init__()
         # Told by name from here on, so that a saved model does not change when another package is installed.
         self.image_encoder = self.image_encoder or default_encoder("image")
         where = f"encoder {self.name()}, image_encoder"
-        if not isinstance(self.image_encoder, str | Mapping):
-            raise ConfigError(f"{where}: expected a name, a folder or a mapping, found {self.image_encoder!r}")
         self.image_encoder, self._image = encoder_of(self.image_encoder, "image", where)
         if "image" not in self._image.kinds or not self._image.frozen:
             raise ConfigError(f"{where}: '{self._image.name()}' is no frozen image encoder")
@@ -71,24 +68,19 @@ class VideoFrames(Encoder):
         return {key: np.stack([part[key] for part in parts]) for key in parts[0]} if parts else {}
 
     def module(self) -> nn.Module:
-        """The image encoder's network and the pooling."""
         return _Pooled(self._image.module(), self.pool)
 
     @property
     def dim(self) -> int:
-        """That of the image encoder."""
         return self._image.dim
 
     def weights_id(self) -> str:
-        """The image encoder as a whole."""
         return self._image.fingerprint()
 
     def state(self) -> dict[str, Any]:
-        """The state of the image encoder; weights that came from a folder go into the model."""
         return self._image.state()
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take it back."""
         self._image.load_state(state)
 
 
@@ -98,7 +90,6 @@ class _Pooled(nn.Module):
         self.image, self.pool = image, pool
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        """Frames as if they were rows, then one token per row or per frame."""
         rows, frames = next(iter(batch.values())).shape[:2]
         result: Tokens = self.image({key: array.flatten(0, 1) for key, array in batch.items()})
         x = result.pooled().view(rows, frames, -1)  # (B, T, D)

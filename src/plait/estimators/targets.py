@@ -15,6 +15,8 @@ import numpy as np
 
 from plait.base.documents import checksum
 from plait.base.errors import ConfigError, ModelError
+from plait.base.folders import whole_folder
+from plait.base.parts import write_file
 from plait.estimators import modelfile
 from plait.estimators.base import FusionEstimator, loaded
 from plait.estimators.fit_settings import NO_STORE
@@ -89,7 +91,7 @@ class TargetModels(Mapping[str, FusionEstimator]):
 
     def save(self, folder: str | Path) -> Path:
         """Write a folder with a sub-folder per target, each a model folder of its own, and a manifest."""
-        with model_files.whole_folder(folder, "Fusion") as place:
+        with whole_folder(folder, "Fusion") as place:
             for target, name in folders_of(list(self)).items():
                 (place / name).mkdir()
                 modelfile.write(self[target], place / name)
@@ -103,7 +105,7 @@ class TargetModels(Mapping[str, FusionEstimator]):
         manifest: dict[str, Any] = {"format": model_files.FORMAT, "kind": KIND, "targets": targets}
         manifest["checksum"] = checksum(manifest)
         text = json.dumps(manifest, indent=1, ensure_ascii=False)
-        model_files.write_file(place / model_files.MANIFEST, text.encode("utf-8", "backslashreplace"))
+        write_file(place / model_files.MANIFEST, text.encode("utf-8", "backslashreplace"))
 
 
 def folders_of(targets: Sequence[str]) -> dict[str, str]:

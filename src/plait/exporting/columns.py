@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -16,9 +16,10 @@ from plait.data.column import Column
 from plait.data.values import items_of, mapped, text_of
 from plait.encoders.tabular import Tabular
 from plait.encoders.tabular_numbers import Boolean, Date, Features, Number
-from plait.encoders.tabular_words import Category, List, Rank, Spelling, restore
+from plait.encoders.tabular_words import Category, List, Rank, Spelling
 from plait.exporting.inputs import InputSpec, present_input
 
+P = TypeVar("P", bound=Features)
 #: (features, numbers, codes) of one column's part, as networks and trees see them; None: trees see nothing of it.
 Parts = tuple[Tensor, Tensor | None, Tensor | None]
 _YEAR, _WEEK = 365.2425, 7.0
@@ -34,7 +35,7 @@ class TableGraph(nn.Module):
         """``name``: of the modality."""
         super().__init__()
         self.name = name
-        self.parts = features_of(encoder)
+        self.parts = encoder.features
         self.graphs = nn.ModuleList([_graph(part, self.parts) for part in self.parts])
         coded = [part for part in self.parts if part.vocabulary]
         self.code_names = tuple(part.name for part in coded)
@@ -70,17 +71,6 @@ class TableGraph(nn.Module):
         columns = {part.name: Column(frame[part.name]) for part in self.parts}
         result = {self.input_name(part): _fed(part, columns[part.name]) for part in self.parts}
         return {**result, f"{self.name}.present": present}
-
-
-def features_of(encoder: Tabular) -> list[Features]:
-    """The fitted parts of a tabular encoder's columns."""
-    state = encoder.state()
-    states: list[dict[str, Any]] = [dict(column) for column in state["columns"]]
-    for key, array in state.items():
-        if key != "columns":
-            place, _, field = key.partition(".")
-            states[int(place)][field] = array
-    return [restore(one) for one in states]
 
 
 def _suffix(part: Features, parts: Sequence[Features]) -> str:
@@ -132,16 +122,7 @@ def _graph(part: Features, parts: Sequence[Features]) -> nn.Module:
     if isinstance(part, Category | Spelling):
         levels = next(p.vocabulary for p in parts if isinstance(p, Category) and p.name == part.name)
         return _Levels(part, levels)
-    if isinstance(part, Number):
-        return _NumberGraph(part)
-    if isinstance(part, Boolean):
-        return _BooleanGraph(part)
-    if isinstance(part, Date):
-        return _DateGraph(part)
-    if isinstance(part, Rank):
-        return _RankGraph(part)
-    assert isinstance(part, List)
-    return _ListGraph(part)
+    return next(graph(part) for kind, graph in _GRAPHS if isinstance(part, kind))
 
 
 class _Levels(nn.Module):
@@ -183,11 +164,13 @@ def _known(x: Tensor) -> tuple[Tensor, Tensor]:
     return gone, torch.where(gone, torch.full_like(x, float("nan")), x)
 
 
-class _NumberGraph(nn.Module):
-    def __init__(self, part: Number) -> None:
+class _PartGraph(nn.Module, Generic[P]):
+    def __init__(self, part: P) -> None:
         super().__init__()
         self.part = part
 
+
+class _NumberGraph(_PartGraph[Number]):
     def forward(self, x: Tensor) -> Parts:
         part = self.part
         gone, known = _known(x)
@@ -202,11 +185,7 @@ class _NumberGraph(nn.Module):
         return torch.cat(features, 1), known[:, None], None
 
 
-class _BooleanGraph(nn.Module):
-    def __init__(self, part: Boolean) -> None:
-        super().__init__()
-        self.part = part
-
+class _BooleanGraph(_PartGraph[Boolean]):
     def forward(self, x: Tensor) -> Parts:
         gone, known = _known(x)
         value = torch.where(gone, torch.zeros_like(x), 2.0 * x - 1.0)[:, None]
@@ -214,11 +193,7 @@ class _BooleanGraph(nn.Module):
         return features, known[:, None], None
 
 
-class _RankGraph(nn.Module):
-    def __init__(self, part: Rank) -> None:
-        super().__init__()
-        self.part = part
-
+class _RankGraph(_PartGraph[Rank]):
     def forward(self, ranks: Tensor) -> Parts:
         x = ranks.double()
         gone = ranks < 0
@@ -226,11 +201,7 @@ class _RankGraph(nn.Module):
         return scaled[:, None], torch.where(gone, torch.full_like(x, float("nan")), x)[:, None], None
 
 
-class _ListGraph(nn.Module):
-    def __init__(self, part: List) -> None:
-        super().__init__()
-        self.part = part
-
+class _ListGraph(_PartGraph[List]):
     def forward(self, x: Tensor) -> Parts:
         gone = torch.isnan(x[:, -1:])
         filled = torch.where(gone, torch.zeros_like(x), x)
@@ -240,11 +211,7 @@ class _ListGraph(nn.Module):
         return torch.cat(features, 1), numbers, None
 
 
-class _DateGraph(nn.Module):
-    def __init__(self, part: Date) -> None:
-        super().__init__()
-        self.part = part
-
+class _DateGraph(_PartGraph[Date]):
     def forward(self, x: Tensor) -> Parts:
         part = self.part
         gone, _ = _known(x)
@@ -276,3 +243,9 @@ def _month(days: Tensor) -> Tensor:
     day = era_day - (365 * year + torch.floor(year / 4) - torch.floor(year / 100))
     month = torch.floor((5 * day + 2) / 153)
     return torch.where(month < 10, month + 3, month - 9)
+
+
+_GRAPHS: Sequence[tuple[type[Features], Callable[[Any], nn.Module]]] = (
+    *((Number, _NumberGraph), (Boolean, _BooleanGraph), (Date, _DateGraph)),
+    *((Rank, _RankGraph), (List, _ListGraph)),
+)

@@ -25,7 +25,6 @@ class TreesGraph(nn.Module):
     """A fitted branch ``trees``: rows as networks see them, and plain columns -> raw outputs (n, out_dim)."""
 
     def __init__(self, branch: Trees) -> None:
-        """Take over what the branch learned."""
         super().__init__()
         arrays, self.facts = branch.state()
         self.features = _FeaturesGraph(under(arrays, "features."), self.facts["names"])

@@ -62,11 +62,7 @@ def write_graph(
 
 
 def check_graph(path: Path, module: nn.Module, examples: Sequence[Mapping[str, Tensor]]) -> float:
-    """How far a file's first output is from the module's on rows that it was not traced with.
-
-    Raises:
-        ModelError: farther than ``TOLERANCE``.
-    """
+    """How far a file's first output is from the module's on rows that it was not traced with."""
     opened, worst = session(path), 0.0
     for values in examples:
         with torch.no_grad():

@@ -21,8 +21,3 @@ class Network(nn.Module, ABC):
     def entries(self) -> Sequence[Linear] | None:
         """The linear maps that the modalities' features enter first; None where they meet anything else on the way."""
         return None
-
-    @classmethod
-    def facts(cls) -> dict[str, str]:
-        """What ``plait list networks`` shows beside name and summary."""
-        return {}

@@ -1,4 +1,4 @@
-"""The application: health, schema, one row, many rows, uploads, and the front page."""
+"""The application: health, schema, one row, many rows, uploads, and the front page with its form."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import asyncio
 import functools
 import json
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +17,74 @@ import pandas as pd
 from plait.base.errors import ConfigError, PlaitError, need
 from plait.base.version import __version__
 from plait.data.labels import label_text
+from plait.data.modality import Modality
+from plait.encoders.tabular import Tabular
 from plait.estimators.base import FusionEstimator
-from plait.serving.answers import Answers
+from plait.serving.answers import Answers, Reader
 from plait.serving.limits import Guard, Limits, Refused
-from plait.serving.page import ASSETS, POLICY, front_page
-from plait.serving.rows import Reader
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+
+
+ASSETS = Path(__file__).parent / "assets"
+#: Levels of a category that a field suggests.
+_SUGGESTED = 200
+#: All that the page may load: itself.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; media-src blob:; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+def front_page(models: dict[str, FusionEstimator]) -> str:
+    """The HTML of the form for all modalities of the models."""
+    modalities = {m.name: (m, model) for model in models.values() for m in model.schema_.modalities}
+    fields = "\n".join(_fieldset(m, model) for m, model in modalities.values())
+    page = (ASSETS / "form.html").read_text(encoding="utf-8")
+    title = escape(", ".join(models))
+    return page.replace("{{title}}", title).replace("{{fields}}", fields)
+
+
+def _fieldset(modality: Modality, model: FusionEstimator) -> str:
+    legend = f"{escape(modality.name)} <small>{escape(modality.kind)}</small>"
+    rows = "\n".join(_labelled(column, field) for column, field in _fields(modality, model))
+    return f"<fieldset><legend>{legend}</legend>\n{rows}\n</fieldset>"
+
+
+def _labelled(column: str, field: str) -> str:
+    return f"<label><span>{escape(column)}</span>{field}</label>"
+
+
+def _fields(modality: Modality, model: FusionEstimator) -> Iterator[tuple[str, str]]:
+    """Each column with its field."""
+    encoder = model.features_.encoders[modality.name]
+    parts = encoder.features if isinstance(encoder, Tabular) else []
+    for column in modality.columns:
+        name = f'name="{escape(column, quote=True)}"'
+        if modality.kind in ("image", "audio", "video"):
+            yield column, f'<input type="file" {name} accept="{modality.kind}/*">'
+        elif modality.kind in ("text", "code"):
+            yield column, f'<textarea {name} rows="3"></textarea>'
+        elif modality.kind == "vector":
+            yield column, f'<input type="text" {name} placeholder="numbers, with commas">'
+        else:
+            own = [part for part in parts if part.name == column]
+            yield column, _tabular({part.type for part in own}, name, [w for p in own for w in p.vocabulary])
+
+
+def _tabular(types: set[str], name: str, levels: list[str]) -> str:
+    if "boolean" in types:
+        return f'<select {name}><option value=""></option><option>yes</option><option>no</option></select>'
+    if levels:
+        listed = f"levels-{abs(hash(name)):x}"
+        options = "".join(f'<option value="{escape(level, quote=True)}">' for level in levels[:_SUGGESTED])
+        return f'<input type="text" {name} list="{listed}"><datalist id="{listed}">{options}</datalist>'
+    if "date" in types:
+        return f'<input type="text" {name} placeholder="2026-01-31">'
+    kind = ' inputmode="decimal"' if "number" in types else ""
+    return f'<input type="text" {name}{kind}>'
+
 
 _SAFE = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Content-Security-Policy": POLICY}
 _STATIC = {"form.css": "text/css", "form.js": "text/javascript"}
@@ -34,7 +95,6 @@ class Service:
     """Answers requests with one model at a time: rows wait in line, and who waits too long is told."""
 
     def __init__(self, answers: Answers, limits: Limits) -> None:
-        """Around loaded models."""
         self.answers, self.limits = answers, limits
         self.reader = Reader([model.schema_ for model in answers.models.values()], limits)
         self.line = ThreadPoolExecutor(1, thread_name_prefix="plait-serve")  # a model answers one request at a time

@@ -40,7 +40,6 @@ class Limits:
     url_hosts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse what is no limit."""
         checks.check(self, "serve")
 
     @property
@@ -62,7 +61,6 @@ class Guard:
     """Stands before the application and holds its limits."""
 
     def __init__(self, app: App, limits: Limits) -> None:
-        """Around an ASGI application."""
         self.app, self.limits = app, limits
         self.open = 0
 

@@ -14,8 +14,7 @@ import numpy as np
 
 from plait.base.errors import StoreError
 from plait.base.parts import Closing
-from plait.store.claims import Claims
-from plait.store.environment import Environment, open_shared, release
+from plait.store.environment import Claims, Environment, open_shared, release
 from plait.store.record import (
     CELL,
     FORMAT,
@@ -72,15 +71,10 @@ class Store(Closing):
             raise
 
     def __reduce__(self) -> tuple[type[Store], tuple[Path]]:
-        """Sent to another process, the store is opened there."""
         return Store, (self.path,)
 
     def get_many(self, fingerprint: str, keys: Sequence[bytes]) -> list[np.ndarray | None]:
-        """The arrays (T, D) of the cells ``keys``, read-only; None where there is none.
-
-        Raises:
-            StoreError: the store cannot be read or is damaged.
-        """
+        """The arrays (T, D) of the cells ``keys``, read-only; None where there is none."""
         encoder = _encoder_id(fingerprint)
         # In the order of the file: it matters when it is not in memory yet.
         order = sorted(range(len(keys)), key=keys.__getitem__)

@@ -1,4 +1,4 @@
-"""One LMDB environment per folder and process: it grows on demand, survives forks and says its errors in one line."""
+"""One LMDB environment per folder and process, and who encodes which cell: processes share the work."""
 
 from __future__ import annotations
 
@@ -7,14 +7,115 @@ import errno
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from hashlib import blake2b
 from pathlib import Path
 from typing import TypeVar
 
 import lmdb
 
 from plait.base.errors import StoreError
-from plait.store.claims import Claimed, lock_whole
+from plait.base.parts import Closing
+
+try:
+    import fcntl
+except ImportError:  # Windows: nothing is claimed, so processes may do the same work, and the first to store it wins
+    fcntl = None  # type: ignore[assignment]
+
+
+def lock_whole(file: int, alone: bool = False) -> bool:
+    """Hold an open file shared, or alone if nobody else holds it: then True, else it is held shared again."""
+    if fcntl is None:
+        return False
+    if not alone:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        fcntl.flock(file, fcntl.LOCK_SH)  # a failed conversion has lost the shared lock
+        return False
+    return True
+
+
+class Claimed:
+    """The cells that this process is encoding: one locked byte each in a file, so that a killed process frees its own.
+
+    Such locks are per process, so threads exclude each other through the set ``_mine``. The file must be opened once
+    per process only: closing any descriptor of it frees all of them.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._mine: set[int] = set()
+        self._file: int | None = None
+        self._lock = threading.Lock()
+
+    def take(self, places: Iterable[int]) -> set[int]:
+        """Claim what nobody else has claimed."""
+        with self._lock:
+            taken = {p for p in places if p not in self._mine and self._try(p)}
+            self._mine |= taken
+            return taken
+
+    def give_back(self, places: Iterable[int]) -> None:
+        """Free claimed places."""
+        with self._lock:
+            for place in places:
+                self._mine.discard(place)
+                if fcntl is not None and self._file is not None:
+                    fcntl.lockf(self._file, fcntl.LOCK_UN, 1, place)
+
+    def close(self) -> None:
+        """Free everything."""
+        self._mine.clear()
+        self._lock = threading.Lock()  # after a fork another thread of the parent may have held it
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def _try(self, place: int) -> bool:
+        if fcntl is None:
+            return True
+        try:
+            if self._file is None:
+                self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
+        except OSError as error:
+            # Held by another process; any other reason (no locks on this file system) only costs doing work twice.
+            return error.errno not in (errno.EAGAIN, errno.EACCES)
+        return True
+
+
+class Claims(Closing):
+    """What one call of ``embed`` has claimed; leaving the ``with`` block frees all of it."""
+
+    def __init__(self, claimed: Claimed | None, fingerprint: str) -> None:
+        """Without ``claimed`` everything is granted."""
+        self._claimed = claimed
+        self._fingerprint = fingerprint.encode()
+        self._held: dict[bytes, int] = {}
+
+    def take(self, keys: Sequence[bytes]) -> list[bytes]:
+        """Those of ``keys`` that nobody else is encoding right now, claimed for us."""
+        if self._claimed is None:
+            return list(keys)
+        digests = {key: blake2b(self._fingerprint + key, digest_size=7).digest() for key in keys}
+        places = {key: int.from_bytes(digest, "little") for key, digest in digests.items()}
+        taken = self._claimed.take(places.values())
+        mine = {key: place for key, place in places.items() if place in taken}
+        self._held.update(mine)
+        return list(mine)
+
+    def give_back(self, keys: Iterable[bytes]) -> None:
+        """These are stored, or cannot be encoded."""
+        if self._claimed is not None:
+            self._claimed.give_back([self._held.pop(key) for key in keys if key in self._held])
+
+    def close(self) -> None:
+        """Free what is still claimed."""
+        self.give_back(list(self._held))
+
 
 T = TypeVar("T")
 
@@ -33,10 +134,7 @@ _registry = threading.RLock()
 
 
 class Environment:
-    """What the stores of one folder share in this process, since LMDB may open a folder only once per process.
-
-    Every operation holds ``lock``: a growing map ends the transactions of all other threads.
-    """
+    """What the stores of one folder share in this process; all they do holds ``lock``, as a growing map ends the others' work."""
 
     def __init__(self, folder: Path) -> None:
         """Use ``open_shared`` instead."""
@@ -48,15 +146,12 @@ class Environment:
         self._opened: lmdb.Environment | None = None
         self._presence: int | None = None
 
-    def read(self, work: Callable[[lmdb.Transaction], T], buffers: bool = False) -> T:
-        """Run ``work`` in a read transaction; what it returns must not point into the map."""
-        return self._run(work, write=False, buffers=buffers)
-
     def write(self, work: Callable[[lmdb.Transaction], T]) -> T:
         """Run ``work`` in a write transaction and commit; it may be run again from the start when the map grows."""
-        return self._run(work, write=True, buffers=False)
+        return self.read(work, write=True)
 
-    def _run(self, work: Callable[[lmdb.Transaction], T], *, write: bool, buffers: bool) -> T:
+    def read(self, work: Callable[[lmdb.Transaction], T], *, buffers: bool = False, write: bool = False) -> T:
+        """Run ``work`` in a read transaction; what it returns must not point into the map."""
         with self.lock, self._named("written" if write else "read"):
             crowded = False
             while True:

@@ -57,11 +57,7 @@ def pack(array: np.ndarray, written: int) -> bytes:
 
 
 def header(record: bytes | memoryview) -> Header:
-    """The header alone.
-
-    Raises:
-        ValueError: it is none, or the record's length does not fit to it.
-    """
+    """The header alone."""
     if len(record) < _HEADER.size:
         raise ValueError("a record without a header")
     result = Header(*_HEADER.unpack_from(record))
@@ -73,11 +69,7 @@ def header(record: bytes | memoryview) -> Header:
 
 
 def unpack(record: bytes) -> np.ndarray:
-    """The array of a record, without a copy (read-only).
-
-    Raises:
-        ValueError: the record is damaged.
-    """
+    """The array of a record, without a copy (read-only)."""
     result = header(record)
     numbers = memoryview(record)[_HEADER.size :]
     if _checksum(result.kind, result.tokens, result.width, numbers) != result.checksum:
@@ -139,7 +131,6 @@ class Pruned:
     compacted: bool
 
     def __str__(self) -> str:
-        """One line for people."""
         done = f"removed {self.entries} entries, {show_size(self.before)} -> {show_size(self.after)}"
         if self.compacted:
             return done

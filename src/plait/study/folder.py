@@ -17,7 +17,7 @@ from plait.base.checks import Natural
 from plait.base.documents import read_json
 from plait.base.errors import ConfigError
 from plait.base.parts import Closing, write_file
-from plait.store.claims import Claimed
+from plait.store.environment import Claimed
 from plait.study.lines_file import LinesFile, writing
 from plait.study.spec import Spec
 from plait.training import history

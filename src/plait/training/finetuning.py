@@ -27,7 +27,7 @@ from plait.encoders.batches import Keep, Memory
 from plait.encoders.column import Column
 from plait.networks.tasks import Task
 from plait.store import Store
-from plait.store.claims import Claims
+from plait.store.environment import Claims
 from plait.store.record import halved
 from plait.training import checkpoint
 from plait.training.checkpoint import Trained

@@ -14,6 +14,7 @@ from torch import nn
 from plait.base.documents import plain
 from plait.base.encoder import Encoder
 from plait.base.errors import CellError, ConfigError, ModelError, PlaitError
+from plait.base.folders import whole_folder
 from plait.store import model_files
 from plait.store.model_files import under
 from plait.training import history
@@ -141,7 +142,7 @@ def write(saved: Saved, folder: str | Path, epochs: Sequence[Mapping[str, Any]] 
         "dim": saved.encoder.dim,
         **saved.facts,
     }
-    with model_files.whole_folder(folder, KIND) as place:
+    with whole_folder(folder, KIND) as place:
         model_files.write_model(place, manifest, arrays, _card(saved))
         history.write(place, epochs)
     return Path(folder)

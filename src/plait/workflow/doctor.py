@@ -73,19 +73,15 @@ def _extras() -> Iterator[dict[str, object]]:
 
 def _encoders() -> Iterator[dict[str, object]]:
     """What encodes each kind where nothing is named, and which others are ready."""
+    extras = {each["extra"]: each["ready"] for each in _extras()}
     ready: dict[str, list[str]] = {kind: [] for kind in KINDS}
     for name in registry.names("encoders"):
         variant = registry.find("encoders", name)
-        missing = [extra for extra in [getattr(variant, "extra", None)] if extra and not _has(extra)]
-        for kind in () if missing else variant.kinds:
-            ready[kind].append(name)
+        if extras.get(variant.extra, True):
+            for kind in variant.kinds:
+                ready[kind].append(name)
     for kind in KINDS:
         yield {"kind": kind, "default": default_encoder(kind), "ready": ready[kind]}
-
-
-def _has(extra: str) -> bool:
-    known = {each["extra"]: each["ready"] for each in _extras()}
-    return bool(known.get(extra, True))
 
 
 def _processor() -> dict[str, object]:

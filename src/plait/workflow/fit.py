@@ -17,17 +17,16 @@ from threadpoolctl import threadpool_limits
 
 from plait.base import checks, config, machine, progress
 from plait.base.deadline import ANSWER, BEFORE_REPORT, Deadline
-from plait.base.errors import ConfigError, TableError, warn
+from plait.base.errors import ConfigError
+from plait.base.folders import check_folder
 from plait.base.inputs import Inputs
 from plait.branches.mixture import patterns
 from plait.data import schema, table
 from plait.data.cells import media_columns
 from plait.data.modality import Schema
 from plait.data.remote_cells import fetch_cells
-from plait.data.rows import column_keys
 from plait.data.targets import Labels, target_values, with_target
 from plait.data.typed import typed
-from plait.data.values import text_of
 from plait.estimators import tracking
 from plait.estimators.base import FusionEstimator
 from plait.estimators.estimators import FusionClassifier, FusionRegressor
@@ -37,10 +36,18 @@ from plait.evaluation.beside import baselines_beside, light
 from plait.evaluation.evaluate import evaluate
 from plait.evaluation.explain import explain
 from plait.evaluation.importance import importance
-from plait.store import model_files
 from plait.training.design import member_count
-from plait.workflow.outcome import Outcome, TargetOutcomes, note_outcomes, save_outcome, save_outcomes
-from plait.workflow.targets import schemas_of, settings_of_each, targets_of
+from plait.workflow.outcome import (
+    Outcome,
+    TargetOutcomes,
+    note_outcomes,
+    save_outcome,
+    save_outcomes,
+    schemas_of,
+    settings_of_each,
+    targets_of,
+)
+from plait.workflow.rows import Split, choosing_rows, part_of, split_rows
 
 #: Seconds of the processor, measured on Hearthstone and rounded up: the page and all files; judging one test row; the worth of
 #: one column, by one member; a linear baseline for one training row, and all of them where trees are not the model's own.
@@ -56,23 +63,6 @@ def make_model(table_schema: Schema, settings: Mapping[str, Any]) -> FusionEstim
     if isinstance(options.get("branches"), list):
         options["branches"] = tuple(options["branches"])
     return config.build(kind, options, "settings")
-
-
-@dataclasses.dataclass(frozen=True)
-class Split:
-    """How rows are held out to judge by.
-
-    Attributes:
-        test_fraction: share of rows held out, spread over the classes.
-        split_column: a column that says ``train`` or ``test`` instead; ``valid`` rows choose the epoch of a model that wants
-            validation rows (``validation: given``) and are training rows of any other. Without it such a model gets a third as
-            many validation rows as test rows.
-        group: a column whose equal values stay on one side.
-    """
-
-    test_fraction: float = 0.15
-    split_column: str | None = None
-    group: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,7 +145,7 @@ def fit_table(
         check_settings(model)
     budget = Deadline(next(iter(models.values())).minutes, BEFORE_REPORT, begun=command.begun, after=PAGE)
     if out is not None:
-        model_files.check_folder(out, "Fusion")
+        check_folder(out, "Fusion")
     with contextlib.ExitStack() as kept:
         own: Mapping[str, Mapping[str, Any]] = dict.fromkeys(schemas, settings)
         if not one:
@@ -213,14 +203,14 @@ def _fit_one(
     train, test = split_rows(frame, table_schema, split.test_fraction, split.split_column, split.group, seed)
     chosen = train[:0]
     if model.validation == "given":
-        train, chosen = _choosing(frame, table_schema, train, split)
+        train, chosen = choosing_rows(frame, table_schema, train, split)
     progress.plan(_steps(model, table_schema), model.progress)
     used = {column for modality in table_schema.modalities for column in modality.columns}
     cells = frame if name in used else frame.drop(columns=name)
     seen, held_out = cells.iloc[train], cells.iloc[test]  # each row keeps its number
     groups = None if split.group is None else seen[split.group].to_numpy()
-    y_train, truth = _part(target, train), _part(target, test)
-    valid = (cells.iloc[chosen], _part(target, chosen)) if len(chosen) else None
+    y_train, truth = part_of(target, train), part_of(target, test)
+    valid = (cells.iloc[chosen], part_of(target, chosen)) if len(chosen) else None
     kept.enter_context(model.keeping())  # its checkpoint, until the model is saved
     members = _members(model, len(train))
     answer = ANSWER * members * len(patterns([m.name for m in table_schema.modalities]))
@@ -231,13 +221,13 @@ def _fit_one(
         with end.expecting(len(judged_rows) * (JUDGING + answer)):
             model.fit(seen, y_train, groups=groups, test=value, valid=valid, end=end)
         if not (used_rows := model.learned_rows_).all():
-            seen, y_train = known[-1][0], _part(y_train, np.flatnonzero(used_rows))
+            seen, y_train = known[-1][0], part_of(y_train, np.flatnonzero(used_rows))
         if end.encoding:
             judged_rows = judged_rows[: len(_judged(end, len(judged_rows), end.encoding, seed))]
         if len(judged_rows) < len(test):
             end.left_out.append(f"{len(test) - len(judged_rows):,} of {len(test):,} rows to judge by")
             judged_rows = np.sort(judged_rows)
-            held_out, truth = held_out.iloc[judged_rows], _part(truth, judged_rows)
+            held_out, truth = held_out.iloc[judged_rows], part_of(truth, judged_rows)
         progress.step("judge on held-out rows", model.progress)
         with _test_stage(model.record_):
             outputs = model.predict_subsets(held_out)
@@ -288,76 +278,3 @@ def _test_stage(record: dict[str, Any]) -> Iterator[None]:
     yield
     record["seconds"]["test"] = round(time.perf_counter() - clock, 3)
     record["stage_peak_mb"]["test"] = machine.stage_mb()
-
-
-def split_rows(
-    frame: pd.DataFrame, table_schema: Schema, fraction: float, split_column: str | None, group: str | None, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Positions of training and test rows."""
-    groups = None if group is None else group_column(frame, group)
-    if split_column is not None:
-        if split_column not in frame.columns:
-            raise TableError(
-                f"no column '{split_column}' to split by; the table has: {', '.join(map(str, frame.columns))}"
-            )
-        value = _parts_of(frame[split_column])
-        train, test = np.flatnonzero(value != "test"), np.flatnonzero(value == "test")
-        if not len(train) or not len(test):
-            shown = ", ".join(map(repr, value.unique()[:5].tolist()))
-            raise TableError(f"column '{split_column}' must say 'test' for some rows and not for others; found {shown}")
-        other = value[~value.isin(("test", "train", "training", *table.VALID))]
-        if len(other):
-            shown = ", ".join(map(repr, other.unique()[:5].tolist()))
-            warn(f"{len(other):,} rows say neither train, valid nor test in '{split_column}' ({shown}): they train")
-        _warn_of_shared(frame, table_schema, train, test)
-        return train, test
-    checks.number(fraction, "test_fraction", 0, 1, above=True, below=True)
-    stratify = frame[table_schema.target] if table_schema.task == "classification" and group is None else None
-    train, test = table.split(frame, (1 - fraction, fraction), seed, stratify=stratify, group=groups)
-    return train, test
-
-
-def _parts_of(series: pd.Series) -> pd.Series:
-    """What each row says of its part, in lower case and without blanks around it."""
-    return series.astype(object).map(text_of).str.lower()
-
-
-def _warn_of_shared(frame: pd.DataFrame, table_schema: Schema, train: np.ndarray, test: np.ndarray) -> None:
-    """Say so where half of the rows that judge are training rows as well, column for column."""
-    columns = dict.fromkeys([*(c for m in table_schema.modalities for c in m.columns), str(table_schema.target)])
-    keys = np.zeros(len(frame), dtype=np.uint64)
-    for name in columns:
-        keys = keys * np.uint64(0x9E3779B97F4A7C15) + column_keys(frame[name], table_schema.types.get(name))
-    shared = int(np.isin(keys[test], keys[train]).sum())
-    if 2 * shared >= len(test):
-        warn(f"{shared:,} of {len(test):,} test rows are training rows, too: the scores tell what was learned by heart")
-
-
-def _choosing(
-    frame: pd.DataFrame, table_schema: Schema, train: np.ndarray, split: Split
-) -> tuple[np.ndarray, np.ndarray]:
-    """Training rows without those that choose, and these: what the column calls valid, or a drawn share."""
-    column, group, share = split.split_column, split.group, split.test_fraction / 3 / (1 - split.test_fraction)
-    part = frame.iloc[train].reset_index(drop=True)
-    if column is None:
-        groups = None if group is None else group_column(part, group)
-        stratify = part[table_schema.target] if table_schema.task == "classification" and group is None else None
-        left, drawn = table.split(part, (1 - share, share), 0, stratify=stratify, group=groups)
-        return train[left], train[drawn]
-    words = np.isin(_parts_of(part[column]), table.VALID)
-    if not words.any() or words.all():
-        raise TableError(
-            f"validation: given, but column '{column}' says 'valid' for {int(words.sum())} of {len(words)} rows"
-        )
-    return train[~words], train[words]
-
-
-def group_column(frame: pd.DataFrame, group: str) -> pd.Series:
-    """The column to group by, if the table has it."""
-    if group not in frame.columns:
-        raise TableError(f"no column '{group}' to group by; the table has: {', '.join(map(str, frame.columns))}")
-    return frame[group]
-
-
-def _part(target: Any, rows: np.ndarray) -> Any:
-    return target.take(rows) if isinstance(target, Labels) else target[rows]

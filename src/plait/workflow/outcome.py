@@ -1,10 +1,11 @@
-"""What a fit of a table gives, of one target or of several, and how it is saved."""
+"""Which targets a fit of a table has, what it gives for one or for several, and how it is saved."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
-import warnings
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,101 @@ from typing import Any
 import pandas as pd
 
 from plait.base import notebook
-from plait.base.errors import MissingDependencyError, PlaitWarning
+from plait.base.errors import ConfigError, MissingDependencyError, TableError, nearest, warn
+from plait.base.folders import whole_folder
+from plait.base.parts import write_file
+from plait.data import schema
+from plait.data.modality import Schema
 from plait.estimators import modelfile, tracking
 from plait.estimators.base import FusionEstimator
+from plait.estimators.fit_settings import NO_STORE
 from plait.estimators.targets import TargetModels, folders_of
 from plait.evaluation.baselines import Baselines
 from plait.evaluation.evaluate import Evaluation
 from plait.evaluation.explain import Explanation
 from plait.store import model_files
+
+#: What is expected of a list of targets.
+_EXPECTED = "name at least one column (--target a,b; in YAML target: [a, b])"
+
+
+def targets_of(given: str | Sequence[str] | Mapping[str, str | None] | None, frame: pd.DataFrame) -> dict[str, Any]:
+    """Target -> task (None: inferred), each a column of the table and named once.
+
+    Raises:
+        ConfigError: an empty list, or a target twice.
+        TableError: no such column; the nearest one is named.
+    """
+    names = [given] if isinstance(given, str) else list(given or ())
+    if not names:
+        raise ConfigError(f"the list of targets is empty; {_EXPECTED}")
+    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    if twice:
+        raise ConfigError(f"target {', '.join(map(repr, twice))} is named twice; name each column once")
+    columns = [str(c) for c in frame.columns]
+    unknown = [f"'{name}' to predict; {nearest(str(name), columns)}" for name in names if name not in columns]
+    if unknown:
+        raise TableError(f"the table has no column {', nor '.join(unknown)}")
+    return dict(given) if isinstance(given, Mapping) else dict.fromkeys(names)
+
+
+def schemas_of(frame: pd.DataFrame, given: Schema | None, targets: Mapping[str, str | None]) -> dict[str, Schema]:
+    """A schema per target, in none of which another target is an input.
+
+    Args:
+        frame: the table.
+        given: the modalities; None infers them from the columns that are no targets.
+        targets: target -> task; None looks at the column.
+    """
+    rest = frame.drop(columns=list(targets))
+    base = Schema(()) if not len(rest.columns) else schema.infer(rest) if given is None else _without(given, targets)
+    if not base.modalities:
+        raise ConfigError(f"no column is left to learn from beside the targets {', '.join(map(repr, targets))}")
+    result = {}
+    for name, task in targets.items():
+        kept = base.task if given is not None and given.target == name else None
+        inferred, note, doubt = schema.infer_task(frame[name])
+        if doubt and (task or kept) is None:
+            warn(f"target '{name}' is doubtful: {doubt}")
+        notes = {**base.notes, name: note}
+        result[name] = dataclasses.replace(base, target=name, task=task or kept or inferred, notes=notes)
+    return result
+
+
+def _without(given: Schema, targets: Mapping[str, object]) -> Schema:
+    """The schema without the targets among its inputs, which is told of."""
+    inputs = [c for m in given.modalities for c in m.columns if c in targets]
+    if not inputs:
+        return given
+    names = ", ".join(map(repr, dict.fromkeys(inputs)))
+    warn(f"{names}: a column to predict is no input of any target's model, and is left out of the schema's modalities")
+    rest = [(m, tuple(c for c in m.columns if c not in targets)) for m in given.modalities]
+    kept = tuple(dataclasses.replace(m, columns=columns) for m, columns in rest if columns)
+    types = {column: kind for column, kind in given.types.items() if column not in targets}
+    return dataclasses.replace(given, modalities=kept, types=types)
+
+
+@contextlib.contextmanager
+def settings_of_each(settings: Mapping[str, Any], targets: Sequence[str]) -> Iterator[dict[str, dict[str, Any]]]:
+    """Target -> settings by which the models share what is encoded, and each keeps its training in a folder of its own.
+
+    Where no store is wanted, there is one that goes with the block.
+    """
+    with contextlib.ExitStack() as kept:
+        result = {target: dict(settings) for target in targets}
+        if settings.get("store") == NO_STORE:
+            store = kept.enter_context(tempfile.TemporaryDirectory(prefix="plait-"))
+            result = {target: {**own, "store": store} for target, own in result.items()}
+        if settings.get("checkpoint") is not None:
+            root, names = Path(settings["checkpoint"]), folders_of(targets)
+            result = {target: {**own, "checkpoint": str(root / names[target])} for target, own in result.items()}
+            kept.callback(_remove_empty, root)
+        yield result
+
+
+def _remove_empty(folder: Path) -> None:
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +135,6 @@ class Outcome:
     report: Path | None = None
 
     def __repr__(self) -> str:
-        """The scores, and what each modality is worth."""
         return f"{self.evaluation!r}\n\n{self.explanation!r}"
 
     def _repr_html_(self) -> str:
@@ -71,15 +158,12 @@ class TargetOutcomes(Mapping[str, Outcome]):
     report: Path | None = None
 
     def __getitem__(self, target: str) -> Outcome:
-        """What the fit of one target gave."""
         return self.outcomes[target]
 
     def __iter__(self) -> Iterator[str]:
-        """The targets."""
         return iter(self.outcomes)
 
     def __len__(self) -> int:
-        """How many there are."""
         return len(self.outcomes)
 
     @property
@@ -90,7 +174,7 @@ class TargetOutcomes(Mapping[str, Outcome]):
 
 def save_outcome(outcome: Outcome, folder: Path, *, report: bool, command: str) -> Path | None:
     """The model folder with its evaluation, explanation and page, whole or not at all; the page, if there is one."""
-    with model_files.whole_folder(folder, "Fusion") as place:
+    with whole_folder(folder, "Fusion") as place:
         written = _write(outcome, place, report, command)
     return folder / "report.html" if written else None
 
@@ -98,7 +182,7 @@ def save_outcome(outcome: Outcome, folder: Path, *, report: bool, command: str) 
 def save_outcomes(outcomes: TargetOutcomes, folder: Path, *, report: bool, command: str) -> TargetOutcomes:
     """A sub-folder per target, a manifest and a front page, whole or not at all."""
     places, pages = folders_of(list(outcomes)), dict[str, bool]()
-    with model_files.whole_folder(folder, "Fusion") as place:
+    with whole_folder(folder, "Fusion") as place:
         for target, outcome in outcomes.items():
             (place / places[target]).mkdir()
             pages[target] = _write(outcome, place / places[target], report, command)
@@ -111,9 +195,7 @@ def save_outcomes(outcomes: TargetOutcomes, folder: Path, *, report: bool, comma
     page = "report.html"
     saved = {
         target: dataclasses.replace(
-            outcome,
-            folder=folder / places[target],
-            report=folder / places[target] / page if pages[target] else None,
+            outcome, folder=folder / places[target], report=folder / places[target] / page if pages[target] else None
         )
         for target, outcome in outcomes.items()
     }
@@ -132,7 +214,7 @@ def _write(outcome: Outcome, place: Path, report: bool, command: str) -> bool:
         "leaks": [dict(leak) for leak in outcome.leaks],
     }
     text = json.dumps(model_files.plain_values(results), indent=1, ensure_ascii=False)
-    model_files.write_file(place / "results.json", text.encode("utf-8", "backslashreplace"))
+    write_file(place / "results.json", text.encode("utf-8", "backslashreplace"))
     return report and _write_page(place, outcome, command)
 
 
@@ -155,7 +237,7 @@ def _write_page(place: Path, outcome: Outcome, command: str) -> bool:
         )
         write_report(place, page)
     except MissingDependencyError as error:
-        warnings.warn(f"no report page: {error}", PlaitWarning, stacklevel=3)
+        warn(f"no report page: {error}")
         return False
     return True
 

@@ -18,7 +18,7 @@ from plait.base.progress import step
 from plait.base.version import versions
 from plait.data import schema
 from plait.data.modality import Modality, Schema
-from plait.data.targets import Labels, target_values, with_target
+from plait.data.targets import target_values, with_target
 from plait.estimators import fitting, preparing, regime
 from plait.estimators.base import FusionEstimator
 from plait.estimators.prepared import GivenRows, Prepared
@@ -28,7 +28,8 @@ from plait.store.model_files import plain_values
 from plait.training import history
 from plait.training.pretrained import Pretrained, Saved, write
 from plait.training.rows import folds_of
-from plait.workflow.fit import group_column, make_model, split_rows
+from plait.workflow.fit import make_model
+from plait.workflow.rows import group_column, part_of, split_rows
 
 #: Settings of a model of several modalities, which an encoder alone has no use for.
 FUSION = ("align", "depth", "encoder_learning_rate", "fusion", "modality_dropout", "thaw")
@@ -77,8 +78,8 @@ def pretrain(
         seed = int(settings.get("random_state") or 0)
         kept, left = split_rows(frame, table_schema, test_fraction, split_column, group, seed)
         target = target_values(frame[table_schema.target], table_schema.task)
-        held_out = frame.iloc[left], _part(target, left)
-        target, frame = _part(target, kept), frame.iloc[kept]
+        held_out = frame.iloc[left], part_of(target, left)
+        target, frame = part_of(target, kept), frame.iloc[kept]
     else:
         target, held_out = target_values(frame[table_schema.target], table_schema.task), None
     groups = None if group is None else group_column(frame, group).to_numpy()
@@ -87,10 +88,6 @@ def pretrain(
     if out is not None:
         write(saved, out, epochs)
     return saved
-
-
-def _part(target: Any, rows: np.ndarray) -> Any:
-    return target.take(rows) if isinstance(target, Labels) else target[rows]
 
 
 def _only(table_schema: Schema, value: str | None) -> Schema:

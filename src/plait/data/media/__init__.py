@@ -44,7 +44,6 @@ class Blob:
     address: str | None = None  # where it was fetched from
 
     def __str__(self) -> str:
-        """As the table has it, where it was fetched."""
         return repr(self) if self.address is None else self.address
 
     @classmethod

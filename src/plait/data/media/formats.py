@@ -11,94 +11,35 @@ KINDS = ("image", "audio", "video")
 
 #: Formats of Pillow that it only names, that start another program, or that hold no picture: never opened.
 _NOT_OPENED = frozenset(("BUFR", "EPS", "FITS", "FPX", "GRIB", "HDF5", "IPTC", "MIC", "MPEG", "PCD", "WMF"))
+
+
+def _table(text: str) -> dict[str, str]:
+    """Format -> its endings, of ``format ending ending, format ...``."""
+    return {name: endings for name, _, endings in (entry.partition(" ") for entry in text.split(", "))}
+
+
 #: Formats of Pillow -> endings; what else Pillow has is too rare or too short a name to tell by.
-_PILLOW = {
-    "AVIF": "avif avifs",
-    "BMP": "bmp",
-    "CUR": "cur",
-    "DCX": "dcx",
-    "DDS": "dds",
-    "DIB": "dib",
-    "GIF": "gif",
-    "ICNS": "icns",
-    "ICO": "ico",
-    "HEIF": "heic heif hif",
-    "JPEG": "jpg jpeg jpe jfif mpo",
-    "JPEG2000": "jp2 j2k j2c jpc jpf jpx",
-    "JXL": "jxl",
-    "PCX": "pcx",
-    "PNG": "png apng",
-    "PPM": "ppm pgm pbm pnm pfm",
-    "PSD": "psd",
-    "QOI": "qoi",
-    "SGI": "sgi",
-    "SUN": "ras",
-    "TGA": "tga icb vda vst",
-    "TIFF": "tif tiff",
-    "WEBP": "webp",
-    "XBM": "xbm",
-    "XPM": "xpm",
-}
+_PILLOW = _table(
+    "AVIF avif avifs, BMP bmp, CUR cur, DCX dcx, DDS dds, DIB dib, GIF gif, ICNS icns, ICO ico, HEIF heic heif "
+    "hif, JPEG jpg jpeg jpe jfif mpo, JPEG2000 jp2 j2k j2c jpc jpf jpx, JXL jxl, PCX pcx, PNG png apng, PPM ppm "
+    "pgm pbm pnm pfm, PSD psd, QOI qoi, SGI sgi, SUN ras, TGA tga icb vda vst, TIFF tif tiff, WEBP webp, XBM xbm, "
+    "XPM xpm"
+)
 #: Formats of libsndfile -> endings.
-_SNDFILE = {
-    "AIFF": "aif aiff aifc",
-    "AU": "au snd",
-    "CAF": "caf",
-    "FLAC": "flac",
-    "IRCAM": "ircam",
-    "MP3": "mp3",
-    "NIST": "nist sph",
-    "OGG": "ogg oga opus",
-    "PAF": "paf",
-    "PVF": "pvf",
-    "RF64": "rf64",
-    "SVX": "8svx svx",
-    "VOC": "voc",
-    "W64": "w64",
-    "WAV": "wav wave",
-}
+_SNDFILE = _table(
+    "AIFF aif aiff aifc, AU au snd, CAF caf, FLAC flac, IRCAM ircam, MP3 mp3, NIST nist sph, OGG ogg oga opus, "
+    "PAF paf, PVF pvf, RF64 rf64, SVX 8svx svx, VOC voc, W64 w64, WAV wav wave"
+)
 #: Formats of FFmpeg (through PyAV) -> endings, of sounds and of films.
-_FFMPEG_AUDIO = {
-    "aac": "aac adts",
-    "ac3": "ac3",
-    "amr": "amr awb",
-    "ape": "ape",
-    "asf": "wma",
-    "dsf": "dsf",
-    "dts": "dts",
-    "eac3": "eac3",
-    "matroska": "mka weba",
-    "mov": "m4a m4b m4r",
-    "mp3": "mp2 mpa",
-    "mpc": "mpc",
-    "ogg": "spx",
-    "rm": "ra",
-    "tak": "tak",
-    "tta": "tta",
-    "wv": "wv",
-}
-_FFMPEG_VIDEO = {
-    "asf": "wmv asf",
-    "avi": "avi divx",
-    "dv": "dv",
-    "flv": "flv f4v",
-    "gxf": "gxf",
-    "h264": "h264 264",
-    "hevc": "hevc h265 265",
-    "ivf": "ivf",
-    "matroska": "mkv webm mk3d",
-    "mjpeg": "mjpeg mjpg",
-    "mov": "mp4 m4v mov qt 3gp 3g2 3gpp mj2 insv",
-    "mpeg": "mpg mpeg mpe vob m2p",
-    "mpegts": "ts mts m2ts m2t",
-    "mpegvideo": "m1v m2v",
-    "mxf": "mxf",
-    "nut": "nut",
-    "ogg": "ogv ogm",
-    "rm": "rm rmvb",
-    "wtv": "wtv",
-    "yuv4mpegpipe": "y4m",
-}
+_FFMPEG_AUDIO = _table(
+    "aac aac adts, ac3 ac3, amr amr awb, ape ape, asf wma, dsf dsf, dts dts, eac3 eac3, matroska mka weba, mov "
+    "m4a m4b m4r, mp3 mp2 mpa, mpc mpc, ogg spx, rm ra, tak tak, tta tta, wv wv"
+)
+_FFMPEG_VIDEO = _table(
+    "asf wmv asf, avi avi divx, dv dv, flv flv f4v, gxf gxf, h264 h264 264, hevc hevc h265 265, ivf ivf, matroska "
+    "mkv webm mk3d, mjpeg mjpeg mjpg, mov mp4 m4v mov qt 3gp 3g2 3gpp mj2 insv, mpeg mpg mpeg mpe vob m2p, mpegts "
+    "ts mts m2ts m2t, mpegvideo m1v m2v, mxf mxf, nut nut, ogg ogv ogm, rm rm rmvb, wtv wtv, yuv4mpegpipe y4m"
+)
 #: Known for what they are, decoded by nothing that plait uses.
 _UNDECODED = {
     "image": "svg svgz eps wmf emf exr hdr dcm xcf psb djvu cr2 cr3 nef arw dng orf rw2 raf pef srw",

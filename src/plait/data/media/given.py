@@ -34,9 +34,6 @@ def given(value: Any, kind: str) -> Any:
     Returns:
         A Blob, a Changed, an array, (array, rate), a name as ``str``, or None: there is nothing.
 
-    Raises:
-        CellError: it is none of these, or cannot be decoded.
-
     Example:
         >>> given({"bytes": b"abc", "path": "a.png"}, "image").size, given({"bytes": None, "path": "a.png"}, "image")
         (3, 'a.png')
@@ -81,11 +78,7 @@ def is_data_uri(text: str) -> bool:
 
 
 def data_of_uri(text: str, most: int | None = None) -> bytes:
-    """The bytes of a data URI, the first ``most`` at least.
-
-    Raises:
-        CellError: what stands behind the comma is not base64.
-    """
+    """The bytes of a data URI, the first ``most`` at least."""
     letters = "".join((text.partition(",")[2] if "," in text else text).split())
     letters = letters if most is None else letters[: 4 * (most // 3 + 1)]
     try:
@@ -125,11 +118,7 @@ def as_array(value: Any) -> np.ndarray | None:
 
 
 def comparable(value: object) -> Any:
-    """What a cell is to be compared by: media by what it holds, never by where an object lies; all else as it is.
-
-    Raises:
-        CellError: a picture or a decoder that cannot be read.
-    """
+    """What a cell is to be compared by: media by what it holds, never by where an object lies; all else as it is."""
     if is_picture(value) or hasattr(value, "_hf_encoded") or hasattr(value, "get_all_samples") or _samples(value):
         return given(value, "audio" if hasattr(value, "get_all_samples") or _samples(value) else "image")
     return as_array(value) if is_tensor(value) else value
@@ -304,11 +293,7 @@ class Changed(Altered):
         return str(getattr(self.origin, "where", f"a cell of type {type(self.origin).__name__}"))
 
     def digest(self) -> bytes:
-        """16 bytes of the content and of the change: what the cell is known by in the store.
-
-        Raises:
-            CellError: the content cannot be read.
-        """
+        """16 bytes of the content and of the change: what the cell is known by in the store."""
         digest = blake2b(self.change.fingerprint().encode(), digest_size=16)
         digest.update(cell_key(self.origin))
         return digest.digest()

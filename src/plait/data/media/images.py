@@ -61,11 +61,7 @@ def image(cell: Blob | Altered | np.ndarray, at_least: int | None = None) -> np.
 
 
 def decoded(picture: Any) -> np.ndarray:
-    """A picture that Pillow holds, exactly as its file would be decoded: uint8 (H, W, 3).
-
-    Raises:
-        CellError: it cannot be decoded.
-    """
+    """A picture that Pillow holds, exactly as its file would be decoded: uint8 (H, W, 3)."""
     try:
         return _decode(picture)
     except CellError:
@@ -75,11 +71,7 @@ def decoded(picture: Any) -> np.ndarray:
 
 
 def pixels(cell: Blob | Altered | np.ndarray) -> np.ndarray:
-    """One image cell as floats, for networks that take them: float32 (H, W, 3), of a changed one also beyond 0..1.
-
-    Raises:
-        CellError: as ``image`` does.
-    """
+    """One image cell as floats, for networks that take them: float32 (H, W, 3), of a changed one also beyond 0..1."""
     if isinstance(cell, Altered):
         return cell.of(pixels(cell.origin))
     return image(cell).astype(np.float32) / np.float32(255)

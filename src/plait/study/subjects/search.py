@@ -23,7 +23,7 @@ from plait.study.state import Line, State
 from plait.study.subjects import Tables
 from plait.study.tables import StudyTable
 from plait.study.variants import Variant, plain, told_fields, with_fields
-from plait.workflow.fit import split_rows
+from plait.workflow.rows import split_rows
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import math
 import re
-import warnings
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from plait.base.errors import MissingDependencyError, PlaitWarning
+from plait.base.errors import MissingDependencyError, warn
 from plait.base.folders import claim_folder
 from plait.metrics.base import MAIN, metrics
 from plait.report.blocks import Facts, Heading, Page, Section, Text, frame_table, picture, sheet
@@ -193,7 +192,7 @@ def write_inspection(inspection: Inspection, folder: str | Path) -> Path:
     try:
         return _page(inspection, folder)
     except MissingDependencyError as error:
-        warnings.warn(f"no page and no figures: {error}", PlaitWarning, stacklevel=3)
+        warn(f"no page and no figures: {error}")
         return folder
 
 

@@ -14,14 +14,14 @@ import numpy as np
 import pandas as pd
 
 from plait.base import notebook
-from plait.base.errors import PlaitWarning, TableError
+from plait.base.errors import PlaitWarning, TableError, warn
 from plait.data.labels import codes_of, label_text
 from plait.data.rows import data_hash
 from plait.data.targets import with_target
 from plait.data.values import nulls
 from plait.store.model_files import plain_values
-from plait.workflow.fit import split_rows
 from plait.workflow.inspection.embeddings import Embedding
+from plait.workflow.rows import split_rows
 
 #: Rows below which nothing can be said.
 LEAST = 10
@@ -93,9 +93,6 @@ def rows_for(model: Any, frame: pd.DataFrame, held_out: HeldOut | None = None, *
     """Split a table as ``plait fit`` did; large parts are thinned with the seed.
 
     What is not told is taken from the model: ``plait fit`` keeps what it split by.
-
-    Raises:
-        TableError: no target column, fewer than ten rows, or one class.
     """
     kept = held_out_by(model)
     by: dict[str, Any] = {k: kept.get(k) if v is None else v for k, v in vars(held_out or HeldOut()).items()}
@@ -109,8 +106,6 @@ def rows_for(model: Any, frame: pd.DataFrame, held_out: HeldOut | None = None, *
         raise TableError(f"{len(frame)} rows with a '{target}'; at least {LEAST} are needed to inspect a model")
     seed = int(by["seed"] or 0)
     fraction = 0.15 if by["test_fraction"] is None else float(by["test_fraction"])
-    if by["group"] is not None and by["group"] not in frame.columns:
-        raise TableError(f"no column '{by['group']}' to group by; the table has: {', '.join(map(str, frame.columns))}")
     train, test = split_rows(frame, model.schema_, fraction, by["split_column"], by["group"], seed)
     seen = frame.iloc[train].reset_index(drop=True)
     digests = data_hash(seen.drop(columns=target)), data_hash(seen)
@@ -177,12 +172,10 @@ def never_seen(model: Any, rows: Rows) -> bool:
 
 def warn_seen(names: list[str]) -> None:
     """Say, once, whose test rows may have been training rows."""
-    warnings.warn(
+    warn(
         f"{', '.join(names)}: fitted on other rows than this split's training rows, so that test rows may have been seen; "
         "probes of encoders that learned are then too good (give the split of the fit: --test-fraction, --split-column, "
-        "--group, --seed)",
-        PlaitWarning,
-        stacklevel=3,
+        "--group, --seed)"
     )
 
 
@@ -219,7 +212,6 @@ class Inspection:
     command: str = ""
 
     def __repr__(self) -> str:
-        """What was measured of each representation."""
         return f"inspection of {', '.join(self.runs)} ('{self.target}')\n{self.measures.to_string()}"
 
     def _repr_html_(self) -> str:
