@@ -55,11 +55,7 @@ class Enhancer:
 
 
 def parse(align: Mapping[str, object] | None, schema: Schema) -> list[Enhancement]:
-    """What ``align`` says, checked against the modalities before anything is encoded.
-
-    Raises:
-        ConfigError: an unknown modality, anchor or option, an anchor that is the modality itself, or one that is not frozen.
-    """
+    """What ``align`` says, checked against the modalities before anything is encoded."""
     if align is None:
         return []
     if not isinstance(align, Mapping):

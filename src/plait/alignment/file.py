@@ -75,11 +75,7 @@ def save(model: Any, folder: str | Path) -> Path:
 
 
 def load(cls: type[A], folder: str | Path) -> A:
-    """The aligner, of the class given, that was saved.
-
-    Raises:
-        ModelError: the folder is broken, holds another kind of model, or was made with another version of an encoder.
-    """
+    """The aligner, of the class given, that was saved."""
 
     def checked(manifest: Mapping[str, object], arrays: Mapping[str, np.ndarray]) -> A:
         if manifest["kind"] != KIND:

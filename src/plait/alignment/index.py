@@ -40,10 +40,7 @@ class Index:
     def __init__(self, vectors: np.ndarray, labels: Sequence[Any] | None = None, *, how: str = "exact") -> None:
         """Over vectors (n, D); ``labels`` are the row numbers where none are given.
 
-        Args:
-            vectors: of any length; they are divided by it.
-            labels: JSON values, one per vector.
-            how: ``exact``, or ``approximate`` with hnswlib or faiss.
+        ``labels``: JSON values, one per vector; ``how``: ``exact``, or ``approximate`` with hnswlib or faiss.
         """
         if how not in ("exact", "approximate"):
             raise ConfigError(f"index: expected 'exact' or 'approximate', found '{how}'")
@@ -80,11 +77,7 @@ class Index:
         return len(self.vectors)
 
     def search(self, queries: np.ndarray, k: int) -> list[list[Hit]]:
-        """The k most similar of each query (q, D), best first; of equal ones the earlier row.
-
-        Raises:
-            TableError: the index is empty, k is larger than it, or a query is a zero vector.
-        """
+        """The k most similar of each query (q, D), best first; of equal ones the earlier row."""
         if not len(self):
             raise TableError("the index is empty: nothing was put in, or all its cells are absent")
         if not 1 <= k <= len(self):

@@ -189,11 +189,7 @@ def _is_sound(name: str) -> bool:
 
 
 def find_clips(place: Path | None, data: str) -> Clips:
-    """The sounds below a folder or in a zip archive; of ESC-10 when none is named.
-
-    Raises:
-        TableError: there is no such place, or no sound in it.
-    """
+    """The sounds below a folder or in a zip archive; of ESC-10 when none is named."""
     if place is None:
         from plait.base import registry
         from plait.data.archive import Place

@@ -184,11 +184,7 @@ class Pairs:
     """
 
     def __init__(self, left: Sequence[Any] | np.ndarray, right: Sequence[Any] | np.ndarray) -> None:
-        """Match the labels of two sets; rows without a label (None, NaN) and labels that only one set has are left out.
-
-        Raises:
-            TableError: no label is in both.
-        """
+        """Match the labels of two sets; rows without a label (None, NaN) and labels that only one set has are left out."""
         known = [_rows_by_label(labels) for labels in (left, right)]
         self.labels = sorted(known[0].keys() & known[1].keys(), key=str)
         if not self.labels:
@@ -221,11 +217,7 @@ class Pairs:
         return left, right
 
     def draw(self, count: int, seed: int | np.random.Generator = 0) -> tuple[np.ndarray, np.ndarray]:
-        """``count`` different pairs at random, each equally likely, in random order.
-
-        Raises:
-            ConfigError: there are not so many.
-        """
+        """``count`` different pairs at random, each equally likely, in random order."""
         if not 0 <= count <= len(self):
             raise ConfigError(f"{count:,} pairs asked for; expected 0 to the {len(self):,} that there are")
         return self.at(np.random.default_rng(seed).choice(len(self), count, replace=False))

@@ -77,11 +77,7 @@ class Loaded:
     groups: str | None = None
 
     def of(self, task: str) -> tuple[pd.DataFrame, Schema]:
-        """The rows that have this target, and its schema.
-
-        Raises:
-            ConfigError: no such target; the message names the nearest one.
-        """
+        """The rows that have this target, and its schema."""
         if task not in self.schemas:
             raise ConfigError(f"unknown target '{task}': {nearest(task, self.schemas)}")
         schema = self.schemas[task]
@@ -153,12 +149,7 @@ class Dataset(registry.Named, ABC):
     ) -> Loaded:
         """The table with a schema for each of ``tasks``; the target of one is never its input.
 
-        Args:
-            frame: one row per sample.
-            modalities: of all targets.
-            reasons: why other columns are left out; official parts and folds have theirs.
-            types: of tabular columns.
-            places: the columns ``split``, ``folds`` and ``groups`` of ``Loaded``.
+        ``reasons``: why columns are left out; official parts and folds have theirs. ``places``: ``split``, ``folds``, ``groups``.
         """
         official = {"split": "official part", "folds": "official fold"}
         reasons = {places[key]: words for key, words in official.items() if key in places} | dict(reasons)
@@ -279,11 +270,7 @@ def make_schema(
     reasons: Mapping[str, str],
     types: Mapping[str, str] | None = None,
 ) -> Schema:
-    """A schema that accounts for every column of ``frame``: used, the target, or left out for a reason.
-
-    Raises:
-        ColumnsError: a column is neither used nor explained, or one is used twice in a modality, or is the target.
-    """
+    """A schema that accounts for every column of ``frame``: used, the target, or left out for a reason."""
     modalities = tuple(modalities)
     used = [column for modality in modalities for column in modality.columns]
     left = [str(column) for column in frame.columns if column not in used and column != target]

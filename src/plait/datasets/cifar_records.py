@@ -30,13 +30,7 @@ class Cifar(Dataset):
 def read_records(path: Path, parts: Mapping[str, Iterable[str]], names: Mapping[str, str]) -> pd.DataFrame:
     """A table of ``image`` (arrays 32 x 32 x 3), one column per label, and ``split``.
 
-    Args:
-        path: of the ``.tar.gz``; nothing of it is unpacked.
-        parts: part -> names of its files, whatever folder they lie in.
-        names: label -> file with its classes, a line each, in the order of the label bytes.
-
-    Raises:
-        TableError: a file is not in the archive, or is of another layout.
+    ``parts``: part -> names of its files; ``names``: label -> file with its classes, in the order of the label bytes.
     """
     wanted = {file: part for part, files in parts.items() for file in files}
     held: dict[str, bytes] = {}

@@ -67,11 +67,7 @@ class Spoken:
 
 
 def written(folder: Path) -> Written:
-    """MNIST from its four published files (``train-images-idx3-ubyte`` and so on, packed by gzip or not), or ``mnist.npz``.
-
-    Raises:
-        TableError: a file is not there, cut or none of MNIST.
-    """
+    """MNIST from its four published files (``train-images-idx3-ubyte`` and so on, packed by gzip or not), or ``mnist.npz``."""
     if not (folder / "mnist.npz").is_file():
         x, y, tx, ty = (_idx(folder, name) for name in IDX)
     else:
@@ -103,11 +99,7 @@ def _idx(folder: Path, name: str) -> np.ndarray:
 
 
 def spoken(folder: Path) -> Spoken:
-    """The Free Spoken Digit Dataset from ``recordings`` (``7_jackson_32.wav``), a release as GitHub packs it, or ``fsdd.npz``.
-
-    Raises:
-        TableError: nothing of it is there, or a file is cut or no recording of it.
-    """
+    """The Free Spoken Digit Dataset from ``recordings`` (``7_jackson_32.wav``), a release as GitHub packs it, or ``fsdd.npz``."""
     if (folder / "fsdd.npz").is_file():
         return Spoken(*_packed(folder / "fsdd.npz", ("wave", "offset", "digit", "speaker", "index")))
     archives = sorted(folder.glob("free-spoken-digit-dataset*.zip"))

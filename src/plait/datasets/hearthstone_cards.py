@@ -38,9 +38,6 @@ def read_cards(path: str | Path) -> pd.DataFrame:
     """All collectible cards of a ``CardDefs.xml``, one row each, numbers still numbers.
 
     A document type declaration, the only place where a bomb of entities can be defined, is refused before parsing.
-
-    Raises:
-        TableError: not a ``CardDefs.xml``, broken XML, or no card in it.
     """
     with open(path, "rb") as file:
         before, root_tag, _ = file.read(65536).partition(b"<CardDefs")

@@ -77,12 +77,7 @@ def plain(x: pd.DataFrame) -> pd.DataFrame:
 def schema_of(x: pd.DataFrame, image: str | None, target: str, task: str, root: str | None = None) -> Schema:
     """The schema that the types of a table of the benchmark state, as its protocol reads them.
 
-    Args:
-        x: the table, typed as its file is.
-        image: the column that names image files, if there is one.
-        target: what the column to predict is called.
-        task: the task's name.
-        root: folder that image paths start from.
+    ``image``: the column that names image files, if there is one; ``root``: folder that these start from.
 
     Example:
         >>> x = pd.DataFrame({"name": ["a", "b"], "year": [1, 2], "kind": pd.Categorical(["u", "v"])})

@@ -20,11 +20,7 @@ PAUSE = "sp"
 
 @contextmanager
 def sequences(path: Path) -> Iterator[Mapping[str, Any]]:
-    """Segment -> ``features`` (T, D) and ``intervals`` (T, 2) of a file, while it is open (extra ``hdf5``).
-
-    Raises:
-        TableError: it is no file of computational sequences.
-    """
+    """Segment -> ``features`` (T, D) and ``intervals`` (T, 2) of a file, while it is open (extra ``hdf5``)."""
     with need("h5py", "hdf5").File(path, "r") as file:
         groups = [group for group in file.values() if "data" in group]
         if not groups:
@@ -92,11 +88,7 @@ def targets(score: pd.Series[float]) -> dict[str, pd.Series[Any]]:
 
 
 def read(files: Mapping[str, Path], folds: Path) -> pd.DataFrame:
-    """One row per utterance of ``files["labels"]`` whose video is in a fold.
-
-    Raises:
-        TableError: the folds are none, or no video of them has a label.
-    """
+    """One row per utterance of ``files["labels"]`` whose video is in a fold."""
     parts = read_json(folds.read_bytes())
     if not isinstance(parts, dict) or not {"train", "valid", "test"} <= set(parts):
         raise TableError(f"{folds}: expected {{train, valid, test: videos}}")

@@ -66,12 +66,7 @@ class Baseline:
     ) -> None:
         """Nothing is learned yet.
 
-        Args:
-            name: ``majority``, ``linear``, ``trees``, ``single`` or ``autogluon``.
-            task: the task's name.
-            seed: of folds.
-            table: modalities whose features are never reduced to components.
-            minutes: of a fit by ``autogluon``.
+        ``table``: modalities whose features are never reduced to components; ``minutes`` of a fit by ``autogluon``.
         """
         self.name, self.task, self.seed, self.table = name, task, seed, frozenset(table)
         self.threshold, self.weights, self.chosen, self.minutes = 0.5, 0, "", minutes
@@ -298,14 +293,7 @@ def _against(
 
 
 def constant_answer(task: str, y: Array, metric: Metric, classes: int) -> Array:
-    """The answer, the same for every row, that scores best on these rows: what knowing nothing of a row would give.
-
-    Args:
-        task: the task's name.
-        y: class indices (n,), indicators (n, C) or values (n,).
-        metric: that judges it.
-        classes: C.
-    """
+    """The answer, the same for every row, that scores best on these rows: what knowing nothing of a row would give."""
     if task == "regression":
         return np.full(len(y), np.median(y) if metric.name == SECOND["regression"] else np.mean(y))
     if task == "classification":

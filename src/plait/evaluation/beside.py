@@ -30,10 +30,7 @@ def plain_schema(
 ) -> Schema:
     """The schema with every encoder frozen: of a modality that would learn, plait's own light encoder of its kind.
 
-    Args:
-        schema: as it was given.
-        overrides: encoders by modality or kind, as the estimator's field ``encoders`` has them.
-        train: regimes by modality or kind, as its field ``train`` has them.
+    ``overrides`` and ``train``: as the estimator has ``encoders`` and ``train``.
     """
     plain = []
     for modality in with_regimes(schema, train).modalities:

@@ -35,11 +35,7 @@ class Confusion(TypedDict):
 def per_class(classes: Sequence[str], y: Array, labels: Array, probabilities: Array) -> list[dict[str, Any]]:
     """Precision, recall, F1, rows, times predicted and AUC of each class; NaN where undefined.
 
-    Args:
-        classes: names (C,).
-        y: class indices (n,), or indicators (n, C).
-        labels: predicted, like ``y``.
-        probabilities: (n, C).
+    ``y`` and ``labels``: class indices (n,), or indicators (n, C).
     """
     places = np.arange(len(classes))
     both = (y, labels) if y.ndim == 1 else (at_least_two(y), at_least_two(labels))
@@ -106,12 +102,7 @@ def worst_rows(
 ) -> list[dict[str, Any]]:
     """The rows with the largest loss, most first: where they are, their loss, what is true and answered, and their cells.
 
-    Args:
-        metric: one that is a mean over rows, lower being better.
-        y: the target as it takes it.
-        output: what the model answers.
-        frame: the rows.
-        said: true values and answers (2, n), as a reader knows them.
+    ``said``: true values and answers (2, n), as a reader knows them.
     """
     assert metric.rows is not None
     losses = np.asarray(metric.rows(y, output), dtype=float)

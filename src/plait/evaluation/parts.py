@@ -117,11 +117,6 @@ def moved(model: FusionEstimator, frame: pd.DataFrame, rows: Sequence[Any]) -> l
 
     Source: Zeiler and Fergus 2014, Visualizing and Understanding Convolutional Networks, section 4 (occlusion).
 
-    Args:
-        model: a fitted estimator.
-        frame: the table.
-        rows: labels of its index, at most ``ROWS``.
-
     Raises:
         ConfigError: too many rows, or none.
         TableError: no such row.

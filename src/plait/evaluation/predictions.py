@@ -83,11 +83,7 @@ class Predictions:
 
 
 def check_one(model: object) -> None:
-    """Refuse the models of several targets, where one is judged.
-
-    Raises:
-        ConfigError: they are several.
-    """
+    """Refuse the models of several targets, where one is judged."""
     if isinstance(model, Mapping):
         raise ConfigError(f"the model answers for several targets ({', '.join(model)}); give one of them: model['...']")
 

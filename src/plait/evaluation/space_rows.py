@@ -43,11 +43,7 @@ class Labelled:
         return _sample(self.frame[(self.parts == part).to_numpy()].reset_index(drop=True), rows)
 
     def cells(self, aligner: ModalityAligner, name: str, frame: pd.DataFrame) -> Judging:
-        """Cells of the aligner's modality ``name`` and class names (n,).
-
-        Raises:
-            ConfigError: neither has a modality of this kind.
-        """
+        """Cells of the aligner's modality ``name`` and class names (n,)."""
         kinds = {m.name: m.kind for m in aligner.schema_.modalities}
         columns = [m.columns for m in self.schema.modalities if m.kind == kinds.get(name)]
         if not columns:
@@ -66,11 +62,7 @@ class Labelled:
         return self.cells(aligner, name, train), self.cells(aligner, name, test)
 
     def sentences(self, part: str, rows: int | None) -> tuple[list[str], list[str], pd.Series]:
-        """Both sentences and the target of so many rows of a part; the two text modalities of the table.
-
-        Raises:
-            ConfigError: it has others.
-        """
+        """Both sentences and the target of so many rows of a part; the two text modalities of the table."""
         given = self.schema.modalities
         if [m.kind for m in given] != ["text", "text"]:
             raise ConfigError(
@@ -87,9 +79,6 @@ def labelled(dataset: str, root: str | None = None, place: str | None = None) ->
 
     Rows without an official part are judged by where a draw of a fifth, the same each time, puts them. Read once for all fits of
     a process; ``place`` is where the environment says that data sets lie.
-
-    Raises:
-        PlaitError: it cannot be read, or has no such target.
     """
     name, _, target = dataset.rpartition("/") if dataset.count("/") and "." in dataset else dataset.partition("/")
     if name in registry.names("datasets"):
@@ -126,11 +115,7 @@ def _beside(cells: pd.Series, folder: Path) -> pd.Series:
 def pairs_to_search(
     aligner: ModalityAligner, dataset: str, root: str | Path | None, rows: int | None
 ) -> tuple[pd.DataFrame, str | None]:
-    """The pairs of a data set under the aligner's own columns, and the column whose equal values are about one thing.
-
-    Raises:
-        ConfigError: there is no such data set, or it has no modality of a kind that the aligner has.
-    """
+    """The pairs of a data set under the aligner's own columns, and the column whose equal values are about one thing."""
     loaded = registry.find("datasets", dataset)().load(root)
     theirs = list(next(iter(loaded.schemas.values())).modalities)
     frame, columns = _sample(loaded.frame, rows), {}

@@ -155,9 +155,6 @@ def sentence_cosines(aligner: ModalityAligner, a: Iterable[str], b: Iterable[str
     and the second by the other, the mean over both ways; ``joined``: each sentence as the mean of its aligned vectors;
     ``concatenated``: the frozen encoders' vectors beside each other, the fusion that costs nothing. NAME is the encoder's, or
     the modality's where two have the same encoder.
-
-    Raises:
-        ConfigError: a modality is not text.
     """
     other = [m.name for m in aligner.schema_.modalities if m.kind != "text"]
     if other:
@@ -303,11 +300,7 @@ EVALUATIONS: dict[str, Callable[..., list[Part]]] = {
 
 
 def check_evaluation(spec: Mapping[str, object]) -> None:
-    """Refuse an evaluation that there is not, and options that it does not have.
-
-    Raises:
-        ConfigError: the message names the nearest.
-    """
+    """Refuse an evaluation that there is not, and options that it does not have."""
     name = str(spec.get("name"))
     if name not in EVALUATIONS:
         raise ConfigError(f"unknown evaluation '{name}': {nearest(name, EVALUATIONS)}")

@@ -114,12 +114,7 @@ def metrics(task: str) -> dict[str, Metric]:
 def metric_name(name: str, task: str | None = None) -> str:
     """The registered name of a metric that may lead, however it is written.
 
-    Args:
-        name: in small letters or large, or one of ``ALIASES``.
-        task: that it must be of; None: of any.
-
-    Raises:
-        ConfigError: there is none of that name, it is another task's, or it judges no answers.
+    ``name`` in small letters or large, or one of ``ALIASES``.
 
     Example:
         >>> metric_name("AUC", "classification"), metric_name("RMSE")

@@ -129,14 +129,7 @@ def map_figure(
 ) -> Any:
     """A map with a number in every cell; NaN is left empty.
 
-    Args:
-        values: one row of numbers per label of ``rows``.
-        rows: labels down.
-        columns: labels across.
-        axes_are: what the rows are, and what the columns are.
-        texts: what stands in the cells.
-        framed: cells that get a frame.
-        shades: how numbers become colours.
+    ``axes_are``: what rows and columns are; ``texts`` stand in the cells.
     """
     names, tops = distinct(rows, LABELLED), distinct(columns, LABELLED)
     cell, height = _cell(texts), 19.0

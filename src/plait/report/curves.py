@@ -119,9 +119,7 @@ ALL = "all"
 def gather(folders: Sequence[str | Path], stage: str = TRAIN) -> pd.DataFrame:
     """The records of several folders in one table; folders of one name are told apart by their paths.
 
-    Args:
-        folders: of models, studies, runs.
-        stage: ``train``, ``pretrain`` (encoders alone), or ``all``.
+    ``stage``: ``train``, ``pretrain`` (encoders alone), or ``all``.
 
     Raises:
         ConfigError: an unknown stage, or one that nobody recorded.
@@ -210,11 +208,7 @@ def panels(frame: pd.DataFrame, values: Sequence[tuple[str, str, str]], reach: f
 
 
 def draw(made: Sequence[Panel], out: Path, caption: str = "") -> Path:
-    """Write the figure as SVG, PNG or an HTML page, by the ending of ``out``.
-
-    Raises:
-        ConfigError: another ending, or nothing to draw.
-    """
+    """Write the figure as SVG, PNG or an HTML page, by the ending of ``out``."""
     if out.suffix.lower() not in FORMATS:
         raise ConfigError(f"--out {out}: expected a name that ends with {', '.join(FORMATS)}")
     figure = panels_figure(made)

@@ -55,15 +55,7 @@ class FitReport:
 
 
 def write_report(folder: str | Path, report: FitReport) -> Path:
-    """Write ``report.html``, ``figures/*.svg`` and ``tables/*.csv`` (extra ``report``).
-
-    Args:
-        folder: is made where it is missing.
-        report: what there is to show.
-
-    Returns:
-        The path of the page.
-    """
+    """Write ``report.html``, ``figures/*.svg`` and ``tables/*.csv`` (extra ``report``)."""
     evaluation = report.evaluation
     page = Page(
         name=f"Predicting {evaluation.target}",

@@ -61,9 +61,7 @@ def counted(number: int, one: str, many: str | None = None) -> str:
 def number(value: float | int | None, *, significant: bool = False) -> str:
     """A number as a reader wants it; nothing there is a dash.
 
-    Args:
-        value: what to tell.
-        significant: keep the digits of a number near 0 (one with a unit) instead of rounding it to 0.000.
+    ``significant``: keep the digits of a number near 0 (one with a unit) instead of rounding it to 0.000.
 
     Example:
         >>> number(0.12345), number(12345.678), number(float("nan")), number(1234), number(-1e-6)

@@ -28,11 +28,7 @@ def pareto(
 ) -> pd.DataFrame:
     """Every design by mean score, seconds of a fit and score with its worst single modality; ``front``: which no other beats.
 
-    Args:
-        lines: of the race.
-        metric: name.
-        scores: design -> split -> score, higher is better, as ``Racing.scores`` gives them.
-        sign: -1 where the metric itself is better low.
+    ``scores``: design -> split -> score, higher is better (``Racing.scores``); ``sign``: -1 where the metric is better low.
 
     Returns:
         label, score, seconds (pretraining counted), alone (missing where there is one modality) and front, best score first.

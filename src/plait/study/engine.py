@@ -169,11 +169,7 @@ class Engine(Closing, ABC):
 
 
 def setting_to_dict(setting: Setting) -> dict[str, Any]:
-    """Plain values for another process.
-
-    Raises:
-        ValueError: tables in memory cannot be sent.
-    """
+    """Plain values for another process."""
     if setting.frames:
         raise ValueError("tables in memory stay in this process")
     schemas = {str(k): v for k, v in setting.schemas.items()}

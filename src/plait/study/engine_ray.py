@@ -144,11 +144,7 @@ class RayEngine(Engine):
         self._starting[worker] = self._actors[worker].where.remote()
 
     def _meet(self) -> None:
-        """Note which actors have started.
-
-        Raises:
-            PlaitError: none starts.
-        """
+        """Note which actors have started."""
         known, errors = {reference: worker for worker, reference in self._starting.items()}, self._ray.exceptions
         ready = self._ray.wait(list(known), num_returns=len(known), timeout=0)[0] if known else []
         for reference in ready:

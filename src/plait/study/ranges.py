@@ -100,9 +100,6 @@ def storage_problem(address: str) -> str | None:
 def read_ranges(spec: Mapping[str, object] | Sequence[str] | None) -> tuple[Range, ...]:
     """Ranges from ``field -> [choices], 1e-4..1e-1 log or {low, high, log}``, or from ``field=...`` texts; None: the usual ones.
 
-    Raises:
-        ConfigError: an unknown field, a range upside down, a logarithmic one that touches zero.
-
     Example:
         >>> read_ranges(["learning_rate=1e-4..1e-1,log"])[0].high
         0.1
@@ -215,9 +212,6 @@ class Regime:
 def read_regimes(spec: Sequence[str] | Mapping[str, object] | None) -> tuple[Regime, ...]:
     """Regimes from words (``frozen``, ``scratch``), or from name -> ``{train: ..., setting: ...}``; None: as the schema says.
 
-    Raises:
-        ConfigError: a word or a setting that there is not.
-
     Example:
         >>> [regime.train for regime in read_regimes({"a": {"train": {"image": "scratch"}}})]
         [{'image': 'scratch'}]
@@ -254,9 +248,6 @@ def schema_for(regime: Regime, schema: Schema, encoders: Mapping[str, Any] | Non
 
     One word for all goes to the modalities whose encoder can learn, or whose encoder is not named and whose kind has one that
     can; the others (tables of numbers, say) stay frozen in every regime.
-
-    Raises:
-        ConfigError: an unknown modality, or none that can learn.
     """
     if regime.train is None:
         return schema

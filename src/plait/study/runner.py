@@ -36,15 +36,7 @@ class Runner:
     ) -> None:
         """Take what is needed.
 
-        Args:
-            folder: of the results.
-            engine: that does the runs.
-            schedule: hands them out.
-            state: how far the study is.
-            budget: limits.
-            weights: of frozen encoders, by ``encoder_key``; what is counted on the way is added.
-            kinds: (table, modality) -> kind.
-            race: names variants that need no more runs.
+        ``weights`` of frozen encoders by ``encoder_key`` grow on the way; ``kinds``: (table, modality) -> kind.
         """
         self._folder, self._engine, self._state, self._budget = folder, engine, state, budget
         self._weights, self._kinds, self._race = weights, kinds, race

@@ -186,11 +186,7 @@ def _check(result: Sensitivity, folder: Path) -> None:
 
 
 def write_sensitivity(results: Results) -> Path:
-    """Write ``summary.json``, ``tables/*.csv``, and with the extra ``report`` figures and the page, into the search's folder.
-
-    Returns:
-        The page, or the folder where there is none.
-    """
+    """Write ``summary.json``, ``tables/*.csv``, and with the extra ``report`` figures and the page, into the search's folder."""
     folder, result = results.folder, Sensitivity.of(results)
     write_text(folder / "summary.json", json.dumps(result.to_dict(), indent=1, ensure_ascii=False, default=str))
     for name in ("trials", "budgets", "importance"):
@@ -203,11 +199,7 @@ def write_sensitivity(results: Results) -> Path:
 
 
 def check_rows(frame: pd.DataFrame, schema: Schema) -> str:
-    """The target's column; refuses a table that there is nothing to learn from.
-
-    Raises:
-        PlaitError: no target, columns that are not there, fewer than ten rows, one class.
-    """
+    """The target's column; refuses a table that there is nothing to learn from."""
     target = schema.target
     if target is None:
         raise ConfigError("the schema names no target; say which column to predict (--target)")
@@ -226,11 +218,7 @@ def check_rows(frame: pd.DataFrame, schema: Schema) -> str:
 
 
 def read_search(path: Path) -> dict[str, Any]:
-    """The settings of a search file, with plain values; unknown fields are refused.
-
-    Raises:
-        ConfigError: not YAML, an unknown field, or no data.
-    """
+    """The settings of a search file, with plain values; unknown fields are refused."""
     value = config.read_yaml(path)
     value.pop("about", None)
     config.check_fields(value, FILE_FIELDS, str(path))

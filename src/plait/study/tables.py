@@ -118,13 +118,7 @@ def load_table(
 ) -> StudyTable:
     """Read one table.
 
-    Args:
-        spec: which.
-        base: folder that relative paths start from.
-        seed: of a data set that is drawn anew for each.
-        frames: tables given in memory.
-        schema_told: what was inferred before, so that every process works with the same.
-        pairs: of a space, which needs no target.
+    ``schema_told``: what was inferred before, so that every process works with the same; ``pairs``: of a space: no target.
 
     Raises:
         PlaitError: a file, a target or a column is not there.

@@ -72,10 +72,7 @@ NAMED = 30
 def write_study_report(
     results: Results, folder: str | Path, *, metric: str | None = None, resamples: int = RESAMPLES
 ) -> Path:
-    """Write ``report.html``, ``report.md``, ``figures/*.svg``, ``figures/*.pdf`` and ``tables/*.csv`` (extra ``report``).
-
-    Returns:
-        The path of the page.
+    """Write ``report.html``, ``report.md``, ``figures`` and ``tables`` (extra ``report``); the path of the page.
 
     Raises:
         ConfigError: the metric was not measured.

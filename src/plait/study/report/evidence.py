@@ -196,9 +196,7 @@ _WORDS = {"reference": "the reference", "identical": "equivalent"}
 def scores_figure(rows: Sequence[Mapping[str, Any]], label: str) -> Any:
     """Mean with its interval, and every run as a tick; None without rows.
 
-    Args:
-        rows: best first: name, mean, low, high, verdict, runs (values).
-        label: of the metric.
+    Rows, best first, have name, mean, low, high, verdict and runs (values).
     """
 
     def ticks(ax: Any, places: Sequence[float]) -> None:
@@ -211,10 +209,7 @@ def scores_figure(rows: Sequence[Mapping[str, Any]], label: str) -> Any:
 def differences_figure(rows: Sequence[Mapping[str, Any]], label: str, margin: float) -> Any:
     """Differences from the reference with their intervals; the band is what does not matter. None without rows.
 
-    Args:
-        rows: name, difference, low, high, verdict; without the reference itself.
-        label: of the axis.
-        margin: of equivalence.
+    Rows have name, difference, low, high and verdict; the reference is none of them.
     """
 
     def band(ax: Any, places: Sequence[float]) -> None:

@@ -194,11 +194,7 @@ class TrialStorage:
     """The trials of one variant as a study of Optuna, in a database or in a journal file (extra ``search``)."""
 
     def __init__(self, name: str, search: SearchSpec, *, lower: bool) -> None:
-        """Open it, or make it; ``lower``: less is better.
-
-        Raises:
-            ConfigError: it cannot be opened.
-        """
+        """Open it, or make it; ``lower``: less is better."""
         assert search.storage is not None
         self.address, self.ranges = search.storage, search.ranges
         self._optuna = need("optuna", "search")

@@ -256,10 +256,6 @@ def mcnemar(right: NDArray[Any], other_right: NDArray[Any]) -> float:
 
     Source: McNemar 1947; Dietterich 1998, Approximate Statistical Tests, Neural Computation 10 (the exact form).
 
-    Args:
-        right: (n,) whether the one is right.
-        other_right: (n,) whether the other is.
-
     Example:
         >>> mcnemar(np.array([1, 1, 1, 1, 0]), np.array([0, 0, 0, 0, 1]))
         0.375

@@ -37,13 +37,7 @@ class Resampler:
     """One metric of a data set's runs on resamples of the test rows.
 
     A row of the table is drawn equally often for every run, so that runs stay paired whichever rows they share.
-
-    Args:
-        results: of a study.
-        table: what ``scores`` gave; the rows of all its runs are drawn from.
-        metric: the metric of that table.
-        resamples: how many; fewer for very many rows.
-        seed: of the draws.
+    ``table`` is what ``scores`` gave: the rows of all its runs are drawn from; fewer ``resamples`` for very many rows.
     """
 
     def __init__(

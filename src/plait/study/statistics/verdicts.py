@@ -69,15 +69,7 @@ def in_words(
 ) -> str:
     """A verdict as a reader sees it.
 
-    Args:
-        text: what ``verdict`` gave.
-        p: of the difference, corrected.
-        d: Cohen's d for pairs.
-        margin: of equivalence.
-        equivalence: its p.
-        seeds: pairs' seeds.
-        splits: splits of each.
-        needed: seeds that this difference would need; None: no number would do; 0: not asked.
+    ``needed``: seeds that this difference would need; None: no number would do; 0: not asked.
 
     Example:
         >>> in_words("better", p=0.0123, d=1.84, margin=0.01, equivalence=1.0, seeds=5)
@@ -188,13 +180,9 @@ MOST = 1000
 def chance(difference: float, spread: float, seeds: int, *, floor: float = 0.0) -> float:
     """Chance that so many seeds show a true difference of this size (two-sided paired t-test).
 
-    Formula: non-central t with ``difference / sqrt(spread^2 / seeds + floor)``, ``seeds - 1`` degrees of freedom.
+    ``floor``: variance that more seeds do not lessen (the shared test rows).
 
-    Args:
-        difference: the true one.
-        spread: standard deviation of the pairs' differences.
-        seeds: pairs.
-        floor: variance that more seeds do not lessen (the shared test rows).
+    Formula: non-central t with ``difference / sqrt(spread^2 / seeds + floor)``, ``seeds - 1`` degrees of freedom.
 
     Example:
         >>> round(chance(0.5, 1.0, 34), 2)
@@ -214,13 +202,7 @@ def chance(difference: float, spread: float, seeds: int, *, floor: float = 0.0) 
 def seeds_needed(difference: float, spread: float, *, floor: float = 0.0) -> int | None:
     """The fewest seeds with which a true difference of this size would be found with the chance ``POWER``.
 
-    Args:
-        difference: the true one.
-        spread: standard deviation of the pairs' differences.
-        floor: see ``chance``.
-
-    Returns:
-        None where no number up to 1,000 does: the test rows limit what can be seen, not the seeds.
+    None where no number up to 1,000 does: the test rows limit what can be seen, not the seeds.
 
     Example:
         >>> seeds_needed(0.5, 1.0), seeds_needed(0.5, 1.0, floor=0.04)

@@ -161,11 +161,7 @@ class Space(Subject):
         return split.folds if split.kind == "kfold" else 1
 
     def rows(self, table: StudyTable, split: SplitSpec, seed: int, index: int) -> splits.Rows:
-        """Positions of the rows to learn from and of those held out, sorted; what is about one thing is on one side.
-
-        Raises:
-            TableError: fewer things than parts.
-        """
+        """Positions of the rows to learn from and of those held out, sorted; what is about one thing is on one side."""
         n = len(table.frame)
         if split.kind == NONE:
             return np.arange(n), np.arange(0)

@@ -38,12 +38,7 @@ def cost_figure(points: Sequence[Mapping[str, Any]], across: str, up: str, *, hi
     """Every variant by cost and score; those on the front are numbered, cheapest first. None with fewer than two costs.
 
     Scores far from all others are triangles at the edge, so that the rest can be told apart.
-
-    Args:
-        points: cost, score, low, high.
-        across: label of the cost.
-        up: label of the score.
-        higher: more is better.
+    Points have cost, score, low and high.
     """
     costs = [float(p["cost"]) for p in points]
     if len(set(costs)) < 2:

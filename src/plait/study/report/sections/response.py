@@ -53,11 +53,7 @@ def response_figure(
 ) -> Any:
     """Dots of every trial and a line of their means over quarters of the range, per regime; None without a trial.
 
-    Args:
-        points: regime -> values of the field, scores.
-        field: of the estimator.
-        label: of the score.
-        log: logarithmic axis.
+    ``points``: regime -> values of the field, scores.
     """
     there = {name: p for name, p in points.items() if len(p[0])}
     if not there:
