@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
@@ -11,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from plait.base.errors import ConfigError, MissingDependencyError, ModelError, PlaitWarning, TableError
+from plait.base.errors import ConfigError, MissingDependencyError, ModelError, TableError, warn
 
 #: Rows and queries whose similarities are in memory at a time: 256 MB of float32.
 ROWS, QUERIES = 65_536, 1024
@@ -61,11 +60,7 @@ class Index:
             raise ModelError(f"index: {len(labels)} labels for vectors of shape {vectors.shape} ({how}); fit it again")
         result = cls.__new__(cls)
         if how == "approximate" and find_spec("hnswlib") is None and find_spec("faiss") is None:
-            warnings.warn(
-                "the index was approximate, and neither hnswlib nor faiss is installed here: it is searched exactly",
-                PlaitWarning,
-                stacklevel=2,
-            )
+            warn("the index was approximate, and neither hnswlib nor faiss is installed here: it is searched exactly")
             result._put(vectors, list(labels), "exact")
             result.how = how  # as it was built: saved again, and loaded where there is one, it has its graph
         else:

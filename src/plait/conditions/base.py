@@ -8,7 +8,6 @@ import hashlib
 import json
 import math
 import re
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
@@ -18,7 +17,7 @@ import numpy as np
 from plait.base import checks, config, registry
 from plait.base.checks import Seed, Within
 from plait.base.documents import read_yaml_value
-from plait.base.errors import ConfigError, PlaitWarning, nearest
+from plait.base.errors import ConfigError, nearest, warn
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -132,7 +131,7 @@ class Condition(registry.Named, ABC):
     def warn_unfitted(self, rows: int) -> None:
         """Warn that statistics of training rows are missing and are taken from the rows given instead."""
         message = f"condition {self.name()}: drawn after the {rows:,} rows given, not after the training rows"
-        warnings.warn(f"{message}; fit it on those", PlaitWarning, stacklevel=4)
+        warn(f"{message}; fit it on those")
 
     def apply(self, frame: pd.DataFrame, schema: Schema, root: str | None = None) -> pd.DataFrame:
         """A new table in which the cells of ``targets`` are changed; ``frame`` stays as it is.
@@ -168,7 +167,7 @@ class Condition(registry.Named, ABC):
             if shared:
                 named = ", ".join(map(repr, shared))
                 message = f"condition {self.name()}: column {named} serves in modality '{other.name}', too, and is changed there"
-                warnings.warn(message, PlaitWarning, stacklevel=3)
+                warn(message)
 
     @property
     def idle(self) -> bool:

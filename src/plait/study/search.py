@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +11,7 @@ from typing import Annotated, Any
 import pandas as pd
 
 from plait.base import checks, config, progress, registry
-from plait.base.errors import ConfigError, MissingDependencyError, PlaitWarning, TableError, nearest
+from plait.base.errors import ConfigError, MissingDependencyError, TableError, nearest, warn
 from plait.data.modality import Schema
 from plait.data.schema import validate
 from plait.report.blocks import frame_table
@@ -30,18 +29,8 @@ from plait.study.tables import load_table
 LEAST = 10
 #: Fields of a search file.
 FILE_FIELDS = (
-    "data",
-    "model",
-    "ranges",
-    "regimes",
-    "trials",
-    "metric",
-    "valid_fraction",
-    "splits",
-    "group",
-    "sampler",
-    "seed",
-    "storage",
+    *("data", "model", "ranges", "regimes", "trials", "metric", "valid_fraction", "splits"),
+    *("group", "sampler", "seed", "storage"),
 )
 _DATA = ("table", "dataset", "target", "schema", "options", "root", "remote", "task", "rows")
 
@@ -182,7 +171,7 @@ def _check(result: Sensitivity, folder: Path) -> None:
     if others:
         values.append(f"{others} of {len(result.trials)} trials failed; tables/trials.csv says why")
     if values:
-        warnings.warn("; ".join(values), PlaitWarning, stacklevel=3)
+        warn("; ".join(values))
 
 
 def write_sensitivity(results: Results) -> Path:
@@ -194,7 +183,7 @@ def write_sensitivity(results: Results) -> Path:
     try:
         return write_study_report(results, folder)
     except MissingDependencyError as error:
-        warnings.warn(f"no page and no figures: {error}", PlaitWarning, stacklevel=3)
+        warn(f"no page and no figures: {error}")
         return folder
 
 

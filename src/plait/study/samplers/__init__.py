@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import warnings
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from plait.base.errors import ConfigError, PlaitWarning, need
+from plait.base.errors import ConfigError, need, warn
 from plait.study.ranges import Range, SearchSpec
 from plait.study.runs import Run, Schedule
 from plait.study.state import Line, State
@@ -238,7 +237,7 @@ class TrialStorage:
                 )
                 self._study.add_trial(made)
         except ConfigError as error:
-            warnings.warn(f"{error}; the search's own folder has the trial", PlaitWarning, stacklevel=2)
+            warn(f"{error}; the search's own folder has the trial")
 
     def _distribution(self, of: Range) -> Any:
         if not of.choices:
