@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -108,12 +108,13 @@ def rebuild(cls: type[A], manifest: Mapping[str, Any], arrays: Mapping[str, np.n
 def _card(model: Any) -> str:
     """Markdown text of the folder's ``README.md``."""
     record = model.record_
+    pairs = ", ".join(f"{count:,} pairs of {name}" for name, count in record["pairs"].items())
     lines = [
         f"# Aligner of {' and '.join(map(plain, model.modality_names_))}",
         "",
         f"A plait aligner (stage {model.stage_.name()}, {record['trained_weights']:,} trained weights, "
         f"{model.network_.out_dim} wide).",
-        f"Fitted on {record['rows']:,} rows ({_counted(record['pairs'])}), seed {record['seed']}.",
+        f"Fitted on {record['rows']:,} rows ({pairs}), seed {record['seed']}.",
         "",
         "| modality | kind | columns | encoder | licence |",
         "|---|---|---|---|---|",
@@ -132,8 +133,3 @@ def _card(model: Any) -> str:
         "",
     ]
     return "\n".join([*lines, *(f"- {name} {version}" for name, version in record["versions"].items())]) + "\n"
-
-
-def _counted(pairs: Mapping[str, int]) -> str:
-    shown: Sequence[str] = [f"{count:,} pairs of {name}" for name, count in pairs.items()]
-    return ", ".join(shown)

@@ -93,9 +93,6 @@ class Index:
             scores, rows = self._graph.search(queries, k)
             if (rows >= 0).all():  # a graph may lead to fewer than k
                 return scores, rows
-        return self._exact(queries, k)
-
-    def _exact(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         result = [self._block(torch.from_numpy(queries[s : s + QUERIES]), k) for s in range(0, len(queries), QUERIES)]
         return np.concatenate([s for s, _ in result]), np.concatenate([r for _, r in result])
 

@@ -197,13 +197,14 @@ def evaluate(
     predictions = gather(model, frame, wanted, y=y, outputs=outputs, partial=partial)
     truth, given = predictions.truth, predictions.inputs()
     task, names, by_class = predictions.task, predictions.classes, predictions.task != "regression"
+    scores = estimates(task, truth, given, bootstrap, seed)
     return Evaluation(
         task=task,
         target=str(model.schema_.target if model.schema_.target is not None else "y"),
         rows=len(truth),
         main_metric=predictions.main,
         classes=names,
-        metrics=_first(predictions.main, estimates(task, truth, given, bootstrap, seed)),
+        metrics={name: scores[name] for name in dict.fromkeys([predictions.main, *scores])},
         per_class=breakdown.per_class(names, truth, given["labels"], given["probabilities"]) if by_class else [],
         confusion=breakdown.confusion(names, truth, given["labels"]) if task == "classification" else None,
         reliability=_reliability(predictions, given),
@@ -226,11 +227,6 @@ def _beside(model: Any, train: pd.DataFrame, frame: pd.DataFrame, y: Any, predic
     validate(model.schema_, train, partial=partial)
     truth = model.target_of(frame) if y is None else y
     return baselines_beside(model, (train, model.target_of(train)), (frame, truth), predictions.outputs)
-
-
-def _first(main: str, scores: dict[str, Estimate]) -> dict[str, Estimate]:
-    """The metric that leads before the others."""
-    return {name: scores[name] for name in dict.fromkeys([main, *scores])}
 
 
 def _worst(predictions: Predictions, frame: pd.DataFrame, given: Mapping[str, Array], used: Sequence[str]) -> list[Any]:

@@ -112,7 +112,8 @@ def gather(
     if partial or getattr(model, "partial", False):
         frame = _with_columns(model.schema_, frame)
     modalities = tuple(m.name for m in model.schema_.modalities)
-    if _long(model, frame, outputs):
+    # The features of all rows would be much, and are neither there nor asked for again.
+    if outputs is None and len(frame) > PIECE and not getattr(model, "remembers", True):
         result, missing, thresholds = _in_pieces(model, frame, subsets)
     else:
         result, missing, thresholds = _answered(model, frame, subsets, outputs)
@@ -144,12 +145,8 @@ def _answered(
     model: Any, frame: pd.DataFrame, subsets: Sequence[Subset] | None, outputs: Mapping[Subset, Array] | None = None
 ) -> Answered:
     result = model.predict_subsets(frame, subsets) if outputs is None else outputs
-    return result, _absent(model, frame), model.thresholds_for(frame, list(result)) if _has_thresholds(model) else {}
-
-
-def _long(model: Any, frame: pd.DataFrame, outputs: Mapping[Subset, Array] | None) -> bool:
-    """Whether the features of all rows would be much; not where they are there, or will be asked for again."""
-    return outputs is None and len(frame) > PIECE and not getattr(model, "remembers", True)
+    own = model.task_ == "multilabel" and hasattr(model, "thresholds_for")
+    return result, _absent(model, frame), model.thresholds_for(frame, list(result)) if own else {}
 
 
 def _in_pieces(model: Any, frame: pd.DataFrame, subsets: Sequence[Subset] | None) -> Answered:
@@ -182,10 +179,6 @@ def _costs(model: Any) -> Array | None:
     """What ``predict`` reads the probabilities of one class of several by, where it is not the most probable one."""
     value = getattr(getattr(getattr(model, "members_", None), "task", None), "decides", None)
     return None if value is None or not np.size(value) else np.asarray(value)
-
-
-def _has_thresholds(model: Any) -> bool:
-    return bool(model.task_ == "multilabel" and hasattr(model, "thresholds_for"))
 
 
 def _with_columns(schema: Schema, frame: pd.DataFrame) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from plait.alignment.aligner import ModalityAligner
 from plait.base import registry
 from plait.base.errors import ConfigError, nearest
 from plait.data import schema as schemas
+from plait.data.cells import media_columns
 from plait.data.modality import Schema
 from plait.data.table import read_table
 from plait.datasets.flickr8k import Flickr8k
@@ -89,7 +90,9 @@ def labelled(dataset: str, root: str | None = None, place: str | None = None) ->
         frame = read_table(Path(name))
         schema = schemas.infer(frame.drop(columns="split", errors="ignore"), target, root=str(Path(name).parent))
         split = "split" if "split" in frame.columns else None
-        frame = frame.assign(**{c: _beside(frame[c], Path(name).absolute().parent) for c in _media(schema)})
+        frame = frame.assign(
+            **{c: _beside(frame[c], Path(name).absolute().parent) for c in media_columns(schema.modalities)}
+        )
     else:
         known = nearest(name, registry.names("datasets"))
         raise ConfigError(f"no data set '{name}' ({known}), nor a table of that name; a table is named FILE/TARGET")
@@ -101,10 +104,6 @@ def labelled(dataset: str, root: str | None = None, place: str | None = None) ->
         return Labelled(dataset, frame, schema, frame[split])
     test = np.random.default_rng(0).permutation(len(frame)) < len(frame) // 5
     return Labelled(dataset, frame, schema, pd.Series(np.where(test, "test", "train"), index=frame.index))
-
-
-def _media(schema: Schema) -> list[str]:
-    return [column for m in schema.modalities if m.kind in ("image", "audio", "video") for column in m.columns]
 
 
 def _beside(cells: pd.Series, folder: Path) -> pd.Series:

@@ -132,7 +132,7 @@ def map_figure(
     ``axes_are``: what rows and columns are; ``texts`` stand in the cells.
     """
     names, tops = distinct(rows, LABELLED), distinct(columns, LABELLED)
-    cell, height = _cell(texts), 19.0
+    cell, height = max(30.0, 9.0 + 5.0 * max((len(t) for line in texts for t in line), default=4)), 19.0
     left = 14.0 + 5.2 * max(map(width_of, names))
     turned = max(map(width_of, tops)) * 4.9 > cell - 4
     top = (12.0 + 5.5 * max(map(width_of, tops)) if turned else 20.0) + 14.0
@@ -151,10 +151,6 @@ def map_figure(
             _frame(ax, framed.best[1], framed.best[0], 1.8, None)
         _label(ax, names, tops, turned, axes_are)
     return figure
-
-
-def _cell(texts: Sequence[Sequence[str]]) -> float:
-    return max(30.0, 9.0 + 5.0 * max((len(t) for line in texts for t in line), default=4))
 
 
 def _shades(values: Sequence[Sequence[float]], shades: Shades) -> Any:

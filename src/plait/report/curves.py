@@ -50,13 +50,13 @@ def panels_figure(panels: Sequence[Panel], most: int = NAMED) -> Any:
 
     The first ``most`` lines have colours and names, the others are grey.
     """
-    if not any(_finite(curve) for panel in panels for curve in panel.curves):
+    if not any(math.isfinite(y) for panel in panels for curve in panel.curves for y in curve.y):
         return None
     names = distinct([c.name for c in panels[0].curves[:most]], 60)
     across = min(_ACROSS, len(panels))
     down = -(-len(panels) // across)
     width = across * (_WIDTH + _BETWEEN) + 12
-    columns = _columns(names, width)
+    columns = max(1, min(len(names), int(width // (40 + 5.2 * max(map(width_of, names))))))
     top = 8 + _ROW * (-(-len(names) // columns))
     height = top + down * (_HEIGHT + _TITLE + _BOTTOM) + 4
     with settings():
@@ -80,16 +80,6 @@ def _level(drawn: Sequence[Any], panels: Sequence[Panel]) -> None:
         ends = [ax.get_ylim() for ax in same]
         for ax in same:
             ax.set_ylim(min(low for low, _ in ends), max(high for _, high in ends))
-
-
-def _columns(names: Sequence[str], width: float) -> int:
-    """How many names fit beside each other."""
-    widest = 40 + 5.2 * max(map(width_of, names))
-    return max(1, min(len(names), int(width // widest)))
-
-
-def _finite(curve: Curve) -> bool:
-    return any(math.isfinite(value) for value in curve.y)
 
 
 def _draw(ax: Any, panel: Panel, names: Sequence[str]) -> None:

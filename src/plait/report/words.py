@@ -82,6 +82,17 @@ def number(value: float | int | None, *, significant: bool = False) -> str:
     return message.replace("-0.000", "0.000").replace("-", "−")
 
 
+def span(values: Sequence[int]) -> str:
+    """From the least to the greatest.
+
+    Example:
+        >>> span([1200, 3]), span([5, 5])
+        ('3 to 1,200', '5')
+    """
+    low, high = min(values), max(values)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
 def subset_name(modalities: Sequence[str], every: Sequence[str]) -> str:
     """A subset as a reader sees it at a glance.
 

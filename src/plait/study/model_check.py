@@ -179,8 +179,9 @@ def default_metrics(task: str) -> tuple[str, ...]:
 
 def table_problems(subject: Subject, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
     """Mistakes that only the tables show."""
-    for part in (_modality_names, _encoders, _conditions, _table_metrics, _table_claims):
+    for part in (_modality_names, _encoders, _conditions, _table_claims):
         yield from part(subject, tables)
+    yield from _metrics(subject.spec, {table.task for table in tables.values()})
 
 
 def _modality_names(subject: Subject, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
@@ -267,10 +268,6 @@ def _nothing_left(value: object, table: StudyTable) -> bool:
         return False
     gone = conditions.lost(absences, table.frame, table.schema, table.schema.root)
     return all(bool(rows.all()) for rows in gone.values())
-
-
-def _table_metrics(subject: Subject, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
-    yield from _metrics(subject.spec, {table.task for table in tables.values()})
 
 
 def _table_claims(subject: Subject, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:

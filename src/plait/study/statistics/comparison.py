@@ -148,6 +148,7 @@ def compare_pairs(
     design = _design(pairs, resampler)
     test = _test(design, pairs, resampler, least_variance)
     by_seed = pairs.groupby(unit(pairs) if len(pairs) else "seed")["difference"].mean()
+    opposite = pairs.assign(**{name: pairs[f"{name}_other"] for name in ("run", "evaluation", "value")})
     values, others = pairs["value"].to_numpy(), pairs["value_other"].to_numpy()
     countable = math.isfinite(metric.range[1])
     return Comparison(
@@ -166,7 +167,7 @@ def compare_pairs(
         mcnemar=_mcnemar(pairs, resampler),
         needed=_needed(test, pairs),
         identical=len(pairs) > 1 and bool(np.all(np.abs(differences) <= TIED * np.maximum(np.abs(values), 1e-300))),
-        above=(better_than_constant(pairs, metric, resampler), better_than_constant(_others(pairs), metric, resampler)),
+        above=(better_than_constant(pairs, metric, resampler), better_than_constant(opposite, metric, resampler)),
         constant=CONSTANTS[metric.task],
         rows=_different_rows(pairs, resampler),
         least_rows=max(verdicts.LEAST_ROWS, math.ceil(UNSEEN / margin - TIED) if countable else 0),
@@ -190,11 +191,6 @@ def better_than_constant(part: DataFrame, metric: Metric, resampler: Resampler |
     return None if math.isnan(test.p) else bool(gain > 0 and test.p < verdicts.ALPHA)
 
 
-def _others(pairs: DataFrame) -> DataFrame:
-    """The other side of pairs, as rows of ``scores``."""
-    return pairs.assign(**{name: pairs[f"{name}_other"] for name in ("run", "evaluation", "value")})
-
-
 def _different_rows(pairs: DataFrame, resampler: Resampler | None) -> int:
     """Test rows that any pair was judged on, each once; those of one seed where they are not kept."""
     rows = [None if resampler is None else resampler.rows(str(run)) for run in pairs["run"]]
@@ -207,16 +203,13 @@ def _different_rows(pairs: DataFrame, resampler: Resampler | None) -> int:
 
 def paired(one: DataFrame, other: DataFrame) -> DataFrame:
     """The seeds and splits that both have, one row each, in order; the other's columns end in ``_other``."""
-    mine, theirs = ({key: place for place, key in enumerate(_places(part))} for part in (one, other))
+    keys = (zip(part["seed"].tolist(), part["split"].tolist(), strict=True) for part in (one, other))
+    mine, theirs = ({key: place for place, key in enumerate(places)} for places in keys)
     both = sorted(mine.keys() & theirs.keys())
     there = other.iloc[[theirs[key] for key in both]]
     pairs = one.iloc[[mine[key] for key in both]].reset_index(drop=True)
     options = {f"{column}_other": there[column].to_numpy() for column in ("run", "evaluation", "value")}
     return pairs.assign(**options, difference=pairs["value"].to_numpy() - options["value_other"])
-
-
-def _places(part: DataFrame) -> list[tuple[int, int]]:
-    return list(zip(part["seed"].tolist(), part["split"].tolist(), strict=True))
 
 
 def _design(pairs: DataFrame, resampler: Resampler | None) -> str:

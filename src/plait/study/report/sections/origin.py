@@ -39,12 +39,7 @@ class Origin(ReportSection):
         ]
         pairs += [(f"data hash of {name}", str(digest)) for name, digest in data.items()]
         pairs += [(str(name), str(version)) for name, version in dict(about.get("versions", {})).items()]
-        pairs += _source(results.spec)
+        pairs += [(f"source, {key}", str(value)) for key, value in results.spec.source.items()]
         section.add(Facts(pairs))
         section.add(Text(config.to_yaml(results.spec.to_dict()), "Study file (YAML)", code=True))
         yield section
-
-
-def _source(spec: Any) -> list[tuple[str, str]]:
-    options = dict(spec.source)
-    return [(f"source, {key}", str(value)) for key, value in options.items()]
