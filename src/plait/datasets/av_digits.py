@@ -57,7 +57,6 @@ class AvDigits(Dataset):
         "Barnum et al. 2020, On the Benefits of Early Fusion in Multimodal Representation Learning, arXiv:2011.07191"
     )
     tasks = {"digit": "classification"}
-    metrics = {"digit": "accuracy"}
     files = (
         File(
             "mnist/mnist.npz",

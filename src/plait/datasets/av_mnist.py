@@ -38,7 +38,6 @@ class AVMNIST(Dataset):
         "Liang et al. 2021, MultiBench, arXiv:2107.07502"
     )
     tasks = {"digit": "classification"}
-    metrics = {"digit": "accuracy"}
     rows = 70_000
     files = tuple(
         File(f"avmnist/{name}.npy")

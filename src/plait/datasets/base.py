@@ -54,6 +54,10 @@ class File:
         return next((one for one in (self, *self.instead) if (base / one.path).exists()), None)
 
 
+#: Task -> the metric that a data set reports first where it names none.
+FIRST = {"classification": "accuracy", "multilabel": "f1_samples", "regression": "mae"}
+
+
 class ColumnsError(ConfigError):
     """A table has columns that its data set does not know: it is of another version."""
 
@@ -106,7 +110,7 @@ class Dataset(registry.Named, ABC):
     citation: ClassVar[str]
     #: Target -> ``classification``, ``multilabel`` or ``regression``; empty for pairs without a target.
     tasks: ClassVar[Mapping[str, str]]
-    #: Target -> the metric to report first.
+    #: Target -> the metric to report first; where a class says none, ``FIRST`` of the task.
     metrics: ClassVar[Mapping[str, str]]
     #: Rows of all parts together as published, where that is one number; None: it depends on options.
     rows: ClassVar[int | None] = None
@@ -120,8 +124,10 @@ class Dataset(registry.Named, ABC):
     resplit: ClassVar[bool] = True
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Files that are damaged or of another layout are one line, whatever reads them."""
+        """The usual metrics; and files that are damaged or of another layout are one line, whatever reads them."""
         super().__init_subclass__(**options)
+        if "tasks" in cls.__dict__ and "metrics" not in cls.__dict__:
+            cls.metrics = {target: FIRST[task] for target, task in cls.tasks.items()}
         if "load" in cls.__dict__:
             cls.load = _in_one_line(cls.load)  # type: ignore[method-assign]
 

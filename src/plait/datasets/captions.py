@@ -19,7 +19,6 @@ class Flickr(Dataset):
     )
     citation = "Hodosh, Young and Hockenmaier 2013, Framing Image Description as a Ranking Task, JAIR 47"
     tasks = {}
-    metrics = {}
 
 
 def drawn(frame: pd.DataFrame, photographs: int | None) -> pd.DataFrame:

@@ -17,7 +17,6 @@ class Cifar100(Cifar):
     title = "CIFAR-100"
     licence_from = "https://huggingface.co/datasets/uoft-cs/cifar100 (unknown)"
     tasks = {"fine": "classification", "coarse": "classification"}
-    metrics = {"fine": "accuracy", "coarse": "accuracy"}
     files = (
         File(
             "cifar-100/cifar-100-binary.tar.gz",

@@ -24,7 +24,6 @@ class Cifar(Dataset):
     licence = "not stated"
     citation = "Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images"
     tasks = {"label": "classification"}
-    metrics = {"label": "accuracy"}
 
 
 def read_records(path: Path, parts: Mapping[str, Iterable[str]], names: Mapping[str, str]) -> pd.DataFrame:

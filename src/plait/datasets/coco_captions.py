@@ -30,7 +30,6 @@ class CocoCaptions(Dataset):
     licence_from = "https://cocodataset.org/#termsofuse"
     citation = "Lin et al. 2014, Microsoft COCO; Chen et al. 2015, Microsoft COCO Captions, arXiv:1504.00325"
     tasks = {}
-    metrics = {}
     files = (
         File(
             "coco/annotations_trainval2017.zip",

@@ -25,7 +25,6 @@ class Conala(Dataset):
     licence = "not stated (Stack Overflow texts: CC BY-SA)"
     citation = "Yin et al. 2018, Learning to Mine Aligned Code and Natural Language Pairs, MSR"
     tasks = {}
-    metrics = {}
     files = (
         File("conala/conala-train.json", url=_ARCHIVE, member="conala-corpus/conala-train.json"),
         File("conala/conala-test.json", url=_ARCHIVE, member="conala-corpus/conala-test.json"),

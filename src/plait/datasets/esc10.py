@@ -25,7 +25,6 @@ class Esc10(Dataset):
     licence_from = "https://github.com/karolpiczak/ESC-50 (LICENSE)"
     citation = "Piczak 2015, ESC: Dataset for Environmental Sound Classification, ACM Multimedia"
     tasks = {"label": "classification"}
-    metrics = {"label": "accuracy"}
     files = (
         File(
             "esc10/esc10_orig_ogg.zip", "477c18d752d4ddd187b806adb6f2293c8a9f28cb3a58e76b5e0f522a5f35a3fc", 41_547_846

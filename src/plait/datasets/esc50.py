@@ -28,7 +28,6 @@ class Esc50(Dataset):
     licence_from = "https://github.com/karolpiczak/ESC-50 (LICENSE)"
     citation = "Piczak 2015, ESC: Dataset for Environmental Sound Classification, ACM Multimedia"
     tasks = {"label": "classification"}
-    metrics = {"label": "accuracy"}
     rows = 2_000
     files = (
         File("esc50/ESC-50-master.zip", url="https://github.com/karolpiczak/ESC-50/archive/refs/heads/master.zip"),

@@ -26,7 +26,6 @@ class Games(Dataset):
     licence = "not stated"
     citation = "Smith 2016, Video Game Sales, collected from vgchartz.com"
     tasks = {"Global_Sales": "regression"}
-    metrics = {"Global_Sales": "mae"}
     files = (File("games/games.csv", "747b151bfdc95b27a3364f3304e2e140ae7f730c11ee67dab832e54e04ef602f", 1_017_840),)
 
     def load(self, root: str | Path | None = None) -> Loaded:

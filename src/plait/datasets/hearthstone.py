@@ -35,7 +35,6 @@ class Hearthstone(Dataset):
     licence = "(c) Blizzard; tests only"
     citation = "Lu et al. 2023, MuG: A Multimodal Classification Benchmark on Game Data, arXiv:2302.02978"
     tasks = TARGETS
-    metrics = dict.fromkeys(TARGETS, "accuracy")
     files = (
         File(
             "hearthstone/hearthstone.csv", "1c57728aa6538664c316f462b224556237c4ac18453f0d21768a9c5da8f38617", 1_822_174

@@ -96,7 +96,6 @@ class HearthstoneCards(Dataset):
     licence = "MIT (package); texts (c) Blizzard"
     citation = "HearthSim, python-hearthstone-data; game data by Blizzard Entertainment"
     tasks = TARGETS
-    metrics = dict.fromkeys(TARGETS, "accuracy")
     package = "hearthstone-data"
 
     def load(self, root: str | Path | None = None) -> Loaded:

@@ -52,7 +52,6 @@ class Issues(Dataset):
         "Text, Image, and Code Data for Improving Issue Classification Tasks, Applied Sciences 13(16):9456"
     )
     tasks = {"label": "classification"}
-    metrics = {"label": "accuracy"}
     files = (
         File("issues/issues_train.csv", "18dc42a30aa33dccadb723ad3baeb164d38bff521496f985ca2791c26b8939f5", 3_680_400),
     )

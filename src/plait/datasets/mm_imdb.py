@@ -38,7 +38,6 @@ class MMIMDb(Dataset):
         "arXiv:1702.01992"
     )
     tasks = {"genres": "multilabel"}
-    metrics = {"genres": "f1_samples"}
     rows = 25_959
     files = (File("mmimdb/split.json"),)  # and the folder dataset beside it
 

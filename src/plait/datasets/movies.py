@@ -64,7 +64,6 @@ class Movies(Dataset):
         "Arevalo et al. 2017, Gated Multimodal Units for Information Fusion, arXiv:1702.01992"
     )
     tasks = {"genres": "multilabel"}
-    metrics = {"genres": "f1_samples"}
     files = (
         File("movies/movies.csv", "e79e02d345353b77084e014bed4d42333fac7172ffe335e38d42127b1c1c8636", 2_386_723),
         File("movies/posters.zip", "e213929652ddbc088aa6268b84af80e0c0339efbc5f4e9028d76d660a4c017e3", 35_426_564),

@@ -27,7 +27,6 @@ class Mrpc(Dataset):
     licence_from = "LICENSE.txt of STSbenchmark, of its source MSRpar"
     citation = "Dolan and Brockett 2005, Automatically Constructing a Corpus of Sentential Paraphrases, IWP"
     tasks = {"paraphrase": "classification"}
-    metrics = {"paraphrase": "accuracy"}
     files = (
         File(
             "textpairs/mrpc_train.tsv",

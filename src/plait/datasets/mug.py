@@ -50,7 +50,6 @@ class Mug(Dataset):
     licence_from = "https://github.com/lujiaying/MUG-Bench (LICENSE; figshare's own line was not read)"
     citation = "Lu et al. 2023, MuG: A Multimodal Classification Benchmark on Game Data, arXiv:2302.02978"
     tasks = {"label": "classification"}
-    metrics = {"label": "accuracy"}
     files = tuple(
         File(f"mug/{folder}/{name}")
         for folder in FOLDERS.values()

@@ -119,7 +119,6 @@ class Opinions(Dataset):
         **dict.fromkeys(("binary", "three", "seven"), "classification"),
         "score": "regression",
     }
-    metrics = {**dict.fromkeys(("binary", "three", "seven"), "accuracy"), "score": "mae"}
 
 
 class Sequenced(Opinions):

@@ -33,7 +33,6 @@ class Petfinder(Dataset):
     licence = "competition data; tests only"
     citation = "PetFinder.my 2018, PetFinder.my Adoption Prediction, Kaggle competition"
     tasks = {"AdoptionSpeed": "classification", "speed": "regression"}
-    metrics = {"AdoptionSpeed": "accuracy", "speed": "mae"}
     files = (
         File("petfinder/petfinder.csv", "e4778ede942841cf9171f8ac1714e750d2fef9db37a6cf525c9cab14eb29ac27", 1_319_162),
     )

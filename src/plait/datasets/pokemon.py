@@ -50,7 +50,6 @@ class Pokemon(Dataset):
     licence = "(c) The Pokemon Company; tests only"
     citation = "Lu et al. 2023, MuG: A Multimodal Classification Benchmark on Game Data, arXiv:2302.02978"
     tasks = {"type_1": "classification", "type_2": "classification"}
-    metrics = {"type_1": "accuracy", "type_2": "accuracy"}
     files = (
         File("pokemon/pokemon.csv", "edc54f1e4bf64072e10c6374dccb3e1451a477faed78ec640792653070f75307", 225_912),
         File("pokemon/images.zip", "d14c6e5a912c2865f0a78d69bbbd3730b557c034edf490835b2a128c88f33506", 10_165_179),

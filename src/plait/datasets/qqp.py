@@ -30,7 +30,6 @@ class Qqp(Dataset):
     )
     citation = "Iyer, Dandekar and Csernai 2017, First Quora Dataset Release: Question Pairs; in Wang et al. 2019, GLUE"
     tasks = {"paraphrase": "classification"}
-    metrics = {"paraphrase": "accuracy"}
     resplit = False
     files = (File("qqp/QQP-clean.zip", url="https://dl.fbaipublicfiles.com/glue/data/QQP-clean.zip"),)
 

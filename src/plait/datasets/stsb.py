@@ -27,7 +27,6 @@ class Stsb(Dataset):
     licence_from = "LICENSE.txt of STSbenchmark (scores; each source of sentences has its own)"
     citation = "Cer et al. 2017, SemEval-2017 Task 1: Semantic Textual Similarity, arXiv:1708.00055"
     tasks = {"score": "regression"}
-    metrics = {"score": "mae"}
     files = (
         File("textpairs/stsb_train.csv", "e1e84fec60bbb598735552f54a35f4949904a484750fd2cb11e2720e49f63da6", 708_863),
         File("textpairs/stsb_dev.csv", "d29586e96558c4eb52cf5ea5d14e9c24d3bf0e44f111b017caba43a5adc33226", 204_675),

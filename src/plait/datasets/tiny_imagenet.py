@@ -28,7 +28,6 @@ class TinyImagenet(Dataset):
     )
     citation = "Le and Yang 2015, Tiny ImageNet Visual Recognition Challenge, CS 231N"
     tasks = {"label": "classification"}
-    metrics = {"label": "accuracy"}
     files = (
         File(
             "tiny-imagenet/tiny-imagenet-200.zip",

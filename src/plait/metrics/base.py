@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from plait.base.errors import ConfigError, ModelError, TableError, nearest
@@ -266,16 +265,6 @@ def correlation(a: Array, b: Array, counts: Array) -> Array:
     b = b - (b * counts).sum(0) / total
     both = np.sqrt((a * a * counts).sum(0) * (b * b * counts).sum(0))
     return ratio((a * b * counts).sum(0), np.where(both > 1e-9, both, 0.0))
-
-
-def codes(y: Array, classes: Sequence[object] | Array) -> Array:
-    """Place of each label among ``classes`` (n,), -1 where the model does not know it.
-
-    Example:
-        >>> codes(np.array(["b", "a", "x"]), ["a", "b"]).tolist()
-        [1, 0, -1]
-    """
-    return np.asarray(pd.Index(classes).get_indexer(pd.Index(y)), dtype=np.int64)
 
 
 def inputs(

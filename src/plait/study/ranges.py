@@ -203,11 +203,6 @@ class Regime:
     train: str | Mapping[str, str] | None = None
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        train = self.train if isinstance(self.train, str | None) else dict(self.train)
-        return {"train": train, **self.settings}
-
 
 def read_regimes(spec: Sequence[str] | Mapping[str, object] | None) -> tuple[Regime, ...]:
     """Regimes from words (``frozen``, ``scratch``), or from name -> ``{train: ..., setting: ...}``; None: as the schema says.
