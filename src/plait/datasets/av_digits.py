@@ -106,13 +106,6 @@ class AvDigits(Dataset):
         modalities = [modality("image"), modality("audio")]
         return self.loaded(frame, modalities, reasons, split="split", groups="recording")
 
-    def there(self, root: str | Path | None = None) -> dict[str, int]:
-        """How many pairs of equal digits each part has, of which the rows are drawn."""
-        seen, heard = written(self.folder(root, "mnist")), spoken(self.folder(root, "fsdd"))
-        parts = self.split(seen, heard)
-        known = [p for p in PARTS if all((of == p).any() for of in parts)]
-        return {p: len(Pairs(seen.digits[parts[0] == p], heard.digit[parts[1] == p])) for p in known}
-
     def split(self, seen: Written, heard: Spoken) -> tuple[np.ndarray, np.ndarray]:
         """The part of every image and of every recording; none of those that the release does not have."""
         here = (heard.speaker != _NEW) | (self.release == _RELEASE)

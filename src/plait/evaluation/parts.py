@@ -81,11 +81,6 @@ class Moved:
         """The values of a picture's patches (GRID, GRID), as they are told."""
         return self.shown.reshape(GRID, GRID)
 
-    def strongest(self, most: int = 5) -> list[tuple[str, float]]:
-        """The parts that moved the answer most, either way, with their values."""
-        order = np.argsort(-np.abs(self.values), kind="stable")[:most]
-        return [(self.parts[i], self.values[i]) for i in order.tolist() if self.values[i]]
-
     def said(self, most: int = 5) -> str:
         """The parts that moved the answer most, in words.
 

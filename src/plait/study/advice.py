@@ -116,7 +116,7 @@ def advise(
         usual = "encoding took all the time; it is kept, and the same command goes on from there: give more --minutes"
         why = next(iter(raced.status()["reasons"]), usual)
         raise ConfigError(f"{place / 'race'}: not one design could be fitted ({why})")
-    chosen = winner_of(raced, metric, racing)
+    chosen = winner_of(raced, racing)
     progress.step("measure what modalities, absence and noise are worth", view)
     left = max(0.0, minutes * WITHIN - (time.monotonic() - start) / 60)
     evidence = _study("evidence", value, merged(common, tried[chosen].settings), left, metric, splits)
@@ -206,7 +206,7 @@ def _alone(names: Sequence[str]) -> list[list[str]]:
     return [list(p) for p in dict.fromkeys(tuple(p) for p in patterns if p)]
 
 
-def winner_of(results: Results, metric: str, racing: Racing) -> str:
+def winner_of(results: Results, racing: Racing) -> str:
     """The best by mean; the default where it is within one standard error of the best: the simpler is taken on a tie.
 
     Source: the one-standard-error rule of Breiman et al. 1984, Classification and Regression Trees, section 3.4.3.

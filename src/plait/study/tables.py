@@ -287,7 +287,3 @@ class Latest:
         self._kept.move_to_end(key)
         result: T = self._kept[key]
         return result
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._kept.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 
 from scipy import stats
@@ -210,11 +211,5 @@ def seeds_needed(difference: float, spread: float, *, floor: float = 0.0) -> int
     """
     if not (math.isfinite(spread) and difference) or chance(difference, spread, MOST, floor=floor) < POWER:
         return None
-    few, enough = 1, MOST
-    while enough - few > 1:  # the chance grows with the seeds
-        middle = (few + enough) // 2
-        if chance(difference, spread, middle, floor=floor) >= POWER:
-            enough = middle
-        else:
-            few = middle
-    return enough
+    # The chance grows with the seeds.
+    return 2 + bisect.bisect_left(range(2, MOST), POWER, key=lambda n: chance(difference, spread, n, floor=floor))
