@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypedDict
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 import torch
@@ -170,33 +171,12 @@ class Baselines(Mapping[str, Mapping[str, float]]):
         return {"scores": dict(self.scores), "about": dict(self.about), "against": list(self.against)}
 
 
-@dataclass(frozen=True)
-class Ready:
-    """A baseline that was learned from the training rows already, as a part of the model.
-
-    Attributes:
-        output: probabilities (n, C) or values (n,) of the test rows.
-        threshold: from where on a multi-label probability is answered.
-    """
+class Ready(NamedTuple):
+    """A baseline that was learned already, as a part of the model: its ``output`` for the test rows, and what it is."""
 
     output: Array
     about: str
     threshold: float = 0.5
-
-
-@dataclass(frozen=True)
-class Lead:
-    """What baselines are judged by, and which are wanted.
-
-    Attributes:
-        costs: or weights by which a class is answered (``plait.metrics.base.inputs``).
-        ready: those among them that need not be learned any more.
-    """
-
-    metric: str
-    costs: Array | None = None
-    names: Sequence[str] = NAMES
-    ready: Mapping[str, Ready] = field(default_factory=dict)
 
 
 def learnable(y: Array) -> bool:
@@ -225,7 +205,10 @@ def baselines(
     table: Sequence[str] = (),
     ours: Mapping[str, Array] | None = None,
     bootstrap: int = 1000,
-    lead: Lead | None = None,
+    lead: str | None = None,
+    costs: Array | None = None,
+    names: Sequence[str] = NAMES,
+    ready: Mapping[str, Ready] = MappingProxyType({}),
 ) -> Baselines:
     """Every baseline, learned from the training rows and scored on the test rows.
 
@@ -238,9 +221,11 @@ def baselines(
         table: modalities whose features are never reduced to components.
         ours: what the model answers for the test rows (see ``plait.metrics.base``), to be compared with each.
         bootstrap: resamples of the test rows for the comparison.
-        lead: the metric that leads, and what answers are read by; None: the usual ones.
+        lead: the metric that leads; None: the usual one.
+        costs: or weights by which a class is answered (``plait.metrics.base.inputs``).
+        names: of the baselines wanted.
+        ready: those among them that need not be learned any more.
     """
-    lead = lead or Lead(MAIN[task])
     (x, y), (x_test, y_test) = train, test
     if not len(y) or not len(y_test):
         raise TableError(f"baselines need rows: found {len(y)} to train on and {len(y_test)} to test on")
@@ -254,19 +239,19 @@ def baselines(
     every, few = tuple(x.tokens), spread(torch.arange(len(y)), MOST_ROWS)
     sample = (x, y) if len(few) == len(y) else (x.take(few), np.asarray(y)[few.numpy()])
     scores, about, against = {}, {}, []
-    for name in lead.names if learnable(np.asarray(y)) else ("majority",):
+    for name in names if learnable(np.asarray(y)) else ("majority",):
         if name == "single" and len(every) < 2:
             continue
         seen = (x, y) if name == "majority" else sample
-        known = lead.ready.get(name) or _learned(Baseline(name, task, seed, table), seen, x_test)
+        known = ready.get(name) or _learned(Baseline(name, task, seed, table), seen, x_test)
         output, about[name], threshold = known.output, known.about, known.threshold
-        if name not in lead.ready and len(seen[1]) < len(y):
+        if name not in ready and len(seen[1]) < len(y):
             about[name] += f"; learned from {len(few):,} of {len(y):,} training rows, evenly spread"
-        judged = measure(task, y_test, output, threshold=threshold, costs=lead.costs)
+        judged = measure(task, y_test, output, threshold=threshold, costs=costs)
         scores[name] = {k: s.value for k, s in judged.items()}
         if ours is not None:
-            theirs = inputs_of(task, output, threshold, costs=lead.costs)
-            both = [metrics(task)[metric] for metric in dict.fromkeys((lead.metric, SECOND[task]))]
+            theirs = inputs_of(task, output, threshold, costs=costs)
+            both = [metrics(task)[metric] for metric in dict.fromkeys((lead or MAIN[task], SECOND[task]))]
             against += [_against(name, metric, y_test, (ours, theirs), (bootstrap, seed)) for metric in both]
     return Baselines(scores, about, against)
 

@@ -89,34 +89,6 @@ LABELLED = 26
 DARKEST = 0.6
 
 
-@dataclass(frozen=True)
-class Framed:
-    """Cells of a map that get a frame.
-
-    Attributes:
-        best: row and column of the one framed boldly.
-        ties: cells that are not told apart from it: framed thinly.
-    """
-
-    best: tuple[int, int] | None = None
-    ties: Sequence[tuple[int, int]] = ()
-
-
-@dataclass(frozen=True)
-class Shades:
-    """How the numbers of a map become colours.
-
-    Attributes:
-        higher: more is better, and darker.
-        diverging: coloured by sign: blue above 0, orange below.
-        limits: of the colours, for several maps on one scale.
-    """
-
-    higher: bool = True
-    diverging: bool = False
-    limits: tuple[float, float] | None = None
-
-
 def map_figure(
     values: Sequence[Sequence[float]],
     rows: Sequence[str],
@@ -124,12 +96,17 @@ def map_figure(
     *,
     axes_are: tuple[str, str],
     texts: Sequence[Sequence[str]],
-    framed: Framed = Framed(),
-    shades: Shades = Shades(),
+    best: tuple[int, int] | None = None,
+    ties: Sequence[tuple[int, int]] = (),
+    higher: bool = True,
+    diverging: bool = False,
+    limits: tuple[float, float] | None = None,
 ) -> Any:
     """A map with a number in every cell; NaN is left empty.
 
-    ``axes_are``: what rows and columns are; ``texts`` stand in the cells.
+    ``axes_are``: what rows and columns are; ``texts`` stand in the cells. The ``best`` cell is framed boldly, those not told
+    apart from it (``ties``) thinly. Darker is better (``higher``), or cells are coloured by sign (``diverging``: blue above
+    0, orange below); ``limits`` of the colours put several maps on one scale.
     """
     names, tops = distinct(rows, LABELLED), distinct(columns, LABELLED)
     cell, height = max(30.0, 9.0 + 5.0 * max((len(t) for line in texts for t in line), default=4)), 19.0
@@ -140,30 +117,27 @@ def map_figure(
         figure, ax = axes(
             left + cell * len(tops) + 12, top + height * len(names) + 6, left=left, bottom=6, right=12, top=top
         )
-        shade = _shades(values, shades)
+        there = [v for line in values for v in line if math.isfinite(v)] or [0.0]
+        shade = _shades(*(limits or fenced(there)), higher=higher, diverging=diverging)
         for i, line in enumerate(values):
             for j, value in enumerate(line):
                 if math.isfinite(value):
-                    _fill(ax, j, i, shade(value), texts[i][j], shades.diverging and value < 0)
-        for i, j in framed.ties:
+                    _fill(ax, j, i, shade(value), texts[i][j], diverging and value < 0)
+        for i, j in ties:
             _frame(ax, j, i, 0.9, (1.5, 1.5))
-        if framed.best is not None:
-            _frame(ax, framed.best[1], framed.best[0], 1.8, None)
+        if best is not None:
+            _frame(ax, best[1], best[0], 1.8, None)
         _label(ax, names, tops, turned, axes_are)
     return figure
 
 
-def _shades(values: Sequence[Sequence[float]], shades: Shades) -> Any:
+def _shades(low: float, high: float, *, higher: bool, diverging: bool) -> Any:
     """Value -> opacity, at most ``DARKEST``: in light and dark pages alike text stays readable on it."""
-    there = [v for line in values for v in line if math.isfinite(v)] or [0.0]
-    low, high = shades.limits or fenced(there)
-    if shades.diverging:
+    if diverging:
         most = max(abs(low), abs(high)) or 1.0
         return lambda v: DARKEST * min(1.0, abs(v) / most)
     span = (high - low) or 1.0
-    return lambda v: (
-        0.04 + (DARKEST - 0.04) * min(max((v - low) / span if shades.higher else (high - v) / span, 0.0), 1.0)
-    )
+    return lambda v: 0.04 + (DARKEST - 0.04) * min(max((v - low if higher else high - v) / span, 0.0), 1.0)
 
 
 def fenced(values: Sequence[float]) -> tuple[float, float]:

@@ -105,8 +105,9 @@ def _picture(evidence: Evidence, fields: tuple[str, str], name: str) -> tuple[Pi
         columns,
         axes_are=fields,
         texts=[[evidence.number(v) if math.isfinite(v) else "" for v in line] for line in values],
-        framed=charts.Framed(best, ties),
-        shades=charts.Shades(evidence.higher),
+        best=best,
+        ties=ties,
+        higher=evidence.higher,
     )
     several = ", mean over the other settings" if any(len(labels) > 1 for labels in cells.values()) else ""
     caption = f"{evidence.metric.label} on {evidence.dataset}{several}"

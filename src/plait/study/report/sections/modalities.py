@@ -136,7 +136,7 @@ def _map(evidence: Evidence, part: DataFrame, by: str) -> object:
         [names[s] for s in subsets],
         axes_are=(evidence.named_by, "modalities"),
         texts=texts,
-        shades=charts.Shades(evidence.higher),
+        higher=evidence.higher,
     )
 
 

@@ -145,13 +145,12 @@ def _map_row(
     named = f"map-{slug(kind)}-{slug(axes[0])}-{slug(axes[1])}{evidence.at}"
     tables = {label: _table(group[group["label"] == label], down, across, ys, xs) for label in labels}
     limits = charts.fenced([v for value in tables.values() for line in value for v in line if math.isfinite(v)])
-    shades = charts.Shades(evidence.higher, limits=limits)
+    shades: Any = {"higher": evidence.higher, "limits": limits}
     pictures = []
     for place, (label, values) in enumerate(tables.items(), start=1):
         marked = _trained(part, group, label, down, across, ys, xs)
         texts = [[_digits(v) for v in line] for line in values]
-        framed = charts.Framed(marked)
-        figure = charts.map_figure(values, *heads, axes_are=axes, texts=texts, framed=framed, shades=shades)
+        figure = charts.map_figure(values, *heads, axes_are=axes, texts=texts, best=marked, **shades)
         caption = f"{evidence.metric.label} of {evidence.said(label)} under {spoken(kind)}; all maps on one scale"
         caption += "; framed: what it was trained under" if marked else ""
         pictures.append(picture(f"{named}-{place}", caption, figure))
@@ -159,8 +158,7 @@ def _map_row(
         one, other = (np.array(tables[label]) for label in labels[:2])
         values = ((one - other) * (1 if evidence.higher else -1)).tolist()
         texts = [[signed_digits(v) for v in line] for line in values]
-        shades = charts.Shades(evidence.higher, diverging=True)
-        figure = charts.map_figure(values, *heads, axes_are=axes, texts=texts, shades=shades)
+        figure = charts.map_figure(values, *heads, axes_are=axes, texts=texts, diverging=True)
         first, second = (evidence.said(label) for label in labels[:2])
         caption = f"Difference: blue where {first} is better, orange where {second} is"
         pictures.append(picture(f"{named}-difference", caption, figure))
