@@ -13,12 +13,11 @@ from plait.alignment.base import Alignment, make_stage
 from plait.alignment.index import Index
 from plait.alignment.network import AlignmentNetwork
 from plait.alignment.pairs import Pairs
-from plait.base import machine, registry
+from plait.base import machine, registry, versions
 from plait.base.documents import cell, plain
 from plait.base.encoder import Encoder
 from plait.base.errors import ModelError
 from plait.base.folders import whole_folder
-from plait.base.version import versions
 from plait.data import schema as schemas
 from plait.data.modality import Schema
 from plait.encoders.featurize import Featurizer

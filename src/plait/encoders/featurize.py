@@ -27,7 +27,6 @@ from plait.data.cells import Cells, cells
 from plait.data.media.given import Changed
 from plait.data.modality import Modality, Schema
 from plait.data.row_numbers import row_numbers, whole_table
-from plait.encoders.column import Column, How
 from plait.encoders.defaults import (
     FOLDERS,
     PRESETS,
@@ -37,7 +36,7 @@ from plait.encoders.defaults import (
     trainable_encoder,
     without_preset,
 )
-from plait.encoders.embed import ROWS, embed_pieces, embed_rows, prepare_distinct
+from plait.encoders.embed import ROWS, Column, How, embed_pieces, embed_rows, prepare_distinct
 from plait.encoders.ngrams import Ngrams
 from plait.store import Store
 
