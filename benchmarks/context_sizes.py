@@ -1,7 +1,8 @@
 """Where learning begins to pay: the size curves of context-based fusion against closed forms, as one page.
 
 ``python benchmarks/context_sizes.py runs/exp4/size_text runs/exp4/size_images`` takes what these studies have measured into
-``docs/evidence/context_sizes.jsonl`` and writes the page beside it; without folders the page is built from that file alone.
+``docs/evidence/context_sizes.jsonl``, beside other runs there, and writes the page; without folders the page is built from
+that file alone.
 """
 
 from __future__ import annotations
@@ -211,6 +212,7 @@ if __name__ == "__main__":
     ev.HERE.mkdir(exist_ok=True)
     if sys.argv[1:]:
         known = [record for folder in sys.argv[1:] for record in taken(Path(folder))]
+        known = ev.beside(LINES, known, "dataset", "variant", "seed", "split")
         ev.write(LINES, "plait study run size_text; plait study run size_images", known)
     build()
     print(PAGE)

@@ -225,8 +225,10 @@ in them and of another network; they are replaced by this page. Their one proven
 ## Full size, and what is open
 
 `plait study run early_fusion_mug`, `early_fusion_muldic`, `early_fusion_sentiment` (tables 4 to 6, every subset and
-target; 5 seeds, about two hours of one core) and `contrast_protocol` with ten seeds. CLIP's encoders need the extra `hub`
-and a network; whether contrast still helps with newer encoders is *not decided*.
+target; 5 seeds, about two hours of one core) and `contrast_protocol` with ten seeds.
+**Newer encoders** (CLIP, CodeBERT, those of today): *not testable here*, since no weights can be had from the hub on this
+machine. The recipes stand ready: `plait study run mug_original`, `muldic_original`, `sentiment_original` (CLIP and CodeBERT, with
+and without contrast, in the paper's own network), with the extra `hub` and a network; another encoder goes in their `encoders`.
 """
 
 

@@ -2,21 +2,26 @@
 
     python benchmarks/evidence.py
 
-Each page is also built by its own script, which takes in what its studies have measured: early_late_noise, pretraining_pays,
-contrast_pays, context_sizes, default_worth. A page without lines is left out.
+Each page is also built by its own script (``PAGES``), which takes in what its studies have measured. A page without lines is
+left out.
 """
 
 from __future__ import annotations
 
 import json
+import textwrap
 
+import advice
 import context_sizes
 import contrast_pays
+import conv_lstm_grid
 import default_worth
 import early_late_noise
 import evidence_lines as ev
 import missing_in_training
 import pretraining_pays
+import target_cost
+import tuned_pays
 
 #: The lines of each page, and what builds it.
 PAGES = (
@@ -24,11 +29,15 @@ PAGES = (
         ev.HERE / "early_late_noise_reduced.jsonl",
         lambda: early_late_noise.build(ev.HERE / "early_late_noise_reduced.jsonl"),
     ),
+    (conv_lstm_grid.LINES, conv_lstm_grid.build),
     (pretraining_pays.LINES, pretraining_pays.build),
+    (target_cost.LINES, target_cost.build),
     (missing_in_training.LINES, missing_in_training.build),
     (contrast_pays.LINES, contrast_pays.build),
     (context_sizes.LINES, context_sizes.build),
     (default_worth.LINES, default_worth.build),
+    (advice.LINES, advice.build),
+    (tuned_pays.LINES, tuned_pays.build),
 )
 FRONT = """# Evidence: what has been measured, and what has not
 
@@ -49,7 +58,7 @@ seeds. Each question names the least difference that matters before it is measur
 - Contrast repairs a plain concatenation on Pokemon, where the table alone is as good; it spoils MOSI's text beside sound; it adds
   nothing that could be seen to plait's default.
 - No learned alignment is shown to find more than the closed form `cca`, at any size; one that begins there stays there.
-- plait's default ranks first over ten tables; against a tuned linear model no single table proves it.
+{said}
 
 **The words.** *Held*: better, after Holm within its family, at 5 %. *Not held*: worse, or proven equal within the least
 difference. *Not testable here*: both sides are no better than the majority, or no number of seeds would do because the
@@ -73,10 +82,12 @@ recipe of full size with its cost. Most verdicts are therefore *not decided* or 
 
 ## Not measured
 
-Advice's hit rate with the candidates of today; tuned encoders at 2,000 rows and more; AV digits to a
-target accuracy; figure 2's grid of the convolutional LSTM with speakers held out; contrast with newer encoders. Their
-recipes stand ready: `plait study list`.
+{missing}
+Not possible here: contrast with newer encoders, whose weights cannot be had ([contrast](contrast.md) names the recipes), and data
+that only their owners give out (`plait data` says which).
 """
+#: What says in a sentence what its lines show, in the order of the page.
+SAID = (default_worth, advice, tuned_pays, conv_lstm_grid, target_cost)
 #: Before, now.
 CHANGED = (
     (
@@ -114,12 +125,26 @@ CHANGED = (
 )
 
 
+NOTHING = "Nothing that was asked for; most of it at a reduced size.\n"
+
+
+def wrapped(text: str) -> str:
+    """An entry of a list, in lines as long as the page's."""
+    return textwrap.fill(text, 128, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+
+
 def main() -> None:
     rows = [row for lines, build in PAGES if lines.is_file() for row in build()]
     shown = "\n".join(f"| {' | '.join(row)} | [{page.removesuffix('.md')}]({page}) |" for *row, page in rows)
     changed = "\n".join(f"| {before} | {now} |" for before, now in CHANGED)
     front = ev.HERE / "README.md"
-    front.write_text(FRONT.format(rows=shown, changed=changed), encoding="utf-8")
+    said = "\n".join(f"- {wrapped(name.told())}" for name in SAID if name.LINES.is_file())
+    missing = "".join(
+        f"- `{name.COMMAND}`; its page: `python benchmarks/{name.__name__}.py`.\n"
+        for name in SAID
+        if not name.LINES.is_file()
+    )
+    front.write_text(FRONT.format(rows=shown, changed=changed, said=said, missing=missing or NOTHING), encoding="utf-8")
     print(front)
     print(json.dumps(rows, indent=1, ensure_ascii=False))
 

@@ -87,6 +87,13 @@ def write(path: Path, command: str, lines: Iterable[Line]) -> None:
     path.write_text("".join(json.dumps(one) + "\n" for one in [head, *lines]), encoding="utf-8")
 
 
+def beside(path: Path, lines: Sequence[Line], *keys: str) -> list[Line]:
+    """These lines behind those that the file has of anything else; ``keys`` tell what a line is of."""
+    fresh = {tuple(line.get(k) for k in keys) for line in lines}
+    known = read(path)[1] if path.is_file() else []
+    return [*(line for line in known if tuple(line.get(k) for k in keys) not in fresh), *lines]
+
+
 def read(path: Path) -> tuple[Line, list[Line]]:
     """What ``write`` wrote: the head, and the lines."""
     head, *lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
@@ -254,6 +261,21 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """A table in Markdown."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines) + "\n"
+
+
+def scores(lines: Sequence[Line], datasets: Sequence[str], arms: Sequence[str]) -> str:
+    """What every arm got on every data set with all modalities, and what a run cost."""
+    rows = []
+    for data in datasets:
+        for name in arms:
+            own = [x for x in lines if (x["data"], x["arm"]) == (data, name) and x["present"] == x["subset"]]
+            if own:
+                weights = f"{own[0]['weights']:,.0f}" if own[0]["weights"] else "–"
+                values = [mean([x["value"] for x in own]), mean([x["log_loss"] for x in own if "log_loss" in x])]
+                cost = f"{np.median([x['processor'] for x in own]):.1f}"
+                rows.append([data, name, str(len(own)), own[0]["metric"], *values, weights, cost])
+    head = ("data", "model", "seeds", "metric", "score", "log loss", "weights", "processor seconds of a run")
+    return table(head, rows)
 
 
 def test_rows(tests: Sequence[Test]) -> list[list[str]]:

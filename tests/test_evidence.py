@@ -117,7 +117,10 @@ def test_every_page_is_what_its_lines_give(module: Any, tmp_path: Path, monkeypa
     evidence = module("evidence")
     monkeypatch.setattr(module("evidence_lines"), "HERE", there)
     monkeypatch.setattr(module("evidence_lines"), "svg", lambda figure: "<svg/>")
-    for name in ("pretraining_pays", "missing_in_training", "contrast_pays", "context_sizes", "default_worth"):
+    for name in (
+        *("pretraining_pays", "missing_in_training", "contrast_pays", "context_sizes", "default_worth", "advice"),
+        *("conv_lstm_grid", "target_cost", "tuned_pays"),
+    ):
         page = module(name)
         monkeypatch.setattr(page, "LINES", there / page.LINES.name)
         if hasattr(page, "PAGE"):
@@ -143,3 +146,60 @@ def test_the_linear_model_of_the_noise_page_learns(module: Any) -> None:
     assert np.mean(model([x["test"]]) == digits["test"]) > 0.9
     assert penalty in noise.PENALTIES
     assert json.dumps(noise.arm("late, equal weights, 0.003")) == '["late, equal weights", "0.003"]'
+
+
+def test_lines_of_other_data_stay_beside_new_ones(module: Any, tmp_path: Path) -> None:
+    ev, path = module("evidence_lines"), tmp_path / "a.jsonl"
+    ev.write(path, "x", [*lines_of("arm", [0.5, 0.6]), *lines_of("arm", [0.7], data="e")])
+    new = lines_of("arm", [0.9])
+    assert ev.beside(path, new, "data") == [*lines_of("arm", [0.7], data="e"), *new]
+    assert ev.beside(tmp_path / "none.jsonl", new, "data") == new
+
+
+def test_what_did_not_change_keeps_its_seeds(module: Any) -> None:
+    known = [*lines_of("plait", [0.5, 0.6, 0.7]), *lines_of("plait", [0.5, 0.6], data="e")]
+    fresh = [*lines_of("plait", [0.5]), *lines_of("plait", [0.8], data="e")]
+    assert module("default_worth").kept(known, fresh) == [
+        *lines_of("plait", [0.5, 0.6, 0.7]),
+        *lines_of("plait", [0.8], data="e"),
+    ]
+
+
+def test_a_target_that_is_not_reached_costs_all_epochs(module: Any) -> None:
+    cost = module("target_cost")
+    about = {"data": "d", "test_rows": 40, "train_rows": 60, "epoch_seconds": 2.0}
+    scratch = about | {"arm": "scratch", "seed": 0, "pretrain_seconds": 0.0, "curve": [0.2, 0.5, 0.8], "value": 0.8}
+    first = about | {"arm": "pretrained", "seed": 0, "pretrain_seconds": 3.0, "curve": [0.92, 0.9], "value": 0.9}
+    runs = [scratch, first]
+    assert [cost.reached(x, 0.9) for x in runs] == [None, 1]
+    assert [cost.cost_to(runs, x, 0.9) for x in runs] == [6.0, 5.0]
+    cheaper, _, equal = cost._tests(runs)
+    assert cheaper.difference.value == pytest.approx(np.log(6 / 5))
+    assert equal.difference.value == pytest.approx(0.9 - 0.8)  # 7 s pay for more than three epochs from scratch
+
+
+def test_hits_are_weighed_against_blind_choices(module: Any) -> None:
+    advice = module("advice")
+    assert advice._at_least([0.5, 0.5], 2) == pytest.approx(0.25)
+    assert advice._at_least([0.1, 0.9, 1.0], 0) == pytest.approx(1.0)
+    about = {"design": True, "metric": "accuracy", "processor": 1.0}
+    lines = [
+        line | about | {"named": line["arm"] == "late", "level": line["arm"] != "default"}
+        for arm, value in (("default", 0.6), ("late", 0.7), ("early", 0.8))
+        for line in lines_of(arm, [value])
+    ]
+    assert [advice._hits(lines, ["d"], key) for key in ("named", "default", "chance")] == [
+        [1.0],
+        [0.0],
+        [pytest.approx(2 / 3)],
+    ]
+    gains = [t.difference.value for t in advice._tests(lines, ["d"])]
+    assert gains == pytest.approx([0.1, 0.0, -0.1])
+
+
+def test_a_condition_says_its_ratios_and_what_it_zeroes(module: Any) -> None:
+    grid = module("conv_lstm_grid")
+    zeroed = "zeroed:audio:strength=1 + white_noise:image:amplitude_ratio=1.4,redraw=true,side=8"
+    assert grid.levels(zeroed) == ([1.4, np.inf], "audio")
+    both = "white_noise:image:amplitude_ratio=0.35,side=8 + white_noise:audio:amplitude_ratio=inf"
+    assert grid.levels(both) == ([0.35, np.inf], "")

@@ -72,6 +72,7 @@ def fit(
     test: Annotated[Path | None, typer.Option(help="A table whose rows judge.")] = None,
     group: o.Group = None,
     report: Annotated[bool, typer.Option(help="Write report.html (extra report).")] = True,
+    sample: o.Sample = None,
     encoding: o.Encoding = None,
     json: o.Json = False,
 ) -> None:
@@ -81,13 +82,11 @@ def fit(
     """
     begun = deadline.now()
     from plait.data import schema as schemas
-    from plait.data.table import read_table
-    from plait.data.typed import typed
     from plait.workflow.fit import Command, fit_table
     from plait.workflow.outcome import TargetOutcomes
     from plait.workflow.rows import Split
 
-    frame = typed(read_table(table, encoding, own.remote, root))
+    frame = o.read(table, encoding, own.remote, root, sample)
     wanted = o.targets_given(frame, target, task, schema)
     one, from_file = next(iter(wanted), None), dict[str, Any]()
     result: Any

@@ -17,6 +17,7 @@ from plait.base.encoder import Encoder
 from plait.base.errors import ConfigError, ModelError, need
 from plait.base.inputs import Inputs
 from plait.encoders.ngrams import KINDS, Ngrams
+from plait.encoders.shape import NAMES, READ
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,24 +78,27 @@ def token_inputs(name: str, encoder: Encoder, dim: int) -> list[InputSpec]:
 
 
 def words_inputs(name: str, words: Ngrams) -> list[InputSpec]:
-    """The inputs of a text's words and letters: how often each stands in it."""
+    """The inputs of a text's words and letters, how often each stands in it, and of how it looks."""
     said = {
         "words": r"words (\w+) and pairs of words that follow each other",
         "letters": "groups of 3 and 4 characters, blanks that follow each other being one",
     }
+    said["frequent"] = said["words"]
     how = (
         "in lower case, hashed as the formula of plait.encoders.ngrams.counted says, counted at each place; all 0: none"
     )
-    return [
-        InputSpec(
-            f"{name}.{kind}",
-            "int32",
-            ("rows", len(one.places)),
-            f"{said[kind]} of the first {KINDS[kind]:,} characters, {how}",
-            {"places": one.places.tolist()},
-        )
-        for kind, one in words.parts.items()
-    ]
+    result = []
+    for kind, one in words.parts.items():
+        places = one.places.tolist()
+        if kind == "shape":
+            what = f"how the first {READ:,} characters look, as plait.encoders.shape.measured says"
+            facts = {"measures": [NAMES[place] for place in places]}
+        else:
+            what = f"{said[kind]} of the first {KINDS.get(kind, KINDS['words']):,} characters, {how}"
+            facts = {"places": places}
+        dtype = "float32" if kind == "shape" else "int32"
+        result.append(InputSpec(f"{name}.{kind}", dtype, ("rows", len(places)), what, facts))
+    return result
 
 
 def prepared_inputs(name: str, encoder: Encoder) -> list[InputSpec]:
