@@ -12,12 +12,11 @@ import torch
 from plait.alignment.base import make_stage
 from plait.alignment.index import Index
 from plait.alignment.pairs import Pairs
-from plait.base import machine, registry
+from plait.base import machine, registry, versions
 from plait.base.documents import cell, plain
 from plait.base.encoder import Encoder
 from plait.base.errors import ModelError
 from plait.base.folders import whole_folder
-from plait.base.version import versions
 from plait.data import schema as schemas
 from plait.encoders.featurize import Featurizer
 from plait.store import model_files

@@ -162,17 +162,8 @@ def demo(
 
 def summary(outcome: Outcome) -> dict[str, Any]:
     """What ``--json`` prints."""
-    return {
-        "folder": str(outcome.folder),
-        "report": str(outcome.report) if outcome.report else None,
-        "evaluation": outcome.evaluation.to_dict(),
-        "explanation": outcome.explanation.to_dict(),
-        "baselines": dict(outcome.baselines),
-        "against": list(outcome.baselines.against),
-        "importance": outcome.importance.to_dict("records"),
-        "leaks": outcome.leaks,
-        "record": outcome.model.record_,
-    }
+    places = {"folder": str(outcome.folder), "report": str(outcome.report) if outcome.report else None}
+    return {**places, **outcome.to_dict(), "record": outcome.model.record_}
 
 
 def summaries(outcomes: TargetOutcomes) -> dict[str, Any]:

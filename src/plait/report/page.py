@@ -7,10 +7,10 @@ import io
 from pathlib import Path
 from typing import Any
 
+from plait.base import __version__
 from plait.base.documents import cell, plain
 from plait.base.errors import PlaitError, need
 from plait.base.parts import part_file
-from plait.base.version import __version__
 from plait.report.blocks import Block, Facts, Heading, Page, Row, Sheet, Table, Text, Words, kind
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
+from plait.base import __version__, versions
 from plait.base.cluster import check_engine
-from plait.base.version import __version__, versions
 from plait.data.schema_yaml import to_dict
 from plait.study.engine import Engine, Inline, encoding_jobs
 from plait.study.engine_local import Local, worker_count

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
-from plait.base.version import __version__
+from plait.base import __version__
 from plait.study import conditions
 from plait.study.spec import Spec, SplitSpec
 from plait.study.tables import StudyTable
