@@ -19,6 +19,7 @@ import pytest
 import soundfile
 from PIL import Image
 
+from plait import read_table
 from plait.base.folders import whole_folder
 from plait.cli import look, main
 from plait.store import Store, model_files
@@ -176,6 +177,25 @@ def test_rows_that_a_model_learned_from_are_left_out_or_named(
     assert "learned from" not in capsys.readouterr().err
     assert run("evaluate", model, tmp_path / "other.csv", "--held-out") == 2
     assert "is not the table that the model was fitted on, cell for cell" in capsys.readouterr().err
+
+
+def test_a_sample_of_a_table_is_fitted_judged_and_named(
+    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frame, model = read_table(table), tmp_path / "model"
+    sample = read_table(table, sample=50)
+    assert sample.equals(frame.iloc[::2].set_axis(sample.index))
+    settings = ["--members", "1", "--epochs", "1", "--set", "branches=[linear]", "--no-report", "--store", "none"]
+    assert run("fit", table, "--target", "label", "--out", model, "--sample", "50", *settings) == 0
+    shown = capsys.readouterr()
+    assert "40 of 80 rows, evenly spread" in shown.err
+    assert "--held-out --sample 50\n" in shown.out
+    assert run("evaluate", model, table, "--sample", "50", "--held-out", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == 6
+    assert run("evaluate", model, table, "--held-out", "--json") == 2, "of the whole table it does not know"
+    assert run("evaluate", model, table, "--sample", "1000", "--json") == 0, "larger than the table: all of it"
+    assert json.loads(capsys.readouterr().out)["rows"] == 80
+    refused(capsys, "keep one of the two", "explain", model, table, "--sample", "50", "--rows", "1")
 
 
 def test_encode_store_and_list(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

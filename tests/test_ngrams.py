@@ -1,4 +1,4 @@
-"""Words and letters stand beside a text's features where training rows say that they help."""
+"""Words, letters and looks stand beside a text's features where training rows say that they help."""
 
 import dataclasses
 import itertools
@@ -15,6 +15,7 @@ from plait.base.inputs import Inputs, followed_by, together
 from plait.base.tokens import Tokens
 from plait.encoders import ngrams
 from plait.encoders.ngrams import Ngrams, counted, fit_ngrams, without
+from plait.encoders.shape import NAMES, Scaled, measured
 from plait.evaluation.parts import moved
 from plait.study import Study
 from plait.workflow.fit import fit_table
@@ -108,6 +109,80 @@ def test_words_are_counted_as_a_plain_loop_counts_them():
     assert np.array_equal(alone, letters.toarray())
 
 
+LOOKS = [
+    "# Why?\r\n\r\nIT fails: http://x.org\n- a\n* b\n1. c",
+    "ÄÖ straße 12 …\n\n\n  indented",
+    "",
+    "x\n```py\nfoo_bar()\n```\n> ![a](b) YES",
+]
+
+
+def test_looks_are_measured_as_plain_code_measures_them():
+    found = pd.DataFrame(measured(LOOKS), columns=NAMES)
+    assert np.array_equal(np.vstack([measured([text]) for text in LOOKS]), found)
+    for (_, row), text in zip(found.iterrows(), LOOKS, strict=True):
+        text, size = text.replace("\r\n", "\n"), max(1, len(text.replace("\r\n", "\n")))
+        lines = text.split("\n")
+        shares = {
+            "share of capitals": sum(sign.isupper() for sign in text) / size,
+            "of capitals that follow another": sum(a.isupper() and b.isupper() for a, b in itertools.pairwise(text))
+            / size,
+            "of digits": sum(sign.isdigit() for sign in text) / size,
+            "of blanks": sum(sign.isspace() for sign in text) / size,
+            "beyond ASCII": sum(ord(sign) > 127 for sign in text) / size,
+        }
+        counts = {
+            "words": len(re.findall(r"[^\W_]+", text)),
+            "lines": len(lines),
+            "longest line": max(map(len, lines)),
+            "empty lines": sum(not line for line in lines),
+            **{sign: text.count(sign) for sign in "#`?!_.:"},
+            **{f"lines that begin with {sign}": sum(line.startswith(sign) for line in lines) for sign in "#-*>"},
+            "lines that begin with digit": sum(line[:1].isdigit() for line in lines),
+            "lines that begin with blank": sum(line[:1] == " " for line in lines),
+            **{phrase: text.count(phrase) for phrase in ("```", "://", "![")},
+        }
+        assert row[list(shares)].to_dict() == pytest.approx(shares, abs=1e-6)
+        assert row[list(counts)].to_dict() == pytest.approx({k: np.log1p(v) for k, v in counts.items()}, abs=1e-6)
+    assert np.expm1(found["characters"]).round().tolist() == [len(text) for text in LOOKS]
+
+
+def poems(rows: int, seed: int = 0) -> tuple[pd.DataFrame, np.ndarray]:
+    """Notes of 30 words on several lines; the answer: on how many."""
+    rng = np.random.default_rng(seed)
+    drawn, breaks = rng.integers(0, len(WORDS), (rows, 30)), rng.integers(0, 8, rows)
+    ends = [rng.permutation(["\n"] * n + [" "] * (30 - n)) for n in breaks]
+    said = ["".join(w + s for w, s in zip(WORDS[d], end, strict=True)) for d, end in zip(drawn, ends, strict=True)]
+    return pd.DataFrame({"note": said, "size": rng.normal(size=rows)}), np.where(breaks > 3, "yes", "no")
+
+
+def test_looks_are_taken_where_they_tell_more_and_exported(tmp_path):
+    model = FusionClassifier(**{**SETTINGS, "members": 1}).fit(*poems(300))
+    assert model.score(*poems(300, seed=1)) > 0.95
+    runtime = pytest.importorskip("onnxruntime")
+    table, _ = poems(20, seed=2)
+    table.loc[3, "note"] = None
+    folder = model.export(tmp_path / "file")
+    opened = runtime.InferenceSession(str(folder / "model.onnx"))
+    feed = model.export_inputs(table)
+    assert feed["note.shape"].dtype == np.float32
+    known = {given.name for given in opened.get_inputs()}
+    answer = opened.run(None, {name: array for name, array in feed.items() if name in known})[0]
+    assert np.abs(answer - model.predict_proba(table)).max() < 1e-5
+    loaded = FusionClassifier.load(model.save(tmp_path / "model"))
+    assert np.array_equal(loaded.predict_proba(table), model.predict_proba(table))
+
+
+def test_frequent_words_stand_by_themselves():
+    table, _ = notes(200)
+    counts = counted(list(table["note"]), "words")
+    one = Scaled.fit(counts, 40, 0.5)
+    x = np.log1p(counts.toarray())
+    assert one.places.tolist() == sorted(np.argsort(-x.var(0), kind="stable")[:40])
+    assert np.allclose(one(counts[:, one.places]).std(0), 0.5, atol=1e-3)
+    assert Scaled.fit(measured(["same"] * 300 + ["Not the same!"] * 2), 40, 1.0) is None
+
+
 def test_words_that_say_nothing_more_are_left_out():
     table, label = notes(300)
     rng = np.random.default_rng(0)
@@ -162,9 +237,9 @@ def test_directions_are_learned_from_as_many_rows_as_memory_has_room_for(monkeyp
     monkeypatch.setattr(ngrams, "TRIED_ROWS", 150)
     for most, step in ((1 << 24, 1), (1, 2)):
         monkeypatch.setattr(ngrams, "COUNTED", most)
-        known = fit_ngrams(*rows)[0]["note"]
-        few = Ngrams.fit({kind: counted(list(table["note"][::step]), kind) for kind in ("words", "letters")})
-        assert np.array_equal(known(table["note"]), few(table["note"]))
+        known = fit_ngrams(*rows)[0]["note"].parts["words"]
+        few = Ngrams.fit({"words": counted(list(table["note"][::step]), "words")}).parts["words"]
+        assert np.array_equal(known.axes, few.axes)
 
 
 def test_rows_keep_their_words():

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from plait.base.errors import warn
+from plait.base.errors import ConfigError, warn
 from plait.base.progress import plan, step
 from plait.cli import options as o
 from plait.cli.app import app
@@ -42,13 +42,11 @@ class OnRows(OnTable):
     """The same of a command that looks at rows with their target."""
 
     held_out: o.HeldOut = False
+    sample: o.Sample = None
 
     def read(self) -> pd.DataFrame:
-        """The table."""
-        from plait.data.table import read_table
-        from plait.data.typed import typed
-
-        return typed(read_table(self.table, self.encoding, self.remote, self.root))
+        """The table, or a sample of it."""
+        return o.read(self.table, self.encoding, self.remote, self.root, self.sample)
 
 
 @app.command()
@@ -199,6 +197,10 @@ def explain(
     from plait.evaluation.importance import importance as shuffled
 
     chosen = o.row_numbers_given(rows)
+    if chosen and on.sample is not None:
+        raise ConfigError(
+            "--rows and --sample: rows are named by their numbers in the whole table; keep one of the two"
+        )
     values: dict[str, Any] = {}
     written: list[str] = []
     with on.models() as models, whole_table() as files:

@@ -7,11 +7,14 @@ import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from plait.base.errors import ConfigError, nearest
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Table = Annotated[
     Path,
@@ -31,6 +34,10 @@ Remote = Annotated[
     typer.Option(
         help="Files that cells name may be fetched: all, or how addresses begin (s3://bucket/), as often as needed."
     ),
+]
+Sample = Annotated[
+    int | None,
+    typer.Option(min=20, help="Of a larger table so many rows at most, and half as many at least, evenly spread."),
 ]
 Encoding = Annotated[str | None, typer.Option(help="Of a text table that is not UTF-8.")]
 Store = Annotated[str | None, typer.Option(help="Folder of the store of embeddings; 'none' keeps nothing.")]
@@ -208,6 +215,21 @@ def row_numbers_given(text: str | None) -> list[int]:
     if wrong is not None:
         raise ConfigError(f"--rows '{text}': found '{wrong}'; expected numbers of rows, counted from 0, as in 3,17")
     return [int(part) for part in parts]
+
+
+def read(
+    table: Path, encoding: str | None, remote: list[str] | None, root: str | None, sample: int | None = None
+) -> pd.DataFrame:
+    """A table whose columns are read once each, or a sample of its rows, of which it is said how many there are."""
+    from plait.data.table import read_sample, read_table
+    from plait.data.typed import typed
+
+    if sample is None:
+        return typed(read_table(table, encoding, remote, root))
+    frame, rows = read_sample(table, sample, encoding, remote, root)
+    if rows > len(frame):
+        typer.echo(f"{len(frame):,} of {rows:,} rows, evenly spread (--sample)", err=True)
+    return typed(frame)
 
 
 def with_parts(

@@ -114,6 +114,7 @@ def read_table(
     encoding: str | None = None,
     remote: str | bool | Sequence[str] | None = None,
     root: str | None = None,
+    sample: int | None = None,
 ) -> pd.DataFrame:
     """A table from a file: CSV or TSV (cells are strings, empty ones null), JSONL, Parquet or Arrow (cells keep their types).
 
@@ -123,11 +124,14 @@ def read_table(
         encoding: of a text table; None is UTF-8.
         remote: files that cells name may be fetched from the network: ``all``, or how their addresses begin; None: nothing is.
         root: an address that names in cells start from; None: the table's, if it has one.
+        sample: of a larger table so many rows at most, and half as many at least, evenly spread; None: all.
 
     Raises:
         TableError: the file is not there, empty, larger than ``plait.base.documents`` allows, or not what its
             ending says; the message names the line.
     """
+    if sample is not None:
+        return read_sample(path, sample, encoding, remote, root)[0]
     step(f"read {Path(path).name}")
     frames = list(pieces(path, _PIECE, encoding, most=TABLE_ROWS.value))
     frame = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)

@@ -1,4 +1,4 @@
-"""The words and pairs of words of a text, beside what a frozen encoder says of its meaning."""
+"""The words of a text and how it looks, beside what a frozen encoder says of its meaning."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from plait.base.inputs import Inputs
 from plait.base.tokens import Tokens
 from plait.data.cells import joined
 from plait.data.modality import Modality
-from plait.encoders.pairs import FEWEST, TRIED_ROWS, ridge_gain
+from plait.encoders.pairs import FEWEST, TRIED_ROWS, ridge_error
+from plait.encoders.shape import NAMES, Scaled, measured
 from plait.encoders.syntax import cut
 
 Array = NDArray[Any]
-#: What is counted -> counts (n, PLACES).
-Counts = Mapping[str, sparse.csr_matrix]
+#: What is counted -> counts (n, PLACES); of ``shape`` measures (n, NAMES).
+Counts = Mapping[str, Any]
 #: Directions that are kept of words and of letters; places that each is hashed to; rows that a word must stand in.
 COMPONENTS, PLACES, LEAST_ROWS = 32, 1 << 12, 3
 #: Rows, evenly spread, that directions are learned from at most, and counts of one kind (of long texts fewer rows have as many).
@@ -38,6 +39,10 @@ ALIKE = 1e-4
 ROWS = 4096
 #: What is counted, and how many characters of a text are read for it.
 KINDS: Mapping[str, int] = {"words": 20_000, "letters": 4_000}
+#: Numbers of the other kinds at most, and how loud they are beside the rest: many words by themselves are half as loud.
+SCALED: Mapping[str, tuple[int, float]] = {"shape": (len(NAMES), 1.0), "frequent": (200, 0.5)}
+#: What stands beside a text's features, in the order in which it is asked whether it helps.
+ASKED: Sequence[Sequence[str]] = (("words", "letters"), ("shape",), ("frequent",))
 #: Characters that are looked at together.
 BLOCK = 1 << 20
 #: Odd numbers of 64 bit by which characters, words and groups become keys, and keys places (Knuth 1973, section 6.4).
@@ -77,6 +82,11 @@ class Directions:
         centre = np.asarray(rows @ axes.astype(np.float32)).mean(0)
         return cls(places.astype(np.int32), rarity, axes, centre.astype(np.float32))
 
+    @property
+    def dim(self) -> int:
+        """Numbers k."""
+        return int(self.axes.shape[1])
+
     def __call__(self, counts: sparse.csr_matrix) -> Array:
         """Numbers (n, k) from counts (n, b)."""
         return np.asarray(weighted(counts, self.rarity) @ self.axes.astype(np.float32), np.float32) - self.centre
@@ -84,10 +94,11 @@ class Directions:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Ngrams:
-    """How often which words, pairs of words and groups of 3 and 4 letters stand in a text, as a few numbers.
+    """Which words, pairs of words and groups of 3 and 4 letters stand in a text, and how it looks, as a few numbers.
 
     Formula: z = (u V - m) / s; u_w = (1 + log c_w) (1 + log((1 + n) / (1 + n_w))), of length one, with c_w the count of the
-    word, pair or group w and n_w of n training rows having it; V the first right singular vectors; m, s of the training rows.
+    word, pair or group w and n_w of n training rows having it; V the first right singular vectors; m, s of the training rows. The
+    words that vary most also stand by themselves, beside how a text looks (``plait.encoders.shape``).
 
     Shape: texts (n,), None where there is none; out (n, k) float32, zeros where there is none.
 
@@ -96,19 +107,19 @@ class Ngrams:
     is ten times as fast as ``HashingVectorizer``.
     """
 
-    parts: Mapping[str, Directions]
+    parts: Mapping[str, Directions | Scaled]
 
     @classmethod
     def fit(cls, counts: Counts) -> Ngrams | None:
         """Learn the directions from training rows; None where too little returns."""
-        learned = {kind: Directions.fit(part) for kind, part in counts.items()}
+        learned = {kind: _learned(kind, part) for kind, part in counts.items()}
         parts = {kind: one for kind, one in learned.items() if one is not None}
         return cls(parts) if parts else None
 
     @property
     def dim(self) -> int:
         """Numbers k."""
-        return sum(one.axes.shape[1] for one in self.parts.values())
+        return sum(one.dim for one in self.parts.values())
 
     def of(self, counts: Counts) -> Array:
         """Numbers (n, k) from counts (n, PLACES)."""
@@ -140,9 +151,16 @@ class Ngrams:
         """From saved arrays."""
         own = {
             kind: {k.removeprefix(f"{kind}."): v for k, v in state.items() if k.startswith(f"{kind}.")}
-            for kind in KINDS
+            for asked in ASKED
+            for kind in asked
         }
-        return cls({kind: Directions(**arrays) for kind, arrays in own.items() if arrays})
+        return cls(
+            {kind: (Scaled if kind in SCALED else Directions)(**arrays) for kind, arrays in own.items() if arrays}
+        )
+
+
+def _learned(kind: str, counts: Any) -> Directions | Scaled | None:
+    return Scaled.fit(counts, *SCALED[kind]) if kind in SCALED else Directions.fit(counts)
 
 
 def counted(texts: Sequence[str], kind: str) -> sparse.csr_matrix:
@@ -223,7 +241,7 @@ def weighted(counts: sparse.csr_matrix, rarity: Array) -> sparse.csr_matrix:
 def fit_ngrams(
     modalities: Sequence[Modality], frame: pd.DataFrame, inputs: Inputs, target: Array, groups: Array | None = None
 ) -> tuple[dict[str, Ngrams], Inputs]:
-    """The modalities whose words tell more of the target than all that the encoders give; and the rows with their words.
+    """The modalities whose words or looks tell more of the target than all that the encoders give; and the rows with them.
 
     Args:
         modalities: of text or code, frozen.
@@ -242,25 +260,44 @@ def fit_ngrams(
         texts = joined(frame, modality)
         tried = there[:: -(-len(there) // TRIED_ROWS)]
         counts = _counts([texts[row] for row in tried])
-        words = Ngrams.fit(counts)
+        together = None if groups is None else groups[tried]
+        words = _worthwhile(counts, _features(inputs, name, tried), target[tried], together)
         if words is None:
             continue
-        own = _features(inputs, name, tried)
-        both = np.hstack([own, words.of(counts)])
-        if ridge_gain(own, both, target[tried], None if groups is None else groups[tried]) <= GAIN:
-            continue
-        each = max(part.nnz for part in counts.values()) / len(tried)
+        each = max(counts[kind].nnz for kind in KINDS) / len(tried)
         most = min(LEARNED, int(COUNTED / max(each, 1.0)))
         if len(tried) < min(most, len(there)):
-            words = Ngrams.fit(_counts([texts[row] for row in there[:: -(-len(there) // most)]])) or words
+            more = [texts[row] for row in there[:: -(-len(there) // most)]]
+            words = Ngrams.fit(_counts(more, words.parts)) or words
         learned[name] = words
         tokens[name] = _joined(tokens[name], words, texts)
     sizes = {name: words.dim for name, words in learned.items()}
     return learned, dataclasses.replace(inputs, tokens=tokens, words=sizes)
 
 
-def _counts(texts: Sequence[str | None], kinds: Collection[str] = tuple(KINDS)) -> Counts:
-    return {kind: counted([text or "" for text in texts], kind) for kind in kinds}
+def _worthwhile(counts: Counts, known: Array, target: Array, groups: Array | None) -> Ngrams | None:
+    """What tells a ridge more of the target (n, k) than ``known`` features (n, D) and what was kept before; None: nothing."""
+    kept: dict[str, Directions | Scaled] = {}
+    error = ridge_error(known, target, groups)
+    for kinds in ASKED:
+        part = Ngrams.fit({kind: counts[kind] for kind in kinds})
+        if part is None:
+            continue
+        more = np.hstack([known, part.of(counts)])
+        left = ridge_error(more, target, groups)
+        if left < (1 - GAIN) * error:
+            kept, known, error = {**kept, **part.parts}, more, left
+    return Ngrams(kept) if kept else None
+
+
+def _counts(texts: Sequence[str | None], kinds: Collection[str] = (*KINDS, *SCALED)) -> Counts:
+    known = [text or "" for text in texts]
+    result: dict[str, Any] = {kind: counted(known, kind) for kind in KINDS if kind in kinds}
+    if "shape" in kinds:
+        result["shape"] = measured(known)
+    if "frequent" in kinds:
+        result["frequent"] = result["words"] if "words" in result else counted(known, "words")
+    return result
 
 
 def _features(inputs: Inputs, name: str, rows: Array) -> Array:

@@ -156,20 +156,24 @@ def ridge_error(x: Array, y: Array, groups: Array | None = None) -> float:
     kept = values > 1e-9 * max(float(values[-1]), 1e-300)
     values, scores = values[kept], x @ directions[:, kept]
     explained = scores.T @ y
-    members = None if groups is None else [np.flatnonzero(groups == group) for group in np.unique(groups)]
+    several = () if groups is None else _several(groups)
     errors = []
     for penalty in PENALTIES:
         shrunk = values + penalty * len(x)
         residual = y - scores @ (explained / shrunk[:, None])
-        if members is None:
-            seen = 1 / len(x) + scores**2 @ (1 / shrunk)
-            left_out = residual / np.maximum(1 - seen, 1e-3)[:, None]
-        else:
-            left_out = np.concatenate(
-                [_without_group(scores[rows], shrunk, residual[rows], len(x)) for rows in members]
-            )
+        seen = 1 / len(x) + scores**2 @ (1 / shrunk)
+        left_out = residual / np.maximum(1 - seen, 1e-3)[:, None]
+        for rows in several:
+            left_out[rows] = _without_group(scores[rows], shrunk, residual[rows], len(x))
         errors.append(float((left_out**2).mean()))
     return min(errors)
+
+
+def _several(groups: Array) -> list[Array]:
+    """The places of each group that has more rows than one."""
+    order = np.argsort(groups, kind="stable")
+    parts = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
+    return [rows for rows in parts if len(rows) > 1]
 
 
 def _without_group(scores: Array, shrunk: Array, residual: Array, rows: int) -> Array:

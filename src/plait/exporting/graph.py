@@ -22,12 +22,13 @@ from plait.branches.trees import Trees
 from plait.data.cells import joined
 from plait.data.modality import Schema
 from plait.encoders.featurize import Featurizer
-from plait.encoders.ngrams import Ngrams
+from plait.encoders.ngrams import SCALED, Ngrams
 from plait.encoders.scale import Scaler
+from plait.encoders.shape import FARTHEST
 from plait.encoders.tabular import Tabular
 from plait.exporting.columns import TableGraph
 from plait.exporting.forest import TreesGraph
-from plait.exporting.inputs import InputSpec, fed_prepared, fed_tokens, prepared_inputs, token_inputs, words_inputs
+from plait.exporting.onnx_file import InputSpec, fed_prepared, fed_tokens, prepared_inputs, token_inputs, words_inputs
 from plait.networks.conv_lstm import ConvLSTM
 from plait.networks.tasks import Classification, Multilabel, Regression, Task
 from plait.training.member import Members
@@ -180,7 +181,10 @@ class ModelGraph(nn.Module):
             if words := self.fitted.features.ngrams.get(name):
                 texts = joined(frame, next(m for m in self.fitted.schema.modalities if m.name == name))
                 counts = words.counts(texts)
-                result |= {f"{name}.{kind}": part.toarray().astype(np.int32) for kind, part in counts.items()}
+                result |= {
+                    f"{name}.{kind}": part if kind == "shape" else part.toarray().astype(np.int32)
+                    for kind, part in counts.items()
+                }
         return result
 
 
@@ -212,24 +216,29 @@ class _ScalerGraph(nn.Module):
 
 
 class _WordsGraph(nn.Module):
-    """``Ngrams`` from counts (n, b) on."""
+    """``Ngrams`` from counts and measures (n, b) on."""
 
     def __init__(self, words: Ngrams) -> None:
         super().__init__()
         self.kinds = list(words.parts)
         for kind, one in words.parts.items():
-            for part in ("rarity", "axes", "centre"):
-                self.register_buffer(f"{kind}_{part}", torch.from_numpy(getattr(one, part).astype(np.float32)))
+            for field in dataclasses.fields(one):
+                values = torch.from_numpy(getattr(one, field.name).astype(np.float32))
+                self.register_buffer(f"{kind}_{field.name}", values)
 
     def forward(self, name: str, given: Mapping[str, Tensor]) -> Tensor:
-        parts = []
-        for kind in self.kinds:
-            rarity, axes, centre = (getattr(self, f"{kind}_{part}") for part in ("rarity", "axes", "centre"))
-            counts = given[f"{name}.{kind}"].float()
-            rows = torch.where(counts > 0, 1 + counts.clamp(min=1).log(), 0.0) * rarity
-            length = rows.square().sum(1, keepdim=True).sqrt().clamp(min=1e-12)
-            parts.append((rows / length) @ axes - centre)
-        return torch.cat(parts, 1)
+        return torch.cat([self._numbers(kind, given[f"{name}.{kind}"].float()) for kind in self.kinds], 1)
+
+    def _numbers(self, kind: str, x: Tensor) -> Tensor:
+        centre: Tensor = getattr(self, f"{kind}_centre")
+        if kind in SCALED:
+            x = x if kind == "shape" else x.log1p()
+            scale: Tensor = getattr(self, f"{kind}_scale")
+            return ((x - centre) * scale).clamp(-FARTHEST, FARTHEST)
+        rows = torch.where(x > 0, 1 + x.clamp(min=1).log(), 0.0) * getattr(self, f"{kind}_rarity")
+        length = rows.square().sum(1, keepdim=True).sqrt().clamp(min=1e-12)
+        result: Tensor = (rows / length) @ getattr(self, f"{kind}_axes") - centre
+        return result
 
 
 class _MemberGraph(nn.Module):
