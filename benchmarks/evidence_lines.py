@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from plait.base.version import versions
+from plait.base import versions
 from plait.metrics.base import MAIN, metrics
 from plait.metrics.base import inputs as inputs_of
 from plait.report.canvas import COLOURS, signed_bars, svg

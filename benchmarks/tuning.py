@@ -41,8 +41,8 @@ from plait.base.tokens import Tokens
 from plait.data import table
 from plait.data.targets import Labels, target_values
 from plait.encoders import minilm as minilm_file
-from plait.encoders.column import Column
 from plait.encoders.efficientnet_lite0 import Above, Below, lite0
+from plait.encoders.embed import Column
 from plait.encoders.featurize import make_encoder
 from plait.encoders.packages import package_file
 from plait.networks.tasks import task_class

@@ -23,8 +23,8 @@ from plait.base.errors import PlaitWarning
 from plait.data import schema, table
 from plait.data.parse import booleans, date_format, dates, number_style, numbers, zones
 from plait.data.rows import column_keys, data_hash, merge_equal
-from plait.data.typed import plain
-from plait.data.values import distinct, nulls, text_of, texts
+from plait.data.typed import plain, typed_array
+from plait.data.values import nulls, text_of, texts
 from plait.encoders.tabular import Tabular
 from plait.workflow.fit import fit_table
 
@@ -206,7 +206,8 @@ def test_what_a_cell_says_does_not_hang_on_the_rows_before_it() -> None:
     said = ["True", "1", "1", "1", "False", "0", "x"] * 5
     assert texts(cells).tolist() == said
     assert texts(cells[::-1]).tolist() == said[::-1]
-    codes, values = distinct(cells)
+    column = typed_array(cells)
+    codes, values = column.codes, column.source.values
     assert [values[c] for c in codes[:4]] == [True, 1, "1", 1]
     assert codes[1] == codes[3] != codes[0]
 

@@ -30,8 +30,7 @@ from plait.data.media.given import cell_key
 from plait.data.modality import Modality, Schema
 from plait.encoders import batches as embedding_batches
 from plait.encoders import featurize
-from plait.encoders.column import Column
-from plait.encoders.embed import Embedded, embed, embed_pieces, embed_rows, prepare_distinct
+from plait.encoders.embed import Column, Embedded, embed, embed_pieces, embed_rows, prepare_distinct
 from plait.store import Store
 
 

@@ -20,7 +20,7 @@ from plait.base.tokens import Tokens
 from plait.data.media.given import cell_key
 from plait.data.modality import Modality, Schema
 from plait.encoders import efficientnet_lite0, minilm_network
-from plait.encoders.column import Column
+from plait.encoders.embed import Column
 from plait.networks.tasks import Classification
 from plait.training import finetuning, tuned
 from plait.training.finetuning import dealt, together, validation_part

@@ -12,8 +12,8 @@ from plait.data import numbers, schema
 from plait.data.parse import dates, number_style
 from plait.data.parse import numbers as as_numbers
 from plait.data.rows import data_hash
-from plait.data.typed import typed
-from plait.data.values import distinct, nulls, texts
+from plait.data.typed import typed, typed_array
+from plait.data.values import nulls, texts
 
 
 @pytest.fixture
@@ -39,7 +39,8 @@ def test_rows_say_the_same_as_those_of_a_plain_table(frame: pd.DataFrame, rows: 
         assert nulls(now).tolist() == nulls(before).tolist()
         assert number_style(now) == number_style(before)
         np.testing.assert_array_equal(as_numbers(now, "comma").values, as_numbers(before, "comma").values)
-        codes, values = distinct(now)
+        column = typed_array(now)
+        codes, values = column.codes, column.source.values
         assert [values[c] if c >= 0 else None for c in codes] == [
             None if gone else v for v, gone in zip(before, nulls(before), strict=True)
         ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from plait.base.version import __version__ as __version__
+from plait.base import __version__ as __version__
 
 if TYPE_CHECKING:
     from plait.alignment.aligner import ModalityAligner

@@ -63,13 +63,8 @@ def inspect(
             each.store = store if store is not None else each.store
     folder = out or model.with_name(f"{model.resolve().name}-inspection")
     usual = [f.resolve().name for f in (model, other) if f is not None]
-    value = (
-        list(name)
-        if name
-        else usual
-        if len(set(usual)) == len(usual)
-        else [f"{n} ({i})" for i, n in enumerate(usual, 1)]
-    )
+    if len(set(usual)) < len(usual):
+        usual = [f"{n} ({i})" for i, n in enumerate(usual, 1)]
     frame = read_table(place, encoding, remote, root)
     claim_folder(folder, ["report.html"])  # refused before any work
     step("look into the models")
@@ -77,7 +72,7 @@ def inspect(
         models[0],
         frame,
         models[1] if len(models) > 1 else None,
-        names=value,
+        names=list(name or usual),
         held_out=HeldOut(test_fraction, split_column, group, random_state),
         member=member,
         most=rows,

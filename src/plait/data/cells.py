@@ -153,11 +153,8 @@ def _media(series: pd.Series, place: Place, kind: str, *, whole: bool, strict: b
             named += 1
             if cell is None:
                 missing.append(name)
-                cell = (
-                    Blob.broken(f"column '{series.name}': {shown_path(name)}: there is no such file")
-                    if strict
-                    else None
-                )
+                said = f"column '{series.name}': {shown_path(name)}: there is no such file"
+                cell = Blob.broken(said) if strict else None
         elif isinstance(cell, Blob) and cell.problem is not None:
             refused += 1
         result.append(cell)

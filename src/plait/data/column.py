@@ -16,7 +16,7 @@ from plait.data.cells import is_media
 from plait.data.numbers import Style
 from plait.data.parse import Parsed, booleans, date_format, dates, numbers, style_in
 from plait.data.typed import plain, typed_array, typed_series
-from plait.data.values import MISSING_WORDS, Distinct, answers, distinct, nulls, text_of, texts
+from plait.data.values import MISSING_WORDS, answers, nulls, text_of, texts
 
 _SAMPLE = 2000  # distinct values that the rules of wording look at
 _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|#")
@@ -63,11 +63,6 @@ class Column:
     def values(self) -> list[Any]:
         """The first present cells, as they are."""
         return list(plain(self.series.iloc[np.flatnonzero(~self.gone)[:_SAMPLE]]))
-
-    @cached_property
-    def cells(self) -> Distinct:
-        """Which of the distinct cells stands in each row (n,), -1 where there is none; and the distinct cells."""
-        return distinct(self.series)
 
     @cached_property
     def texts(self) -> np.ndarray:

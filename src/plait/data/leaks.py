@@ -141,11 +141,8 @@ def orders(column: Column, target: Target) -> Finding | None:
         return None
     a, b = (rankdata(v[kept], method="average") for v in (values, target.values))
     score = abs(float(np.corrcoef(a, b)[0, 1]))
-    return (
-        ("orders", score, f"is in the order of the target (rank correlation {score:.4f})")
-        if score >= _ORDERED
-        else None
-    )
+    said = f"is in the order of the target (rank correlation {score:.4f})"
+    return ("orders", score, said) if score >= _ORDERED else None
 
 
 def sums(frame: pd.DataFrame, columns: Sequence[str], target: Target) -> list[Leak]:

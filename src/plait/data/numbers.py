@@ -119,11 +119,9 @@ def written(word: str) -> Written | None:
     given = " ".join(word.split())
     word = unicodedata.normalize("NFKC", _VULGAR.sub(" ", given)).translate(_SIGNS).strip()
     parts = _parts(word)
-    return (
-        parts
-        if parts is None or given.isascii() or parts.form or not _TYPESET.search(given)
-        else replace(parts, form=TYPESET)
-    )
+    if parts is None or given.isascii() or parts.form or not _TYPESET.search(given):
+        return parts
+    return replace(parts, form=TYPESET)
 
 
 #: A minus that is none of ASCII, or digits of another width.

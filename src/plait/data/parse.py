@@ -13,7 +13,7 @@ import pandas as pd
 from plait.data.dates import AMBIGUOUS, ISO, clean, format_of, is_aware, is_number, naive_form, stamps
 from plait.data.numbers import Style, needs_style, read, style_of
 from plait.data.typed import TypedArray, typed_array
-from plait.data.values import MISSING_WORDS, answers, distinct, nulls, text_of
+from plait.data.values import MISSING_WORDS, answers, nulls, text_of
 
 __all__ = [
     "AMBIGUOUS",
@@ -171,7 +171,8 @@ def style_in(series: pd.Series) -> Style:
     column = typed_array(series)
     if column.source.cells.dtype != object or not column.source.once("odd", _odd_words)[column.codes].any():
         return Style()
-    return style_of(distinct(series)[1])
+    shown = pd.unique(column.codes)
+    return style_of([column.source.values[code] for code in shown if code >= 0])
 
 
 def _odd_words(values: Sequence[object]) -> np.ndarray:

@@ -21,7 +21,7 @@ from plait.data.media import Blob
 from plait.data.media.given import Changed, as_array, cell_key, comparable
 from plait.data.parse import booleans, date_format, dates, numbers, style_in
 from plait.data.typed import typed_array
-from plait.data.values import each_once, items_of, object_array, text_of
+from plait.data.values import answers, items_of, object_array, text_of
 from plait.data.write import write_table as write_table
 
 
@@ -270,9 +270,10 @@ def _bytes_of(column: pd.Series) -> Sequence[bytes]:
             result[i] = _cell_bytes(values[i])
         return result
     cells = typed_array(column)
-    if cells.source.is_text and 2 * len(cells.source.values) > len(cells.source.cells):
-        return [_cell_bytes(cell) for cell in cells.cells()]  # nothing is kept of what hardly comes twice
-    return each_once(column, _cell_bytes)
+    if not cells.source.is_text or 2 * len(cells.source.values) > len(cells.source.cells):
+        return [_cell_bytes(cell) for cell in cells.cells().tolist()]  # nothing is kept of what hardly comes twice
+    known = answers(cells, _cell_bytes)
+    return [b"" if code < 0 else known[code] for code in cells.codes.tolist()]
 
 
 def _cell_bytes(cell: Any) -> bytes:

@@ -147,11 +147,9 @@ def shared_by_rows(column: Column) -> str | None:
 
 
 def _unique(column: Column) -> str:
-    return (
-        "every row has its own"
-        if column.distinct == column.present
-        else f"{column.distinct:,} of {column.present:,} distinct"
-    )
+    if column.distinct == column.present:
+        return "every row has its own"
+    return f"{column.distinct:,} of {column.present:,} distinct"
 
 
 def number(column: Column) -> Verdict | None:

@@ -22,8 +22,6 @@ MISSING_WORDS = frozenset(
 
 _T = TypeVar("_T")
 
-#: What ``distinct`` gives of a column: the place of each cell among the distinct ones (n,), and these.
-Distinct = tuple[np.ndarray, list[Any]]
 
 _WHOLE = re.compile(r"[+-]?\d+\.0+")
 _LONGEST_LIST = 100_000  # characters of a list written out in one cell
@@ -87,37 +85,6 @@ def _decimal_text(value: Decimal) -> str:
         return str(value)
     text = format(value, "f")
     return text.rstrip("0").rstrip(".") if "." in text else text
-
-
-def each_once(series: pd.Series, make: Callable[[Any], _T]) -> list[_T]:
-    """What ``make`` gives for each cell; equal strings, of which a category has many, are asked once.
-
-    Example:
-        >>> each_once(pd.Series(["a", "bb", "a"]), len)
-        [1, 2, 1]
-    """
-    column = typed_array(series)
-    if not column.source.is_text:
-        return [make(cell) for cell in column.cells().tolist()]
-    codes = column.codes.tolist()
-    result = [*answers(column, make)[:-1], *([make(None)] if -1 in codes else [])]
-    return [result[code] for code in codes]
-
-
-def distinct(series: pd.Series) -> Distinct:
-    """Code of each cell (n,), -1 where there is nothing, and the distinct values in order of appearance.
-
-    ``1`` and ``1.0`` are one value; ``True`` and ``"1"`` are others, whichever comes first.
-    """
-    column = typed_array(series)
-    codes, values = column.codes, column.source.values
-    shown = pd.unique(codes)
-    shown = shown[shown >= 0]
-    if len(shown) == len(values):
-        return codes, values  # in order of appearance where all rows are there, and in one order of the source else
-    place = np.full(len(values) + 1, -1)
-    place[shown] = np.arange(len(shown))
-    return place[codes], [values[code] for code in shown]
 
 
 def mapped(series: pd.Series, function: Callable[[Any], Any]) -> np.ndarray:

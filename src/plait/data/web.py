@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from plait.base import __version__
 from plait.base.errors import CellError
-from plait.base.version import __version__
 
 _Answer = TypeVar("_Answer")
 #: Called with an address before it is asked; raises where it must not be.

@@ -2,7 +2,7 @@
 
 #: Modules that are no variants.
 SHARED = (
-    *("batches", "column", "defaults", "embed", "featurize", "from_scratch", "hub_cut", "hub_files"),
+    *("batches", "defaults", "embed", "featurize", "from_scratch", "hub_cut", "hub_files"),
     *("hub_kinds", "hub_models", "minilm_network", "ngrams", "packages", "pairs", "pixel_arrays"),
     *("resnet_network", "scale", "scratch_series", "shape", "sound_frames", "syntax", "tabular_numbers"),
     "tabular_words",

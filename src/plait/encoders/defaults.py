@@ -199,15 +199,23 @@ def ready_preset(kind: str) -> str | None:
     return name if is_installed(package) and is_local(options["model"]) else None
 
 
-def without_preset(options: Mapping[str, object]) -> dict[str, Any]:
-    """An encoder's name and options with a preset's name written out; given options win, as a folder in place of the hub.
+def written_out(spec: str | Mapping[str, object], kind: str, usual: str | None = None) -> dict[str, Any]:
+    """``{name: ..., option: ...}`` of an encoder's name, its folder, or a mapping; ``usual``: the name where it has none.
+
+    A preset's name is written out; options beside it win, as a folder in place of the hub.
 
     Example:
-        >>> without_preset({"name": "bge_small", "model": "models/bge"})
+        >>> written_out({"name": "bge_small", "model": "models/bge"}, "text")
         {'name': 'sentence_transformer', 'model': 'models/bge'}
     """
+    options = dict(spec) if isinstance(spec, Mapping) else {"folder" if is_folder(spec) else "name": spec}
+    if "name" not in options:
+        options |= (
+            encoder_of_folder(str(options["folder"])) if "folder" in options else {"name": usual} if usual else {}
+        )
     preset = PRESETS.get(str(options.get("name")))
-    return {**options} if preset is None else {**preset.options, **options, "name": preset.options["name"]}
+    options = options if preset is None else {**preset.options, **options, "name": preset.options["name"]}
+    return options | ({"kind": options.get("kind", kind)} if options.get("name") in FOLDERS.values() else {})
 
 
 def described_presets() -> list[dict[str, str]]:
@@ -267,13 +275,9 @@ def encoder_of(spec: str | Mapping[str, object], kind: str, where: str) -> tuple
     Returns:
         The name, or name and options: enough to make it again where the folder is gone; and the encoder.
     """
-    options = {"name": spec} if isinstance(spec, str) and not is_folder(spec) else spec
-    options = encoder_of_folder(options) if isinstance(options, str) else without_preset(options)
-    if "name" not in options and "folder" not in options:
+    options = written_out(spec, kind)
+    if "name" not in options:
         raise ConfigError(f"{where}: expected {{name: ..., option: ...}}, found {options}")
-    options = {**encoder_of_folder(str(options["folder"])), **options} if "name" not in options else options
-    if options["name"] in FOLDERS.values():
-        options.setdefault("kind", kind)
     rest = {key: value for key, value in options.items() if key != "name"}
     variant = cast("type[Encoder]", registry.find("encoders", str(options["name"])))
     return (options if rest else options["name"]), config.build(variant, rest, where)

@@ -288,10 +288,6 @@ class EfficientNet(Encoder):
     Source: Tan and Le 2019, EfficientNet, arXiv 1905.11946; Google's Lite variant (2020), converted by ML Illustrated.
     Use when: cells are photographs, drawings or posters, and there is no graphics card.
     Not when: pictures are read for their text, or are medical or from space: nothing like these was seen in training.
-
-    Example:
-        >>> EfficientNet().dim
-        1280
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("image",)

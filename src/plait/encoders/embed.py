@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Required, TypedDict, Unpack
 
 import numpy as np
 import torch
@@ -12,20 +12,152 @@ from safetensors import numpy as safetensors
 
 from plait.base import mapped
 from plait.base.encoder import Encoder
-from plait.base.errors import CellError, PlaitError
+from plait.base.errors import CellError, PlaitError, StoreError, warn
 from plait.base.inputs import Columns, columns_together
+from plait.base.mapped import NO_LIMITS, Limits
+from plait.base.progress import Bar, track
 from plait.base.tokens import Tokens
+from plait.data.media.given import cell_key
 from plait.data.row_numbers import row_numbers
-from plait.encoders.batches import RESTED, Forward, Keep, Memory
-from plait.encoders.column import Column, How
+from plait.encoders.batches import RESTED, Encoding, Forward, Keep, Memory
 from plait.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
+class How(TypedDict, total=False):
+    """How a column is encoded.
+
+    Attributes:
+        name: of the modality.
+        strict: a cell that cannot be read is an error; else it counts as absent, which is warned of.
+        progress: shown; None: on a terminal.
+        rows: (n,) what messages call the cells by; None: their positions.
+        limits: of time and memory.
+        keyed: keys of cells are computed, by which equal ones are encoded once (True).
+    """
+
+    name: Required[str]
+    strict: bool
+    progress: bool | None
+    rows: np.ndarray | None
+    limits: Limits
+    keyed: bool
+
+
+#: Times that cells are encoded because another process removed them from the store meanwhile.
+ATTEMPTS = 3
 #: Cells that are read from the store at a time.
-CHUNK = 2048
+CHUNK = 512
+
+
+class Column:
+    """Cells of a modality, by their keys, and what becomes of them.
+
+    Attributes:
+        cells, numbers: the cells (n,) and what messages call them by.
+        n: rows; ``present`` of them have a cell.
+        rows: key -> rows that hold this cell.
+        unreadable: row -> why its cell cannot be read.
+    """
+
+    def __init__(self, cells: Sequence[Any], **how: Unpack[How]) -> None:
+        """Compute the keys of all present cells."""
+        self._how = how
+        self.name, self.strict = how["name"], how.get("strict", False)
+        self.limits = how.get("limits", NO_LIMITS)
+        self.n, self.present = len(cells), 0
+        self.rows: dict[bytes, list[int]] = {}
+        self.unreadable: dict[int, str] = {}
+        self.cells, self._progress = cells, how.get("progress")
+        self._kept: tuple[Keep, str] = Memory(exact=False), ""
+        numbers = how.get("rows")
+        self.numbers = np.arange(self.n) if numbers is None else numbers
+        for row, cell in enumerate(cells):
+            self.present += cell is not None
+            if cell is not None and how.get("keyed", True):
+                try:
+                    self.rows.setdefault(cell_key(cell), []).append(row)
+                except CellError as error:
+                    self.refuse([row], str(error))
+
+    def piece(self, cells: Sequence[Any], start: int, *, keyed: bool) -> Column:
+        """Some of the column's cells, from row ``start`` on, as a column of their own."""
+        how: How = {**self._how, "rows": self.numbers[start : start + len(cells)], "keyed": keyed}
+        return Column(cells, **how)
+
+    def encode(
+        self,
+        encoder: Encoder,
+        keep: Keep,
+        finish: Callable[[dict[str, np.ndarray]], list[np.ndarray]],
+        label: str,
+        fingerprint: str | None = None,
+    ) -> dict[bytes, int]:
+        """Encode what ``keep`` lacks under a fingerprint (None: the encoder's); then the tokens of every readable cell."""
+        fingerprint = encoder.store_key() if fingerprint is None else fingerprint
+        self._kept = keep, fingerprint
+        for _ in range(ATTEMPTS):
+            keys = list(self.rows)
+            result = dict(zip(keys, keep.lengths(fingerprint, keys), strict=True))
+            missing = {key: self.cells[self.rows[key][0]] for key, length in result.items() if length is None}
+            if not missing:
+                return {key: length for key, length in result.items() if length is not None}
+            with track(len(missing), f"{self.name}: {label}", enabled=self._progress) as bar:
+
+                def advance(cells: int, share: float, bar: Bar = bar, total: int = len(missing)) -> None:
+                    bar.advance(cells, share)
+                    self.limits.end.check_encoding(self.name, bar.done, total)
+
+                Encoding(encoder, keep, fingerprint, label, missing, finish, self.drop, advance).run()
+        raise self._lost()
+
+    def chunks(self, size: int = CHUNK) -> Iterator[tuple[int, list[bytes]]]:
+        """The distinct readable cells, some at a time, each time with the place of the first."""
+        keys = list(self.rows)
+        return ((start, keys[start : start + size]) for start in range(0, len(keys), size))
+
+    def read(self, keys: list[bytes]) -> list[np.ndarray]:
+        """What ``encode`` has made of these cells."""
+        keep, fingerprint = self._kept
+        result = keep.get_many(fingerprint, keys)
+        if any(array is None for array in result):
+            raise self._lost()
+        return [array for array in result if array is not None]
+
+    def rest(self) -> None:
+        """Let go of the memory through which cells are read."""
+        self._kept[0].rest()
+
+    def _lost(self) -> StoreError:
+        """The error to raise when what was just stored is gone."""
+        return StoreError(
+            f"embeddings of '{self.name}' vanish from the store as fast as they are made: "
+            "another process prunes it; prune to a larger limit, or run again later"
+        )
+
+    def drop(self, broken: dict[bytes, str]) -> None:
+        """These cells count as absent."""
+        for key, reason in sorted(broken.items(), key=lambda item: self.rows[item[0]][0]):
+            self.refuse(self.rows.pop(key), reason)
+
+    def refuse(self, rows: Sequence[int], reason: str) -> None:
+        """These rows cannot be read; with ``strict`` that is an error."""
+        if self.strict:
+            raise CellError(f"row {self.numbers[rows[0]]} of '{self.name}': {reason}")
+        self.unreadable.update(dict.fromkeys(rows, reason))
+
+    def warn(self) -> None:
+        """One warning for all unreadable cells of the call."""
+        if self.unreadable:
+            row = min(self.unreadable, key=lambda row: self.numbers[row])
+            warn(
+                f"{len(self.unreadable)} of {self.present} cells of '{self.name}' cannot be read and count as absent, "
+                f"e.g. row {self.numbers[row]}: {self.unreadable[row]}"
+            )
+
+
 #: Rows of a table whose features are computed at a time.
 ROWS = 65_536
 
@@ -120,7 +252,7 @@ def _gather(column: Column, lengths: dict[bytes, int], encoder: Encoder, result:
     if first is None:
         return
     x, mask = result.room(start, max(lengths.values()), first.shape[1])
-    for at, chunk in column.chunks(CHUNK):
+    for at, chunk in column.chunks():
         for key, array in zip(chunk, column.read(chunk), strict=True):
             if array.shape[1] != x.shape[2]:
                 raise PlaitError(f"'{column.name}': '{encoder.name()}' gives widths {x.shape[2]} and {array.shape[1]}")
@@ -165,10 +297,6 @@ def _blank(x: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return rows
 
 
-#: Cells that are read from the store at a time.
-PREPARED_CHUNK = 512
-
-
 def prepare_distinct(
     encoder: Encoder, cells: Sequence[object], store: Store | None, **how: Unpack[How]
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -179,10 +307,6 @@ def prepare_distinct(
     Shape:
         arrays: (m + 1, ...) each, the last zeros; no arrays at all when no cell is present.
         place: (n,) where each row's cell is; m for absent rows.
-
-    Raises:
-        CellError: with ``strict``, a cell cannot be read.
-        StoreError: the store cannot be read or written.
     """
     keep: Keep = store if store is not None and encoder.stored else Memory(exact=False)
     column = Column(cells, **how)
@@ -204,14 +328,14 @@ def _gather_prepared(column: Column) -> tuple[dict[str, np.ndarray], np.ndarray]
     keys = list(column.rows)
     shapes: dict[str, tuple[int, ...]] = {}
     types: dict[str, np.dtype[Any]] = {}
-    for _, chunk in column.chunks(PREPARED_CHUNK):
+    for _, chunk in column.chunks():
         for cell in map(_joined, column.read(chunk)):
             for name, array in cell.items():
                 shapes[name] = tuple(np.maximum(shapes.get(name, array.shape), array.shape).tolist())
                 types[name] = array.dtype
     arrays = {name: np.zeros((len(keys) + 1, *shape), types[name]) for name, shape in shapes.items()}
     place = np.full(column.n, len(keys), np.int64)
-    for start, chunk in column.chunks(PREPARED_CHUNK):
+    for start, chunk in column.chunks():
         for row, cell in enumerate(map(_joined, column.read(chunk)), start):
             place[column.rows[keys[row]]] = row
             for name, array in cell.items():

@@ -27,17 +27,8 @@ from plait.data.cells import Cells, cells
 from plait.data.media.given import Changed
 from plait.data.modality import Modality, Schema
 from plait.data.row_numbers import row_numbers, whole_table
-from plait.encoders.column import Column, How
-from plait.encoders.defaults import (
-    FOLDERS,
-    PRESETS,
-    default_encoder,
-    encoder_of_folder,
-    is_folder,
-    trainable_encoder,
-    without_preset,
-)
-from plait.encoders.embed import ROWS, embed_pieces, embed_rows, prepare_distinct
+from plait.encoders.defaults import PRESETS, default_encoder, trainable_encoder, written_out
+from plait.encoders.embed import ROWS, Column, How, embed_pieces, embed_rows, prepare_distinct
 from plait.encoders.ngrams import Ngrams
 from plait.store import Store
 
@@ -57,15 +48,8 @@ def make_encoder(
     if isinstance(value, Encoder):
         return _suited(value, modality)
     usual = trainable_encoder if modality.learns else default_encoder
-    value = usual(modality.kind) if value is None else value
-    if isinstance(value, str) and is_folder(value):
-        value = encoder_of_folder(value)
-    options = without_preset({"name": value} if isinstance(value, str) else value)
+    options = written_out({} if value is None else value, modality.kind, usual(modality.kind))
     where = f"encoder of modality '{modality.name}'"
-    if "name" not in options:
-        options["name"] = usual(modality.kind)
-    if options["name"] in FOLDERS.values():
-        options.setdefault("kind", modality.kind)
     variant = encoder_class(str(options.pop("name")), modality.kind, where)
     if modality.kind == "tabular" and types and "types" in config.fields_of(variant):
         options["types"] = {**types, **(options.get("types") or {})}

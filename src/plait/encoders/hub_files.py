@@ -17,18 +17,12 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 #: Files of which any one must be there.
 Alternatives = tuple[str, ...]
 WEIGHTS: Alternatives = (
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
+    *("model.safetensors", "model.safetensors.index.json"),
+    *("pytorch_model.bin", "pytorch_model.bin.index.json"),
 )
 TOKENIZER: Alternatives = (
-    "tokenizer.json",
-    "vocab.json",
-    "vocab.txt",
-    "tokenizer.model",
-    "spiece.model",
-    "sentencepiece.bpe.model",
+    *("tokenizer.json", "vocab.json", "vocab.txt"),
+    *("tokenizer.model", "spiece.model", "sentencepiece.bpe.model"),
 )
 PROCESSOR: Alternatives = ("preprocessor_config.json", "processor_config.json")
 #: Vocabularies and settings; everything else in a repository (other frameworks' weights, pictures, code) stays there.

@@ -39,10 +39,6 @@ class MiniLM(Encoder):
     Source: Wang et al. 2020, MiniLM, arXiv 2002.10957; Reimers and Gurevych 2019, Sentence-BERT, arXiv 1908.10084.
     Use when: cells are sentences or paragraphs.
     Not when: the language is not English, or texts are far longer than 200 words: only their beginning is read.
-
-    Example:
-        >>> MiniLM(max_tokens=128).dim
-        384
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("text",)

@@ -32,10 +32,6 @@ class MiniLMCode(Encoder):
     Source: see ``minilm``; the statistics are plait's own.
     Use when: cells are snippets with speaking names or comments.
     Not when: there is a graphics card: ``codebert`` was trained on code.
-
-    Example:
-        >>> MiniLMCode().dim
-        513
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("code",)

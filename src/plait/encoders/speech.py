@@ -23,10 +23,6 @@ class SpeechAndSound(SpeechAndStatistics):
     sounds (ESC-10, four folds); ``logmel`` 0.68 and 0.80, ``speech_logmel``, whose licence is unclear, 0.972 and 0.897.
     Use when: it is not known what the sounds are.
     Not when: all are environmental sounds: the presets ``clap`` and ``ast``, or ``yamnet``, were trained on such.
-
-    Example:
-        >>> SpeechAndSound().dim
-        272
     """
 
     licence: ClassVar[str] = LIVEKIT_LICENCE

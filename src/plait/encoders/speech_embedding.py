@@ -37,10 +37,6 @@ class Speech(FrozenSound):
     Source: Lin et al. 2020, speech embedding for keyword spotting, arXiv 2002.01322.
     Use when: sounds are words or short sentences.
     Not when: sounds are no speech: ``speech`` and ``yamnet`` hear more.
-
-    Example:
-        >>> Speech(pool="none").dim
-        96
     """
 
     extra: ClassVar[str | None] = None

@@ -24,10 +24,6 @@ class SpeechLogMel(SpeechAndStatistics):
     (FSDD; embedding alone 0.978, statistics alone 0.59) and 0.887 on environmental sounds (ESC-10; 0.828, 0.832).
     Use when: it is not known what the sounds are.
     Not when: all are environmental sounds and ``yamnet`` may be used: it gives 0.97 there.
-
-    Example:
-        >>> SpeechLogMel().dim
-        272
     """
 
     licence: ClassVar[str] = OPENWAKEWORD_LICENCE

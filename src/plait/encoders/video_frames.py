@@ -35,10 +35,6 @@ class VideoFrames(Encoder):
     Source: the early-fusion paper, section 4.1: 15 frames, max-pooled.
     Use when: what is to be seen matters, not how it moves.
     Not when: motion is the matter, or only the sound is: give that as an ``audio`` column.
-
-    Example:
-        >>> VideoFrames(image_encoder="pixel_statistics").dim
-        774
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("video",)

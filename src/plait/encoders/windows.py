@@ -43,10 +43,6 @@ class Windows(Encoder):
     Source: the usual way to hear long recordings with networks for short ones, e.g. Kong et al. 2020, PANNs, section VI.
     Use when: sounds are much longer than what the encoder hears at a time, and what matters is somewhere in them.
     Not when: they are a few seconds long: the encoder alone hears all of it.
-
-    Example:
-        >>> Windows(encoder="logmel", window=2.0, pool="max").dim
-        160
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("audio", "video")

@@ -40,10 +40,6 @@ class YAMNetEncoder(FrozenSound):
     on environmental sounds (ESC-10) and 0.37 on spoken digits of unheard speakers (FSDD).
     Use when: sounds are of the world: animals, machines, music, weather.
     Not when: words matter, or the licence must be clear.
-
-    Example:
-        >>> YAMNetEncoder().dim
-        1024
     """
 
     licence: ClassVar[str] = (

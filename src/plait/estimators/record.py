@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from plait.base import machine
+from plait.base import machine, versions
 from plait.base.encoder import Encoder
 from plait.base.inputs import Inputs
 from plait.base.machine import device_of
-from plait.base.version import versions
 from plait.branches.branches import Branches, trained_weights
 from plait.data.modality import Schema
 from plait.estimators.fit_settings import FitSettings

@@ -20,7 +20,7 @@ from plait.base.tokens import Tokens
 from plait.data.cells import cells
 from plait.data.modality import Schema
 from plait.data.row_numbers import row_numbers
-from plait.encoders.column import Column
+from plait.encoders.embed import Column
 from plait.encoders.featurize import Featurizer
 from plait.estimators.fit_settings import FitSettings
 from plait.networks.tasks import Task

@@ -17,7 +17,7 @@ from plait.data.values import items_of, mapped, text_of
 from plait.encoders.tabular import Tabular
 from plait.encoders.tabular_numbers import Boolean, Date, Features, Number
 from plait.encoders.tabular_words import Category, List, Rank, Spelling
-from plait.exporting.inputs import InputSpec, present_input
+from plait.exporting.onnx_file import InputSpec, present_input
 
 P = TypeVar("P", bound=Features)
 #: (features, numbers, codes) of one column's part, as networks and trees see them; None: trees see nothing of it.

@@ -13,18 +13,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from plait.base import __version__
 from plait.base.encoder import Encoder
 from plait.base.errors import ConfigError, need
 from plait.base.folders import check_folder, whole_folder
-from plait.base.version import __version__
 from plait.data.labels import to_plain
 from plait.data.modality import Schema
 from plait.encoders import minilm_network
 from plait.encoders.efficientnet_lite0 import SIDE, EfficientNet, EfficientNetLite0, lite0
 from plait.encoders.minilm import MiniLM
 from plait.exporting.graph import Fitted, ModelGraph, classes_of, output_names
-from plait.exporting.inputs import tensors
-from plait.exporting.onnx_file import OPSETS, TOLERANCE, check_graph, put_metadata, write_graph
+from plait.exporting.onnx_file import OPSETS, TOLERANCE, check_graph, put_metadata, tensors, write_graph
 
 #: Rows that each graph is checked with.
 _ROWS = 2

@@ -28,7 +28,7 @@ from plait.encoders.shape import FARTHEST
 from plait.encoders.tabular import Tabular
 from plait.exporting.columns import TableGraph
 from plait.exporting.forest import TreesGraph
-from plait.exporting.inputs import InputSpec, fed_prepared, fed_tokens, prepared_inputs, token_inputs, words_inputs
+from plait.exporting.onnx_file import InputSpec, fed_prepared, fed_tokens, prepared_inputs, token_inputs, words_inputs
 from plait.networks.conv_lstm import ConvLSTM
 from plait.networks.tasks import Classification, Multilabel, Regression, Task
 from plait.training.member import Members

@@ -8,10 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from plait.base import checks, config
+from plait.base import __version__, checks, config
 from plait.base.config import PAPERS
 from plait.base.errors import ConfigError, nearest
-from plait.base.version import __version__
 
 #: Raised whenever an older plait could not read what this one does.
 FORMAT = 1

@@ -7,10 +7,10 @@ import io
 from pathlib import Path
 from typing import Any
 
+from plait.base import __version__
 from plait.base.documents import cell, plain
 from plait.base.errors import PlaitError, need
 from plait.base.parts import part_file
-from plait.base.version import __version__
 from plait.report.blocks import Block, Facts, Heading, Page, Row, Sheet, Table, Text, Words, kind
 
 
@@ -71,13 +71,7 @@ def render(page: Page) -> str:
 def write_page(folder: Path, page: Page, *, full: bool = False) -> Path:
     """Write ``report.html``, ``figures/*.svg`` and ``tables/*.csv`` (extra ``report``).
 
-    Args:
-        folder: is made where it is missing.
-        page: what there is to show.
-        full: also ``report.md`` and every figure as PDF.
-
-    Returns:
-        The path of the page.
+    ``full``: also ``report.md`` and every figure as PDF.
     """
     html = render(page)
     for section in page.sections:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from plait.base import __version__
 from plait.base.errors import ConfigError, PlaitError, need
-from plait.base.version import __version__
 from plait.data.labels import label_text
 from plait.data.modality import Modality
 from plait.encoders.tabular import Tabular

@@ -218,12 +218,8 @@ def located(folder: str | Path, *, download: bool = False) -> Path:
             match["repo"], revision=match["revision"], allow_patterns=wanted, local_files_only=not allowed
         )
     except Exception as error:
-        advice = (
-            ""
-            if allowed
-            else f"; it is not in the cache: run the same again with {ALLOW}=1 in the environment to fetch it"
-        )
-        raise ModelError(f"hf://{match['repo']}: cannot be had ({reason(error)}){advice}") from error
+        advice = f"; it is not in the cache: run the same again with {ALLOW}=1 in the environment to fetch it"
+        raise ModelError(f"hf://{match['repo']}: cannot be had ({reason(error)}){'' if allowed else advice}") from error
     return Path(path)
 
 

@@ -6,9 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from plait.base import config
+from plait.base import __version__, config
 from plait.base.errors import PlaitError, nearest
-from plait.base.version import __version__
 from plait.data.remote import Allowed
 from plait.data.schema_yaml import Place
 from plait.study import conditions

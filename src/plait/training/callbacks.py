@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from plait.base import __version__
 from plait.base.errors import PlaitWarning
 from plait.base.inputs import Inputs, SharedCells
-from plait.base.version import __version__
 from plait.branches.branches import ROWS, Branches, moved
 from plait.branches.mixture import Mixture
 from plait.data.labels import codes_of

@@ -24,7 +24,7 @@ from plait.base.errors import ConfigError, need
 from plait.base.progress import track
 from plait.base.tokens import Tokens
 from plait.encoders.batches import Keep, Memory
-from plait.encoders.column import Column
+from plait.encoders.embed import Column
 from plait.networks.tasks import Task
 from plait.store import Store
 from plait.store.environment import Claims

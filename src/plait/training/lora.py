@@ -16,7 +16,7 @@ from plait.base.errors import PlaitWarning
 from plait.base.machine import seeded
 from plait.base.tokens import Tokens
 from plait.encoders.batches import Forward, Keep
-from plait.encoders.column import Column
+from plait.encoders.embed import Column
 from plait.networks.layers import Masks
 from plait.networks.tasks import Task
 from plait.training.loop import Callbacks, Diverged, Learner, StatePart, train

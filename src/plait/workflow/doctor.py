@@ -14,9 +14,8 @@ from typing import Any
 
 import torch
 
-from plait.base import machine, registry
+from plait.base import __version__, machine, registry
 from plait.base.encoder import KINDS
-from plait.base.version import __version__
 from plait.data.remote import cache_folder
 from plait.encoders.defaults import default_encoder
 from plait.estimators.fit_settings import FitSettings

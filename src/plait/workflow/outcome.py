@@ -134,6 +134,17 @@ class Outcome:
     folder: Path | None = None
     report: Path | None = None
 
+    def to_dict(self) -> dict[str, Any]:
+        """All that was found of the model, as plain values."""
+        return {
+            "evaluation": self.evaluation.to_dict(),
+            "explanation": self.explanation.to_dict(),
+            "importance": self.importance.to_dict("records"),
+            "baselines": {k: dict(v) for k, v in self.baselines.items()},
+            "against": list(self.baselines.against),
+            "leaks": [dict(leak) for leak in self.leaks],
+        }
+
     def __repr__(self) -> str:
         return f"{self.evaluation!r}\n\n{self.explanation!r}"
 
@@ -205,15 +216,7 @@ def save_outcomes(outcomes: TargetOutcomes, folder: Path, *, report: bool, comma
 def _write(outcome: Outcome, place: Path, report: bool, command: str) -> bool:
     """Put the files of one fit into a folder that exists; whether there is a page among them."""
     modelfile.write(outcome.model, place)
-    results = {
-        "evaluation": outcome.evaluation.to_dict(),
-        "explanation": outcome.explanation.to_dict(),
-        "importance": outcome.importance.to_dict("records"),
-        "baselines": {k: dict(v) for k, v in outcome.baselines.items()},
-        "against": list(outcome.baselines.against),
-        "leaks": [dict(leak) for leak in outcome.leaks],
-    }
-    text = json.dumps(model_files.plain_values(results), indent=1, ensure_ascii=False)
+    text = json.dumps(model_files.plain_values(outcome.to_dict()), indent=1, ensure_ascii=False)
     write_file(place / "results.json", text.encode("utf-8", "backslashreplace"))
     return report and _write_page(place, outcome, command)
 

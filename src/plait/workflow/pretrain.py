@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from plait.base import versions
 from plait.base.errors import ConfigError, nearest
 from plait.base.folders import check_folder
 from plait.base.inputs import Inputs
 from plait.base.machine import seeded
 from plait.base.progress import step
-from plait.base.version import versions
 from plait.data import schema
 from plait.data.modality import Modality, Schema
 from plait.data.targets import target_values, with_target

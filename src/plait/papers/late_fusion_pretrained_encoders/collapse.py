@@ -17,10 +17,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from plait.base import registry
+from plait.base import __version__, registry
 from plait.base.inputs import Inputs
 from plait.base.tokens import Tokens
-from plait.base.version import __version__
 from plait.data.modality import Schema
 from plait.data.table import split
 from plait.data.targets import target_array, target_values

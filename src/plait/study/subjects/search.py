@@ -6,8 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from plait.base import registry
-from plait.base.version import __version__
+from plait.base import __version__, registry
 from plait.data.schema_yaml import Problem
 from plait.metrics.base import MAIN, Metric, metrics
 from plait.study import model_check, splits

@@ -152,12 +152,8 @@ def _spread(inspection: Inspection) -> Section:
 def _costs(inspection: Inspection) -> Section:
     several = len(inspection.runs) > 1
     title = "What one has over the other" if several else "Scores and costs"
-    words = (
-        "Scores on the same unseen rows; differences with paired 95 % bootstrap intervals."
-        if several
-        else "On unseen rows."
-    )
-    section = Section("comparison", title, words)
+    words = "Scores on the same unseen rows; differences with paired 95 % bootstrap intervals."
+    section = Section("comparison", title, words if several else "On unseen rows.")
     section.add(sheet("comparison", inspection.comparison))
     return section
 
