@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Mapping, Sequence
@@ -188,15 +189,11 @@ class ModalityAligner(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
         self.history_ = self.stage_.fit(self.network_, pairs, seed=self._seed, progress=self.progress)
 
     def _batches(self, tables: Mapping[str, pd.DataFrame]) -> dict[str, tuple[Batch, torch.Tensor]]:
-        store = None if self.store == "none" else Store(self.store)
-        given = partial(features_of, root=self.root or self.schema_.root, store=store, strict=self.strict)
-        given, takes = partial(given, progress=self.progress), self.stage_.takes
-        known = {m.name: m for m in self.schema_.modalities}
-        try:
+        known, takes = {m.name: m for m in self.schema_.modalities}, self.stage_.takes
+        with contextlib.nullcontext() if self.store == "none" else Store(self.store) as store:
+            given = partial(features_of, root=self.root or self.schema_.root, store=store, strict=self.strict)
+            given = partial(given, progress=self.progress)
             return {n: given(known[n], e := self.encoders_[n], table, takes=takes(e)) for n, table in tables.items()}
-        finally:
-            if store is not None:
-                store.close()
 
     # -- use -------------------------------------------------------------------------------------------------------
 
