@@ -20,7 +20,7 @@ from plait.alignment import file
 from plait.alignment.base import Alignment, make_stage
 from plait.alignment.batches import mined_pairs
 from plait.alignment.index import Hit, Index
-from plait.alignment.network import AlignmentNetwork, unit
+from plait.alignment.network import AlignmentNetwork, unit, units
 from plait.alignment.pairs import (
     Batch,
     Cells,
@@ -238,7 +238,7 @@ class ModalityAligner(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
 
     def joined(self, cells: Mapping[str, Cells] | pd.DataFrame) -> np.ndarray:
         """One vector (n, D) of length one per row: the mean over the modalities that it has, zeros where it has none."""
-        return unit(torch.from_numpy(np.sum(list(self.transform(cells).values()), axis=0))).numpy()
+        return units(np.sum(list(self.transform(cells).values()), axis=0))
 
     def similarity(self, a: Mapping[str, Cells] | pd.DataFrame, b: Mapping[str, Cells] | pd.DataFrame) -> np.ndarray:
         """Cosine similarities (n, m) of the rows of ``a`` and of ``b``; zero where one is absent."""
