@@ -268,10 +268,9 @@ def _plain_rows(group: Group, run: Run, y: np.ndarray) -> Inputs:
         shared.features.fit(group.x, schema.root)
         shared.raw, shared.scalers = scaled(_encoded(group, shared.features, group.x), table_of(schema))
         if run.model.get("ngrams", "auto") == "auto":  # as the estimator does it
-            texts = [m for m in schema.modalities if m.kind in ("text", "code")]
             target = linear_target(y, group.table.task, len(group.table.classes or ()))
-            groups = None if group.together is None else pd.factorize(np.asarray(group.together, dtype=object))[0]
-            shared.features.ngrams, shared.raw = fit_ngrams(texts, group.x, shared.raw, target, groups)
+            groups = None if group.together is None else preparing.groups_of(group.together, np.arange(len(group.x)))
+            shared.features.ngrams, shared.raw = fit_ngrams(schema.modalities, group.x, shared.raw, target, groups)
     result: Inputs = shared.raw
     return result
 
