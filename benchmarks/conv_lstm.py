@@ -29,9 +29,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from naive_conv_lstm import naive_outputs
 from plait.base.tokens import Tokens
 from plait.networks.conv_lstm import ConvLSTM
-from plait.testing.naive_conv_lstm import naive_outputs
 
 BINS, STRIDE = 201, 200
 #: Deciles of the frames of a spoken digit (FSDD), its shortest and longest.

@@ -23,8 +23,8 @@ import torch
 
 import evidence_lines as ev
 from early_late_noise import MODALITIES, linear_of
-from plait.evaluation.noise_grid import Grid
 from plait.papers.early_fusion_conv_lstm.figures import curves, heat_maps, level_name
+from plait.papers.early_fusion_conv_lstm.noise_grids import Grid
 from plait.study import Study, conditions
 from plait.study.results import Results
 from plait.study.statistics.paired import resampled_t

@@ -88,7 +88,7 @@ def test_the_surely_worse_leave_and_the_others_stay() -> None:
 )
 def test_the_simpler_is_taken_on_a_tie(scores: Mapping[str, list[float]], expected: str) -> None:
     told: Any = Told(lines(**scores))
-    assert winner_of(told, "accuracy", Racing("accuracy", lower=False)) == expected
+    assert winner_of(told, Racing("accuracy", lower=False)) == expected
 
 
 def test_designs_fit_the_modalities() -> None:

@@ -14,7 +14,7 @@ from plait import ModalityAligner
 from plait.alignment.plain_heads import PlainHeads
 from plait.base.errors import ConfigError, TableError
 from plait.data.modality import Schema
-from plait.evaluation import space_recipes
+from plait.evaluation import spaces
 from plait.evaluation.probes import fine_tuning, linear_probe
 from plait.evaluation.similarity import best_threshold, both_ways, paraphrase, retrieval, sentence_similarity, top_k
 from plait.evaluation.spaces import Asked, check_evaluation, judged
@@ -163,7 +163,7 @@ def sentences() -> ModalityAligner:
 
 
 def test_ways_to_compare_sentences() -> None:
-    found = space_recipes.sentence_cosines(sentences(), ["a dog runs", "red house"], ["a dog runs", "blue tree sleeps"])
+    found = spaces.sentence_cosines(sentences(), ["a dog runs", "red house"], ["a dog runs", "blue tree sleeps"])
     assert set(found) == {
         "short alone",
         "long alone",
@@ -213,7 +213,7 @@ def test_recipes_of_images_on_real_data(data_root: Path) -> None:
         store="none",
         progress=False,
     ).fit(frame[:40])
-    found = space_recipes.retrieved(aligner, frame[40:60], "photograph")
+    found = spaces.searched(aligner, frame[40:60], "photograph")
     assert (found["image to text"].queries, found["image to text"].gallery) == (4, 20)
     assert (found["text to image"].queries, found["text to image"].gallery) == (20, 4)
     asked = Asked(aligner, root=str(data_root))
@@ -221,7 +221,7 @@ def test_recipes_of_images_on_real_data(data_root: Path) -> None:
     whole = judged({"name": "retrieval", "dataset": "flickr8k", "rows": 30}, asked)
     drawn = frame.iloc[np.sort(np.random.default_rng(0).permutation(len(frame))[:30])]
     for part in whole:
-        one = space_recipes.retrieved(aligner, drawn, "photograph")[part.name]
+        one = spaces.searched(aligner, drawn, "photograph")[part.name]
         assert (part.metrics["median rank"], part.metrics["gallery"]) == (one.median_rank, one.gallery)
     (zero,) = judged({"name": "zero_shot", "rows": 20}, asked)
     assert set(zero.metrics) == {f"top-{k}" for k in range(1, 6)}
@@ -255,7 +255,7 @@ def test_what_an_evaluation_needs() -> None:
 def test_a_cell_that_a_thing_has_twice_is_searched_once() -> None:
     aligner = sentences()
     frame = pd.DataFrame({"a": ["dog runs", "dog runs", "cat"], "b": ["runs dog", "dog", "cat"], "of": ["x", "x", "y"]})
-    found = space_recipes.retrieved(aligner, frame, "of")
+    found = spaces.searched(aligner, frame, "of")
     assert (found["short to long"].queries, found["short to long"].gallery) == (2, 3)
     assert (found["long to short"].queries, found["long to short"].gallery) == (3, 2)
 
@@ -264,4 +264,4 @@ def test_only_text_is_read_as_sentences() -> None:
     aligner = sentences()
     aligner.schema_ = Schema((dataclasses.replace(aligner.schema_.modalities[0], kind="image"),))
     with pytest.raises(ConfigError, match="read by text modalities only; 'short' is none"):
-        space_recipes.sentence_cosines(aligner, ["a"], ["b"])
+        spaces.sentence_cosines(aligner, ["a"], ["b"])

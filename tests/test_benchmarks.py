@@ -29,7 +29,7 @@ PACKAGES = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml", "jobli
 #: What compares with AutoGluon and TabM, which are gigabytes: extra ``bench``.
 RIVALS = ("peers",)
 #: What only helps others in the folder.
-HELPERS = ("evidence_lines", "peers", "peers_page")
+HELPERS = ("evidence_lines", "naive_conv_lstm", "peers", "peers_page")
 
 
 @pytest.mark.parametrize("path", [f for f in FILES if f.stem not in HELPERS], ids=lambda path: path.stem)

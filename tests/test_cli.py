@@ -187,7 +187,9 @@ def test_a_sample_of_a_table_is_fitted_judged_and_named(
     assert sample.equals(frame.iloc[::2].set_axis(sample.index))
     settings = ["--members", "1", "--epochs", "1", "--set", "branches=[linear]", "--no-report", "--store", "none"]
     assert run("fit", table, "--target", "label", "--out", model, "--sample", "50", *settings) == 0
-    assert "40 of 80 rows, evenly spread" in capsys.readouterr().err
+    shown = capsys.readouterr()
+    assert "40 of 80 rows, evenly spread" in shown.err
+    assert "--held-out --sample 50\n" in shown.out
     assert run("evaluate", model, table, "--sample", "50", "--held-out", "--json") == 0
     assert json.loads(capsys.readouterr().out)["rows"] == 6
     assert run("evaluate", model, table, "--held-out", "--json") == 2, "of the whole table it does not know"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +19,20 @@ from plait.base.errors import CellError, ConfigError, TableError
 from plait.base.machine import fast_dtype
 from plait.base.tokens import Tokens
 from plait.branches.branches import trained_weights
+from plait.conditions.parse import parse
 from plait.data.modality import Modality, Schema
 from plait.encoders.pixels import Pixels
 from plait.encoders.spectrogram import Spectrogram
-from plait.evaluation import noise_grid
-from plait.evaluation.noise_grid import Grid
 from plait.networks.choice import schema_for
 from plait.networks.conv_lstm import _WORTH, ConvLSTM
 from plait.networks.conv_lstm_layer import ConvLSTMLayer
 from plait.networks.conv_lstm_stack import ConvLSTMOptions, Stack, Steps, lengths, pack
+from plait.papers.early_fusion_conv_lstm import noise_grids
+from plait.papers.early_fusion_conv_lstm.noise_grids import Grid
 from plait.testing import check_gradients
-from plait.testing.naive_conv_lstm import naive_outputs
+
+sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
+from naive_conv_lstm import naive_outputs
 
 SIDE, CHANNELS, BINS, LONGEST = 6, 2, 5, 7
 LENGTHS = (7, 3, 0, 1, 5, 7)
@@ -498,7 +501,7 @@ def test_pixels_are_the_picture() -> None:
 def test_pixels_keep_noise_that_leaves_the_range() -> None:
     schema = Schema((Modality("image", "image", ("image",)),))
     frame = pd.DataFrame({"image": [np.random.default_rng(0).integers(0, 255, (12, 12), dtype=np.uint8)]})
-    noisy = noise_grid.noise("image", 0.1).apply(frame, schema)["image"].iloc[0]
+    noisy = noise_grids.noise("image", 0.1).apply(frame, schema)["image"].iloc[0]
     values = Pixels(size=12, channels=1).prepare([noisy])["pixels"]
     assert values.min() < 0
     assert values.max() > 1
@@ -606,52 +609,15 @@ def test_equal_weights_at_every_depth() -> None:
 
 # -- the experiments -----------------------------------------------------------------------------------------------
 
-LEVELS = {"image": (math.inf, 1.0, 0.05), "audio": (math.inf, 0.01)}
 
-
-def test_a_grid_is_every_pair_of_ratios(fitted: FusionClassifier) -> None:
-    test = table(60, seed=3)
-    test = test[test["audio"].notna()].reset_index(drop=True)
-    grid = noise_grid.evaluate(fitted, test, test["label"], LEVELS, trained=(1.0, math.inf))
-    assert grid.correct.shape == (3, 2, len(test))
-    assert grid.accuracy[0, 0] == (fitted.predict(test) == test["label"]).mean()
-    noisy = noise_grid.noise("image", 0.05).apply(noise_grid.noise("audio", 0.01).apply(test, SCHEMA), SCHEMA)
-    assert np.array_equal(grid.correct[2, 1], fitted.predict(noisy) == test["label"].to_numpy())
-    assert grid.accuracy[0, 0] > grid.accuracy[2, 1]
-
-
-def test_a_grid_encodes_each_ratio_once(fitted: FusionClassifier, monkeypatch: pytest.MonkeyPatch) -> None:
-    test = table(12, seed=3)
-    seen: list[int] = []
-    encoder = type(fitted.features_.encoders["image"])
-    prepare = encoder.prepare
-    monkeypatch.setattr(encoder, "prepare", lambda self, cells: seen.append(len(cells)) or prepare(self, cells))
-    noise_grid.evaluate(fitted, test, test["label"], LEVELS)
-    assert sum(seen) == 3 * len(test)  # not 3 x 2
-
-
-def test_a_grid_is_kept_as_it_was(tmp_path: Path) -> None:
-    correct = np.random.default_rng(0).random((3, 2, 13)) < 0.5
-    grid = Grid(("image", "audio"), ((math.inf, 1.0, 0.05), (math.inf, 0.1)), correct, (1.0, 0.1), "a label", "snr_db")
-    grid.save(tmp_path / "grid.npz")
-    again = Grid.load(tmp_path / "grid.npz")
-    assert np.array_equal(again.correct, correct)
-    assert dataclasses.replace(again, correct=grid.correct) == grid
-
-
-def test_what_a_grid_refuses(fitted: FusionClassifier) -> None:
-    test = table(12, seed=3)
-    with pytest.raises(ConfigError, match="two modalities"):
-        noise_grid.evaluate(fitted, test, test["label"], {"image": (1.0,), "text": (1.0,)})
-    with pytest.raises(TableError, match="must be equal"):
-        noise_grid.evaluate(fitted, test, test["label"][:3], LEVELS)
+def test_ratios_are_known() -> None:
     with pytest.raises(ConfigError, match="unknown ratio"):
-        noise_grid.noise("image", 1.0, "decibel")
+        noise_grids.noise("image", 1.0, "decibel")
 
 
 def test_zeroed_is_there_and_says_nothing() -> None:
     frame = table(12)
-    changed = noise_grid.zeroed(frame, SCHEMA, "audio")
+    changed = parse({"zeroed": {"modality": "audio"}}).apply(frame, SCHEMA)
     encoder = Spectrogram(window=64, stride=64).fit([cell for cell in frame["audio"] if cell is not None])
     before, after = (encoder.prepare([f["audio"].iloc[1]]) for f in (frame, changed))
     assert after["mask"].tolist() == before["mask"].tolist()
@@ -663,7 +629,7 @@ def test_activations_over_time(fitted: FusionClassifier) -> None:
     test = table(12, seed=4)
     one = test.iloc[1:2]
     settings = [{"image": math.inf, "audio": math.inf}, {"image": 0.1, "audio": 1.0}]
-    found = noise_grid.activations(fitted, one, "00", settings)
+    found = noise_grids.activations(fitted, one, "00", settings)
     frames = -(-len(one["audio"].iloc[0][0]) // 128)
     assert [len(a.values) - a.padding for a in found] == [frames, frames]
     assert found[0].values.argmax(1)[-1] == list(fitted.classes_).index(fitted.predict(one)[0])
@@ -689,7 +655,7 @@ def test_pictures_can_be_drawn(tmp_path: Path) -> None:
     box = whole.axes[0].patches[-1]
     assert (box.get_x(), box.get_y()) == (0.5, 0.5)  # column of 2.0, row of 1.0
     shaded = figures.activation_lines(
-        [noise_grid.Activations(rng.random((9, 3)), 4, ("a", "b", "c"), "b", {"audio": 1.0})]
+        [noise_grids.Activations(rng.random((9, 3)), 4, ("a", "b", "c"), "b", {"audio": 1.0})]
     )
     assert len(shaded.axes[0].lines) == 3
     assert shaded.axes[0].patches

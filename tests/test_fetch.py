@@ -124,7 +124,7 @@ def state(root: Path, check: bool = False) -> str:
 
 
 def test_a_file_comes_whole_and_is_not_asked_for_again(server: str, made: type[Dataset], tmp_path: Path) -> None:
-    made.files = (File("made/one.csv", (SHA,), len(BODY), f"{server}/one.csv"),)
+    made.files = (File("made/one.csv", SHA, len(BODY), f"{server}/one.csv"),)
     assert state(tmp_path) == "could be fetched"
     assert fetch("made", tmp_path, accept_licence=True) == [tmp_path / "made" / "one.csv"]
     assert (tmp_path / "made" / "one.csv").read_bytes() == BODY
@@ -136,13 +136,13 @@ def test_a_file_comes_whole_and_is_not_asked_for_again(server: str, made: type[D
     assert state(tmp_path) == "here"
     assert state(tmp_path, check=True) == "other files"
     published = hashlib.md5(BODY, usedforsecurity=False).hexdigest()  # some sources state no other
-    made.files = (File("made/two.csv", ("0" * 64, published), len(BODY), f"{server}/one.csv"),)
+    made.files = (File("made/two.csv", f"{'0' * 64} {published}", len(BODY), f"{server}/one.csv"),)
     assert fetch("made", tmp_path, accept_licence=True) == [tmp_path / "made" / "two.csv"]
     assert state(tmp_path, check=True) == "here"
 
 
 def test_a_download_that_breaks_off_goes_on_by_itself(server: str, made: type[Dataset], tmp_path: Path) -> None:
-    made.files = (File("made/one.csv", (SHA,), len(BODY), f"{server}/one.csv"),)
+    made.files = (File("made/one.csv", SHA, len(BODY), f"{server}/one.csv"),)
     Server.cut = 700_000
     fetch("made", tmp_path, accept_licence=True)
     assert Server.asked == ["/one.csv None", "/one.csv bytes=700000-"]
@@ -153,7 +153,7 @@ def test_half_a_download_goes_on_where_it_stopped(
     server: str, made: type[Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(web, "WAITS", ())
-    made.files = (File("made/one.csv", (SHA,), len(BODY), f"{server}/one.csv"),)
+    made.files = (File("made/one.csv", SHA, len(BODY), f"{server}/one.csv"),)
     Server.cut = 700_000
     with pytest.raises(TableError, match="700000 bytes are kept, the same command goes on"):
         fetch("made", tmp_path, accept_licence=True)
@@ -196,19 +196,19 @@ def test_what_is_wrong_is_said_and_not_kept(server: str, made: type[Dataset], tm
 
     refused(
         "checksum of made/one.csv is .* expected 000000000000.*nothing was kept",
-        File("made/one.csv", ("0" * 64,), None, f"{server}/one.csv"),
+        File("made/one.csv", "0" * 64, None, f"{server}/one.csv"),
     )
-    refused("checksum of made/one.csv is", File("made/one.csv", ("0" * 32,), None, f"{server}/one.csv"))  # an MD5
-    refused("more than the 5 bytes expected", File("made/one.csv", (SHA,), 5, f"{server}/one.csv"))
-    refused("the server answers 404", File("made/x.csv", (), None, f"{server}/x.csv"))
-    refused("no readable in/c.csv.*another version", File("made/c.csv", (), None, f"{server}/all.zip", "in/c.csv"))
+    refused("checksum of made/one.csv is", File("made/one.csv", "0" * 32, None, f"{server}/one.csv"))  # an MD5
+    refused("more than the 5 bytes expected", File("made/one.csv", SHA, 5, f"{server}/one.csv"))
+    refused("the server answers 404", File("made/x.csv", url=f"{server}/x.csv"))
+    refused("no readable in/c.csv.*another version", File("made/c.csv", url=f"{server}/all.zip", member="in/c.csv"))
     refused("cannot be downloaded by a program; bring it by hand from https://example.org/made", File("made/one.csv"))
     refused(
         "redirects to file:///etc/passwd, which is not fetched",
-        File("made/x", (), None, f"{server}/to/file:///etc/passwd"),
+        File("made/x", url=f"{server}/to/file:///etc/passwd"),
     )
-    refused("redirects elsewhere: .*carries a user", File("made/x", (), None, f"{server}/to/http://me:secret@a.org/x"))
-    refused("the download stopped", File("made/one.csv", (), None, "http://127.0.0.1:9/one.csv"))
+    refused("redirects elsewhere: .*carries a user", File("made/x", url=f"{server}/to/http://me:secret@a.org/x"))
+    refused("the download stopped", File("made/one.csv", url="http://127.0.0.1:9/one.csv"))
 
 
 def test_a_licence_is_accepted_first(
@@ -218,7 +218,7 @@ def test_a_licence_is_accepted_first(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    made.files = (File("made/one.csv", (SHA,), len(BODY), f"{server}/one.csv"),)
+    made.files = (File("made/one.csv", SHA, len(BODY), f"{server}/one.csv"),)
     with pytest.raises(ConfigError, match=r"not accepted \(made up, tests only.*--accept-licence"):
         fetch("made", tmp_path)
     assert run(["data", "fetch", "made", "--root", str(tmp_path)]) == 2
@@ -262,7 +262,7 @@ def test_data_here_are_the_files_that_are_meant() -> None:
 
 
 def test_downloads_in_the_way_are_told(server: str, made: type[Dataset], tmp_path: Path) -> None:
-    made.files = (File("made/one.csv", (SHA,), len(BODY), f"{server}/one.csv"),)
+    made.files = (File("made/one.csv", SHA, len(BODY), f"{server}/one.csv"),)
     (tmp_path / DOWNLOADS).write_text("in the way")
     with pytest.raises(TableError, match=r"cannot be written \(File exists\)"):
         fetch("made", tmp_path, accept_licence=True)

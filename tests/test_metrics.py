@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from plait.base.errors import ConfigError, ModelError, TableError
-from plait.metrics.base import MAIN, METRICS, auc, average_precision, codes, inputs, measure, median, metrics
+from plait.data.labels import codes_of
+from plait.metrics.base import MAIN, METRICS, auc, average_precision, inputs, measure, median, metrics
 from plait.metrics.bootstrap import affordable, draws, interval, resample_metrics, resample_outputs
 
 TASKS = ("classification", "multilabel", "regression")
@@ -176,7 +177,7 @@ def test_undefined_is_nan_with_a_reason_and_not_zero(task, name, y, output):
 
 
 def test_an_unknown_class_is_a_miss_at_probability_zero():
-    y = codes(np.array(["a", "b", "z"]), ["a", "b"])
+    y = codes_of(np.array(["a", "b", "z"]), ["a", "b"])
     assert y.tolist() == [0, 1, -1]
     p = np.array([[0.9, 0.1], [0.1, 0.9], [0.9, 0.1]])
     found = {k: s.value for k, s in measure("classification", y, p).items()}

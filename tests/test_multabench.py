@@ -102,7 +102,7 @@ def test_a_table_that_is_not_there_or_unknown(tmp_path: Path, table: str, messag
 
 def test_a_folder_without_its_metadata_is_refused_in_one_line(games: Path) -> None:
     (games / "multabench" / GAMES / "metadata.json").unlink()
-    with pytest.raises(TableError, match=r"cannot be read .*metadata\.json"):
+    with pytest.raises(TableError, match=r"another layout .*metadata\.json"):
         Multabench(GAMES).load(games)
 
 

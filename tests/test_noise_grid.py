@@ -15,9 +15,8 @@ from scipy import stats
 from plait.base.errors import ConfigError, TableError
 from plait.encoders.pixels import Pixels
 from plait.encoders.spectrogram import Spectrogram
-from plait.evaluation.noise_grid import Grid
 from plait.papers.early_fusion_conv_lstm import noise_grids
-from plait.papers.early_fusion_conv_lstm.noise_grids import Design, Seeds
+from plait.papers.early_fusion_conv_lstm.noise_grids import Design, Grid, Seeds
 from plait.study import Results, Study, conditions, engine, recipes
 from plait.study import models as study_models
 from test_conv_lstm import SCHEMA, table

@@ -140,7 +140,7 @@ def test_opinions(name: str, files: list[str], tmp_path: Path) -> None:
     with pytest.raises(TableError, match="no video of"):
         loaded(name, tmp_path)
     paths[0].write_bytes(b"half a download")
-    with pytest.raises(TableError, match="no HDF5 file"):
+    with pytest.raises(TableError, match="csd is damaged, or no .csd file"):
         loaded(name, tmp_path)
 
 

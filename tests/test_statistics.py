@@ -200,8 +200,8 @@ def test_seeds_needed_are_those_of_the_textbook(effect, known):
 
 def test_more_seeds_do_not_help_against_few_test_rows():
     assert seeds_needed(0.01, 0.01, floor=0.01**2) is None
-    assert seeds_needed(0.01, 0.02, ratio=0.25) is None  # never better than mean / sd = 1
-    assert seeds_needed(0.1, 0.02, ratio=0.25) == 3
+    assert seeds_needed(0.01, 0.02, floor=0.25 * 0.02**2) is None  # never better than mean / sd = 1
+    assert seeds_needed(0.1, 0.02, floor=0.25 * 0.02**2) == 3
     assert seeds_needed(0.0, 1.0) is None
     assert seeds_needed(5.0, 0.01) == 2
     assert seeds_needed(0.01, 0.02, floor=1e-5) > seeds_needed(0.01, 0.02)

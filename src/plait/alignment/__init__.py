@@ -2,15 +2,6 @@
 
 #: Modules that are no variants.
 SHARED = (
-    "aligned",
-    "aligner",
-    "base",
-    "batches",
-    "enhancement",
-    "file",
-    "index",
-    "learned",
-    "losses",
-    "network",
-    "pairs",
+    *("aligned", "aligner", "base", "batches", "enhancement", "file"),
+    *("index", "learned", "losses", "network", "pairs"),
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -37,7 +36,7 @@ from plait.base import checks, config
 from plait.base.checks import MOST, Seed, Within
 from plait.base.config import CheckedFields
 from plait.base.encoder import Encoder
-from plait.base.errors import ConfigError, ModelError, PlaitWarning, TableError, nearest
+from plait.base.errors import ConfigError, ModelError, TableError, nearest, warn
 from plait.base.machine import seeded
 from plait.base.progress import step
 from plait.data import schema
@@ -307,10 +306,8 @@ class ModalityAligner(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
             value = "its cell is" if absent.sum() == 1 else "their cells are"
             shown = ", ".join(str(row) for row in np.flatnonzero(absent)[:5])
             more = ", ..." if absent.sum() > 5 else ""
-            warnings.warn(
-                f"{absent.sum():,} of {len(rows):,} rows get no name, for {value} absent or unreadable (row {shown}{more})",
-                PlaitWarning,
-                stacklevel=2,
+            warn(
+                f"{absent.sum():,} of {len(rows):,} rows get no name, for {value} absent or unreadable (row {shown}{more})"
             )
         return result
 

@@ -19,6 +19,14 @@ from plait.base import checks, config, registry
 from plait.base.encoder import Encoder
 from plait.base.errors import ConfigError, nearest
 
+#: Asked after each epoch: whether to stop.
+Stop = Callable[[], bool]
+
+
+def never() -> bool:
+    """Do not stop."""
+    return False
+
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class Alignment(registry.Named, ABC):
@@ -69,13 +77,7 @@ class Alignment(registry.Named, ABC):
 
     @abstractmethod
     def fit(
-        self,
-        network: AlignmentNetwork,
-        pairs: Pairs,
-        *,
-        seed: int,
-        progress: bool | None = None,
-        stopped: Callable[[], bool] = lambda: False,
+        self, network: AlignmentNetwork, pairs: Pairs, *, seed: int, progress: bool | None = None, stopped: Stop = never
     ) -> list[dict[str, Any]]:
         """Let the network learn from pairs, in place, until ``stopped``, which is asked after each epoch; a record of each.
 
@@ -86,9 +88,6 @@ class Alignment(registry.Named, ABC):
 
 def make_stage(spec: str | Mapping[str, object]) -> Alignment:
     """The stage that a name, or ``{name: ..., option: ...}``, asks for.
-
-    Raises:
-        ConfigError: no such stage or option; the message names the nearest one.
 
     Example:
         >>> make_stage({"name": "cca", "components": 8}).components
@@ -138,18 +137,12 @@ class LinearMaps(AlignmentNetwork):
 class Solved(Alignment):
     """A stage in closed form, with a penalty that holds it back or none."""
 
-    learned: ClassVar[bool] = False
+    learned = False
     #: Penalties to choose from where none is given; empty: the stage has none.
     choices: ClassVar[tuple[float, ...]] = ()
 
     def fit(
-        self,
-        network: AlignmentNetwork,
-        pairs: Pairs,
-        *,
-        seed: int,
-        progress: bool | None = None,
-        stopped: Callable[[], bool] = lambda: False,
+        self, network: AlignmentNetwork, pairs: Pairs, *, seed: int, progress: bool | None = None, stopped: Stop = never
     ) -> list[dict[str, Any]]:
         """Solve; the one record says which penalty was taken, and how well each found held-out pairs."""
         assert isinstance(network, LinearMaps)
@@ -164,17 +157,14 @@ class Solved(Alignment):
         self, network: LinearMaps, pairs: Pairs, values: list[tuple[str, str]], seed: int
     ) -> tuple[float, dict[str, float]]:
         """The one given, or the one whose solution on four fifths of the things finds most of the rest."""
-        if not self.choices or self.given_penalty() is not None:
-            return self.given_penalty() or 0.0, {}
+        given = getattr(self, "penalty", None)
+        if not self.choices or given is not None:
+            return given or 0.0, {}
         fold, held = pairs.split(0.2, values, torch.Generator().manual_seed(seed))
         if held is None:
             return self.choices[len(self.choices) // 2], {}
         tried = {p: reciprocal_rank(network, held, values) for p in self._solutions(network, fold, self.choices)}
         return max(tried, key=tried.__getitem__), {str(p): round(result, 4) for p, result in tried.items()}
-
-    def given_penalty(self) -> float | None:
-        """The penalty that was asked for; None: it is chosen by held-out pairs, or the stage has none."""
-        return None
 
     @abstractmethod
     def _solutions(self, network: LinearMaps, pairs: Pairs, penalties: Sequence[float]) -> Iterator[float]:

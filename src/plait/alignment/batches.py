@@ -176,12 +176,7 @@ def mined(vectors: Tensor, above: float) -> tuple[Tensor, Tensor]:
 def mined_pairs(
     frame: pd.DataFrame, thing: Tensor, schema: Schema, above: float, store: str | None
 ) -> tuple[pd.DataFrame, Tensor]:
-    """Pairs of the texts of two modalities, as the best text encoder there is finds them alike, and what the first is about.
-
-    Raises:
-        ConfigError: there are other modalities than two of text.
-        TableError: no two texts are so alike.
-    """
+    """Pairs of the texts of two modalities, as the best text encoder there is finds them alike, and what the first is about."""
     known = schema.modalities
     if len(known) != 2 or any(m.kind != "text" for m in known):
         raise ConfigError(f"mine: pairs are mined of two text modalities, found {', '.join(m.name for m in known)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -47,7 +47,7 @@ class Cca(Solved):
         3
     """
 
-    choices: ClassVar[tuple[float, ...]] = (0.1, 0.3, 1.0, 3.0, 10.0)
+    choices = (0.1, 0.3, 1.0, 3.0, 10.0)
 
     components: Count = 128
     penalty: Positive | None = None
@@ -57,10 +57,6 @@ class Cca(Solved):
         """One map per modality."""
         self.pairs_of(list(dims))
         return LinearMaps(dims, min(self.components, *dims.values()))
-
-    def given_penalty(self) -> float | None:
-        """The option."""
-        return self.penalty
 
     def _solutions(self, network: LinearMaps, pairs: Pairs, penalties: Sequence[float]) -> Iterator[float]:
         names = network.names

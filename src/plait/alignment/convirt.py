@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +34,7 @@ class ConVirt(Shared):
         32
     """
 
-    frozen: ClassVar[bool] = False
+    frozen = False
 
     epochs: Count = 10
     batch_size: Annotated[int, Within(2, MOST)] | None = 32

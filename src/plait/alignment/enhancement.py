@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from plait.alignment.base import Stop, never
 from plait.alignment.batches import couples_of, embed, heat, sides_of
 from plait.alignment.hardest_negatives import HardestNegatives
 from plait.alignment.network import AlignmentNetwork, FrozenNetwork
@@ -54,11 +55,7 @@ class Enhancer:
 
 
 def parse(align: Mapping[str, object] | None, schema: Schema) -> list[Enhancement]:
-    """What ``align`` says, checked against the modalities before anything is encoded.
-
-    Raises:
-        ConfigError: an unknown modality, anchor or option, an anchor that is the modality itself, or one that is not frozen.
-    """
+    """What ``align`` says, checked against the modalities before anything is encoded."""
     if align is None:
         return []
     if not isinstance(align, Mapping):
@@ -120,11 +117,7 @@ def check_options(modality: str, value: object) -> HardestNegatives:
 
 
 def fit(
-    values: Sequence[Enhancement],
-    inputs: Inputs,
-    seed: int,
-    progress: bool | None,
-    stopped: Callable[[], bool] = lambda: False,
+    values: Sequence[Enhancement], inputs: Inputs, seed: int, progress: bool | None, stopped: Stop = never
 ) -> dict[str, Enhancer]:
     """Train a projector for each modality; rows that lack it or an anchor are left out for that anchor.
 
@@ -193,12 +186,8 @@ def without_dropped(
     left = dataclasses.replace(schema, modalities=tuple(m for m in schema.modalities if m.name not in gone))
     fewer = copy.copy(features)
     fewer.schema, fewer.encoders = left, {n: e for n, e in features.encoders.items() if n not in gone}
-    kept = Inputs(
-        {n: v for n, v in inputs.tokens.items() if n not in gone},
-        {n: v for n, v in inputs.prepared.items() if n not in gone},
-        {n: v for n, v in inputs.present.items() if n not in gone},
-        {n: v for n, v in inputs.columns.items() if n not in gone},
-    )
+    parts: Any = (inputs.tokens, inputs.prepared, inputs.present, inputs.columns)
+    kept = Inputs(*({n: v for n, v in part.items() if n not in gone} for part in parts))
     return left, fewer, kept
 
 
@@ -212,14 +201,9 @@ def to_state(enhancers: Mapping[str, Enhancer]) -> tuple[dict[str, Any], dict[st
     words: dict[str, Any] = {}
     arrays: dict[str, np.ndarray] = {}
     for name, result in enhancers.items():
-        words[name] = {
-            "options": result.spec.stage.options(),
-            "keep": result.spec.keep,
-            "joint": result.spec.joint,
-            "drop": list(result.spec.drop),
-            "dims": result.network.dims,
-            "record": dict(result.record),
-        }
+        spec = result.spec
+        own = {"options": spec.stage.options(), "keep": spec.keep, "joint": spec.joint, "drop": list(spec.drop)}
+        words[name] = own | {"dims": result.network.dims, "record": dict(result.record)}
         arrays |= {f"align.{name}.{k}": v.numpy() for k, v in result.network.state_dict().items()}
     return words, arrays
 
@@ -265,8 +249,8 @@ class Enhancement:
 class JointEncoder(Encoder):
     """Pooled features of a frozen encoder, projected; every member of a model learns a projector of its own."""
 
-    kinds: ClassVar[tuple[str, ...]] = KINDS
-    trainable: ClassVar[bool] = True
+    kinds = KINDS
+    trainable = True
 
     spec: Enhancement
     statistics: FrozenNetwork

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
 
-from plait.alignment.base import Alignment, make_stage
+from plait.alignment.base import make_stage
 from plait.alignment.index import Index
-from plait.alignment.network import AlignmentNetwork
 from plait.alignment.pairs import Pairs
 from plait.base import machine, registry, versions
 from plait.base.documents import cell, plain
@@ -19,38 +18,15 @@ from plait.base.encoder import Encoder
 from plait.base.errors import ModelError
 from plait.base.folders import whole_folder
 from plait.data import schema as schemas
-from plait.data.modality import Schema
 from plait.encoders.featurize import Featurizer
 from plait.store import model_files
 from plait.training import model_parts
 
 KIND = "ModalityAligner"
+A = TypeVar("A")
 
 
-class Aligner(Protocol):
-    """What is kept of a fitted ``ModalityAligner``."""
-
-    random_state: int
-    schema_: Schema
-    stage_: Alignment
-    encoders_: dict[str, Encoder]
-    network_: AlignmentNetwork
-    index_: Index
-    record_: dict[str, Any]
-    history_: list[dict[str, Any]]
-
-    def __init__(self, *, modalities: Schema, stage: dict[str, Any], **settings: Any) -> None:
-        """Settings as the estimator takes them."""
-
-    @property
-    def modality_names_(self) -> tuple[str, ...]:
-        """In the schema's order."""
-
-
-A = TypeVar("A", bound=Aligner)
-
-
-def record_of(model: Aligner, given: int, pairs: Pairs, seconds: Mapping[str, float]) -> dict[str, Any]:
+def record_of(model: Any, given: int, pairs: Pairs, seconds: Mapping[str, float]) -> dict[str, Any]:
     """What must be known to repeat the fit, and what it cost."""
     losses = [r["valid_loss"] for r in model.history_ if "valid_loss" in r]
     return {
@@ -75,7 +51,7 @@ def facts(encoders: Mapping[str, Encoder]) -> dict[str, dict[str, Any]]:
     }
 
 
-def save(model: Aligner, folder: str | Path) -> Path:
+def save(model: Any, folder: str | Path) -> Path:
     """Write the folder whole, or not at all."""
     arrays = {f"network.{k}": v.numpy() for k, v in model.network_.state_dict().items()}
     encoders = model_parts.split_states(Featurizer(model.schema_, model.encoders_), arrays)
@@ -98,11 +74,7 @@ def save(model: Aligner, folder: str | Path) -> Path:
 
 
 def load(cls: type[A], folder: str | Path) -> A:
-    """The aligner, of the class given, that was saved.
-
-    Raises:
-        ModelError: the folder is broken, holds another kind of model, or was made with another version of an encoder.
-    """
+    """The aligner, of the class given, that was saved."""
 
     def checked(manifest: Mapping[str, object], arrays: Mapping[str, np.ndarray]) -> A:
         if manifest["kind"] != KIND:
@@ -118,7 +90,7 @@ def rebuild(cls: type[A], manifest: Mapping[str, Any], arrays: Mapping[str, np.n
     name = manifest["stage"]["name"]
     options = {"name": name, **registry.find("alignment", name).restored(manifest["stage"]["options"])}
     settings = model_parts.loaded_settings(manifest["settings"])
-    model = cls(**settings, modalities=schema, stage=options)
+    model = cast(Any, cls)(**settings, modalities=schema, stage=options)
     model.schema_, model.stage_ = schema, make_stage(options)
     model.encoders_ = model_parts.restored_features(schema, manifest["encoders"], arrays).encoders
     model.network_ = model.stage_.network_over(model.encoders_, manifest["dims"])
@@ -128,18 +100,20 @@ def rebuild(cls: type[A], manifest: Mapping[str, Any], arrays: Mapping[str, np.n
     model.record_, model.history_ = manifest["record"], manifest["history"]
     if "index" in manifest:
         model.index_ = Index.restore(arrays["index.vectors"], **manifest["index"])
-    return model
+    result: A = model
+    return result
 
 
-def _card(model: Aligner) -> str:
+def _card(model: Any) -> str:
     """Markdown text of the folder's ``README.md``."""
     record = model.record_
+    pairs = ", ".join(f"{count:,} pairs of {name}" for name, count in record["pairs"].items())
     lines = [
         f"# Aligner of {' and '.join(map(plain, model.modality_names_))}",
         "",
         f"A plait aligner (stage {model.stage_.name()}, {record['trained_weights']:,} trained weights, "
         f"{model.network_.out_dim} wide).",
-        f"Fitted on {record['rows']:,} rows ({_counted(record['pairs'])}), seed {record['seed']}.",
+        f"Fitted on {record['rows']:,} rows ({pairs}), seed {record['seed']}.",
         "",
         "| modality | kind | columns | encoder | licence |",
         "|---|---|---|---|---|",
@@ -158,8 +132,3 @@ def _card(model: Aligner) -> str:
         "",
     ]
     return "\n".join([*lines, *(f"- {name} {version}" for name, version in record["versions"].items())]) + "\n"
-
-
-def _counted(pairs: Mapping[str, int]) -> str:
-    shown: Sequence[str] = [f"{count:,} pairs of {name}" for name, count in pairs.items()]
-    return ", ".join(shown)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
@@ -11,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from plait.base.errors import ConfigError, MissingDependencyError, ModelError, PlaitWarning, TableError
+from plait.base.errors import ConfigError, MissingDependencyError, ModelError, TableError, warn
 
 #: Rows and queries whose similarities are in memory at a time: 256 MB of float32.
 ROWS, QUERIES = 65_536, 1024
@@ -40,10 +39,7 @@ class Index:
     def __init__(self, vectors: np.ndarray, labels: Sequence[Any] | None = None, *, how: str = "exact") -> None:
         """Over vectors (n, D); ``labels`` are the row numbers where none are given.
 
-        Args:
-            vectors: of any length; they are divided by it.
-            labels: JSON values, one per vector.
-            how: ``exact``, or ``approximate`` with hnswlib or faiss.
+        ``labels``: JSON values, one per vector; ``how``: ``exact``, or ``approximate`` with hnswlib or faiss.
         """
         if how not in ("exact", "approximate"):
             raise ConfigError(f"index: expected 'exact' or 'approximate', found '{how}'")
@@ -64,11 +60,7 @@ class Index:
             raise ModelError(f"index: {len(labels)} labels for vectors of shape {vectors.shape} ({how}); fit it again")
         result = cls.__new__(cls)
         if how == "approximate" and find_spec("hnswlib") is None and find_spec("faiss") is None:
-            warnings.warn(
-                "the index was approximate, and neither hnswlib nor faiss is installed here: it is searched exactly",
-                PlaitWarning,
-                stacklevel=2,
-            )
+            warn("the index was approximate, and neither hnswlib nor faiss is installed here: it is searched exactly")
             result._put(vectors, list(labels), "exact")
             result.how = how  # as it was built: saved again, and loaded where there is one, it has its graph
         else:
@@ -80,11 +72,7 @@ class Index:
         return len(self.vectors)
 
     def search(self, queries: np.ndarray, k: int) -> list[list[Hit]]:
-        """The k most similar of each query (q, D), best first; of equal ones the earlier row.
-
-        Raises:
-            TableError: the index is empty, k is larger than it, or a query is a zero vector.
-        """
+        """The k most similar of each query (q, D), best first; of equal ones the earlier row."""
         if not len(self):
             raise TableError("the index is empty: nothing was put in, or all its cells are absent")
         if not 1 <= k <= len(self):
@@ -105,9 +93,6 @@ class Index:
             scores, rows = self._graph.search(queries, k)
             if (rows >= 0).all():  # a graph may lead to fewer than k
                 return scores, rows
-        return self._exact(queries, k)
-
-    def _exact(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         result = [self._block(torch.from_numpy(queries[s : s + QUERIES]), k) for s in range(0, len(queries), QUERIES)]
         return np.concatenate([s for s, _ in result]), np.concatenate([r for _, r in result])
 

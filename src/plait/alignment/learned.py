@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from plait.alignment.base import Alignment, LinearMaps, make_stage, reciprocal_rank
+from plait.alignment.base import Alignment, LinearMaps, Stop, make_stage, never, reciprocal_rank
 from plait.alignment.batches import backward, loss_of
 from plait.alignment.losses import LOSSES, Contrast
 from plait.alignment.network import COLDEST, HOTTEST, AlignmentNetwork, FrozenNetwork
@@ -77,13 +77,7 @@ class Learned(Alignment):
         return False
 
     def fit(
-        self,
-        network: AlignmentNetwork,
-        pairs: Pairs,
-        *,
-        seed: int,
-        progress: bool | None = None,
-        stopped: Callable[[], bool] = lambda: False,
+        self, network: AlignmentNetwork, pairs: Pairs, *, seed: int, progress: bool | None = None, stopped: Stop = never
     ) -> list[dict[str, Any]]:
         """Train in place; the state with the best validation loss stays."""
         names = self.pairs_of(network.names)
@@ -115,7 +109,7 @@ class Learned(Alignment):
             network.eval()
         return history
 
-    def _train(self, learner: StageLearner, epochs: int, progress: bool | None, stopped: Callable[[], bool]) -> Outcome:
+    def _train(self, learner: StageLearner, epochs: int, progress: bool | None, stopped: Stop) -> Outcome:
         with track(epochs, "aligning", "epochs", progress) as bar:
             try:
                 follow = Callbacks(on_epoch=lambda record: bar.advance(), stopped=stopped)
@@ -146,10 +140,8 @@ class StageLearner(Learner[Tensor]):
         self.size = stage.batch_size or min(256, max(16, len(fold) // 8))
         self.rows_at_once, patience = stage.rows_at_once, max(1, stage.patience // 3)
         patience = patience if stage.schedule == "plateau" else MOST
-        rates, rule = (
-            (stage.learning_rate or 1e-3, stage.weight_decay),
-            StepRule(stage.optimiser, "constant", stage.clip),
-        )
+        rates = stage.learning_rate or 1e-3, stage.weight_decay
+        rule = StepRule(stage.optimiser, "constant", stage.clip)
         self.optimiser = self.plateau = PlateauAdamW(network.parameters(), *rates, patience=patience, rule=rule)
         self.held_batches = int(valid is not None)
 

@@ -107,11 +107,7 @@ class Pairs:
         return self.take(~held), judged
 
     def check(self, values: Sequence[tuple[str, str]]) -> None:
-        """Refuse pairs from which nothing can be learned.
-
-        Raises:
-            TableError: fewer than two rows have both modalities, or all their cells are the same.
-        """
+        """Refuse pairs from which nothing can be learned."""
         for a, b in values:
             rows = self.both(a, b)
             count = int(rows.sum())
@@ -155,9 +151,6 @@ def schema_of(
     """The modalities that were told, or inferred from the table, without the column ``group`` where two are left.
 
     Where too few are left the group is a modality itself: a table of captions has its pictures there, and nowhere else.
-
-    Raises:
-        ConfigError: a modality whose encoder would have to be trained from scratch.
     """
     if isinstance(schema_given, Schema):
         result = schema_given
@@ -175,11 +168,7 @@ def schema_of(
 
 
 def table_of(modality: Modality, cells: Cells) -> pd.DataFrame:
-    """Cells of one modality as a table with its columns; a list fills the first, the others stay empty.
-
-    Raises:
-        TableError: a tabular modality without a table, or a table without the modality's columns.
-    """
+    """Cells of one modality as a table with its columns; a list fills the first, the others stay empty."""
     if isinstance(cells, pd.DataFrame):
         gone = [c for c in modality.columns if c not in cells.columns]
         if gone:
@@ -198,12 +187,7 @@ def table_of(modality: Modality, cells: Cells) -> pd.DataFrame:
 
 
 def by_modality(schema: Schema, cells: Mapping[str, Cells] | pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Modality -> table, all of one length.
-
-    Raises:
-        ConfigError: a modality that the aligner does not have.
-        TableError: no modality at all, or columns of different length.
-    """
+    """Modality -> table, all of one length."""
     known = {m.name: m for m in schema.modalities}
     if isinstance(cells, pd.DataFrame):
         whole = [m.name for m in schema.modalities if set(m.columns) <= set(map(str, cells.columns))]
@@ -298,9 +282,6 @@ def pairs_of(batches: Mapping[str, tuple[Batch, Tensor]], thing: Tensor) -> Pair
 
 def prompts(names: Sequence[str], templates: Sequence[str]) -> list[list[str]]:
     """One list of texts per name.
-
-    Raises:
-        ConfigError: fewer than two names, one given twice, or a template without a place for the name.
 
     Example:
         >>> prompts(["cat", "dog"], ["a {}."])

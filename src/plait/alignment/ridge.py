@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -32,13 +31,9 @@ class Ridge(Towards):
         4
     """
 
-    choices: ClassVar[tuple[float, ...]] = (0.001, 0.01, 0.1, 1.0, 10.0)
+    choices = (0.001, 0.01, 0.1, 1.0, 10.0)
 
     penalty: Positive | None = None
-
-    def given_penalty(self) -> float | None:
-        """The option."""
-        return self.penalty
 
     def _maps(self, x: Tensor, y: Tensor) -> Callable[[float], Tensor]:
         values, vectors = torch.linalg.eigh(x.T @ x / len(x))

@@ -62,9 +62,9 @@ class Fusion(registry.Named, nn.Module, ABC):
             )
 
     @property
-    @abstractmethod
     def out_dim(self) -> int:
-        """Width of what comes out."""
+        """Width of what comes out: that of the modalities, unless an operator says otherwise."""
+        return self.width
 
     @abstractmethod
     def forward(self, tokens: Mapping[str, Tokens]) -> Tensor:

@@ -120,9 +120,9 @@ def fit(
         command=Command(shlex.join(["plait", *sys.argv[1:]]), begun),
     )
     if isinstance(outcome, TargetOutcomes):
-        show_json(summaries(outcome)) if json else show_outcomes(outcome, str(table))
+        show_json(summaries(outcome)) if json else show_outcomes(outcome, str(table), sample)
         return
-    show_json(summary(outcome)) if json else show_outcome(outcome, str(table))
+    show_json(summary(outcome)) if json else show_outcome(outcome, str(table), sample)
 
 
 @app.command()
@@ -175,7 +175,7 @@ def summaries(outcomes: TargetOutcomes) -> dict[str, Any]:
     }
 
 
-def show_outcomes(outcomes: TargetOutcomes, table: str) -> None:
+def show_outcomes(outcomes: TargetOutcomes, table: str, sample: int | None = None) -> None:
     """One line per target: its score beside the strongest baseline; then where everything lies, and what to try next."""
     from plait.report.sections.scores import baseline_name, verdict
 
@@ -200,15 +200,20 @@ def show_outcomes(outcomes: TargetOutcomes, table: str) -> None:
     show_table(rows)
     for target, outcome in outcomes.items():
         show_text(f"{target}: {verdict(outcome.evaluation, outcome.baselines)}")
-    typer.echo(f"models  {outcomes.folder}")
-    if outcomes.report:
-        typer.echo(f"report  {outcomes.report}   (opens in any browser)")
+    _show_end("models", outcomes, table, sample)
+
+
+def _show_end(name: str, written: Outcome | TargetOutcomes, table: str, sample: int | None) -> None:
+    """Where everything lies, and what to try next."""
+    typer.echo(f"{name:7} {written.folder}")
+    if written.report:
+        typer.echo(f"report  {written.report}   (opens in any browser)")
     typer.echo("next")
-    show_command("predict", outcomes.folder, table, "--out", "predictions.csv")
-    show_command("explain", outcomes.folder, table, "--held-out")
+    show_command("predict", written.folder, table, "--out", "predictions.csv")
+    show_command("explain", written.folder, table, "--held-out", *(() if sample is None else ("--sample", sample)))
 
 
-def show_outcome(outcome: Outcome, table: str) -> None:
+def show_outcome(outcome: Outcome, table: str, sample: int | None = None) -> None:
     """Score against the baselines, what each modality is worth, where everything lies, what to try next."""
     from plait.report.sections.modalities import worth
     from plait.report.sections.scores import baseline_name, verdict
@@ -241,12 +246,7 @@ def show_outcome(outcome: Outcome, table: str) -> None:
     show_text(f"{record['trained_weights']:,} trained weights in {counted(record['members'], 'member')}; {spent}")
     for what, (used, rows) in record.get("samples", {}).items():
         typer.echo(f"sample  {what}: {used:,} of {rows:,} rows")
-    typer.echo(f"model   {outcome.folder}")
-    if outcome.report:
-        typer.echo(f"report  {outcome.report}   (opens in any browser)")
-    typer.echo("next")
-    show_command("predict", outcome.folder, table, "--out", "predictions.csv")
-    show_command("explain", outcome.folder, table, "--held-out")
+    _show_end("model", outcome, table, sample)
     target = str(outcome.model.schema_.target)
     show_command("schema", table, "--target", target, then="> schema.yaml")
     typer.echo("  (edit schema.yaml where you know better, then: plait fit --schema schema.yaml)")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
@@ -48,8 +48,8 @@ class Absent(Condition):
         ('absent:image=0.5', {'patterns': {'image+text': 0.6, 'text': 0.4}})
     """
 
-    kinds: ClassVar[tuple[str, ...]] = ("text", "image", "audio", "video", "code", "tabular", "vector")
-    measure: ClassVar[str] = "chance of a row to lack a modality"
+    kinds = ("text", "image", "audio", "video", "code", "tabular", "vector")
+    measure = "chance of a row to lack a modality"
 
     rates: Mapping[str, Share] = field(default_factory=dict)
     patterns: Mapping[str, Share] = field(default_factory=dict)

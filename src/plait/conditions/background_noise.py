@@ -7,7 +7,6 @@ import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 
@@ -35,7 +34,7 @@ class BackgroundNoise(Noise):
         'background_noise:snr_db=20,folder=street'
     """
 
-    kinds: ClassVar[tuple[str, ...]] = ("audio",)
+    kinds = ("audio",)
 
     folder: str = ""
 

@@ -8,7 +8,6 @@ import hashlib
 import json
 import math
 import re
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
@@ -18,12 +17,15 @@ import numpy as np
 from plait.base import checks, config, registry
 from plait.base.checks import Seed, Within
 from plait.base.documents import read_yaml_value
-from plait.base.errors import ConfigError, PlaitWarning, nearest
+from plait.base.errors import ConfigError, nearest, warn
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from plait.data.modality import Modality, Schema
+
+#: How much: a number from 0.
+Strength = Annotated[float, Within(0, infinite=True)]
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -51,7 +53,7 @@ class Condition(registry.Named, ABC):
     #: Raise it whenever the result changes: it is part of the store's key.
     version: ClassVar[int] = 1
 
-    strength: Annotated[float, Within(0, infinite=True)] = 1.0
+    strength: Strength = 1.0
     modality: str | None = None
     seed: Seed = 0
 
@@ -129,7 +131,7 @@ class Condition(registry.Named, ABC):
     def warn_unfitted(self, rows: int) -> None:
         """Warn that statistics of training rows are missing and are taken from the rows given instead."""
         message = f"condition {self.name()}: drawn after the {rows:,} rows given, not after the training rows"
-        warnings.warn(f"{message}; fit it on those", PlaitWarning, stacklevel=4)
+        warn(f"{message}; fit it on those")
 
     def apply(self, frame: pd.DataFrame, schema: Schema, root: str | None = None) -> pd.DataFrame:
         """A new table in which the cells of ``targets`` are changed; ``frame`` stays as it is.
@@ -165,7 +167,7 @@ class Condition(registry.Named, ABC):
             if shared:
                 named = ", ".join(map(repr, shared))
                 message = f"condition {self.name()}: column {named} serves in modality '{other.name}', too, and is changed there"
-                warnings.warn(message, PlaitWarning, stacklevel=3)
+                warn(message)
 
     @property
     def idle(self) -> bool:
@@ -219,9 +221,6 @@ def text_form(name: str, modality: str | None, options: Mapping[str, object]) ->
 
 def from_text(text: str) -> tuple[str, dict[str, Any]]:
     """Name and options of a line; a number alone is the strength.
-
-    Raises:
-        ConfigError: it has not that form.
 
     Example:
         >>> from_text("white_noise:image:snr_db=-5"), from_text("blur:0.1")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from plait.base.checks import Within
+from plait.conditions.base import Strength
 from plait.conditions.cells import SignalCondition
 
 
@@ -27,10 +26,10 @@ class Blur(SignalCondition):
         array([0.6, 0.4], dtype=float32)
     """
 
-    kinds: ClassVar[tuple[str, ...]] = ("image", "video")
-    measure: ClassVar[str] = "standard deviation / shorter side"
+    kinds = ("image", "video")
+    measure = "standard deviation / shorter side"
 
-    strength: Annotated[float, Within(0, infinite=True)] = 0.02
+    strength: Strength = 0.02
 
     def changed(self, signal: np.ndarray, generator: np.random.Generator, rate: int | None) -> np.ndarray:
         """The blurred pictures."""

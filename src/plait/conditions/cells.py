@@ -39,24 +39,28 @@ def row_keys(frame: pd.DataFrame, schema: Schema, root: str | None) -> list[byte
         warnings.simplefilter("ignore", PlaitWarning)  # whoever encodes the rows tells of missing files
         for modality in schema.modalities:
             there = set(modality.columns) <= set(frame.columns)
-            for column in _contents(frame, modality, root) if there else ():
+            for column in contents(frame, modality, root) if there else ():
                 for digest, cell in zip(digests, column, strict=True):
-                    digest.update(b"-" if cell is None else b"+" + _key(cell))
+                    digest.update(content_key(cell))
     return [digest.digest() for digest in digests]
 
 
-def _contents(frame: pd.DataFrame, modality: Modality, root: str | None) -> list[list[object]]:
+def contents(frame: pd.DataFrame, modality: Modality, root: str | None) -> list[list[object]]:
+    """The cells of a modality by column: what decodes to signals as it stands, everything else as text."""
     if modality.kind in (*MEDIA, "vector"):
         return cells(frame, modality, root)
     return [list(texts(frame[column])) for column in modality.columns]
 
 
-def _key(cell: object) -> bytes:
+def content_key(cell: object) -> bytes:
+    """What tells the content of a cell from others, absent ones included; a changed cell's is that of its source."""
+    if cell is None:
+        return b"-"
     cell = cell.source if isinstance(cell, Changed) else cell
     try:
-        return cell_key(cell)
+        return b"+" + cell_key(cell)
     except CellError:  # it has no content; what it is called will do
-        return cell_key(str(getattr(cell, "where", type(cell).__name__)))
+        return b"+" + cell_key(str(getattr(cell, "where", type(cell).__name__)))
 
 
 @dataclasses.dataclass(kw_only=True)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
 
 import numpy as np
 
-from plait.base.checks import Within
+from plait.conditions.base import Strength
 from plait.conditions.cells import TextCondition
 
 _WORD = re.compile(r"\S+")
@@ -29,10 +28,10 @@ class DroppedWords(TextCondition):
         'one five six'
     """
 
-    kinds: ClassVar[tuple[str, ...]] = ("text",)
-    measure: ClassVar[str] = "chance of a word to be dropped"
+    kinds = ("text",)
+    measure = "chance of a word to be dropped"
 
-    strength: Annotated[float, Within(0, infinite=True)] = 0.3
+    strength: Strength = 0.3
 
     def changed(self, text: str, generator: np.random.Generator) -> str:
         """The text without the dropped words."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from plait.base.checks import Within
+from plait.conditions.base import Strength
 from plait.conditions.cells import RowCondition, column_of
 from plait.data.parse import number_style, numbers
 
@@ -34,11 +34,11 @@ class Jitter(RowCondition):
         'jitter:stats:strength=0.5'
     """
 
-    kinds: ClassVar[tuple[str, ...]] = ("tabular",)
-    measure: ClassVar[str] = "standard deviation of the noise / of the training column"
-    most: ClassVar[float] = float("inf")
+    kinds = ("tabular",)
+    measure = "standard deviation of the noise / of the training column"
+    most = float("inf")
 
-    strength: Annotated[float, Within(0, infinite=True)] = 0.5
+    strength: Strength = 0.5
 
     def _learn_column(self, series: pd.Series, value: str | None) -> _Spread | None:
         from plait.data.schema import tabular_type

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import io
 import math
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 from PIL import Image
 
 from plait.base import checks
 from plait.base.checks import Within
+from plait.conditions.base import Strength
 from plait.conditions.cells import SignalCondition
 from plait.data.media.images import fitted
 
@@ -34,10 +35,10 @@ class Jpeg(SignalCondition):
         (0.75, 'jpeg:strength=0.5')
     """
 
-    kinds: ClassVar[tuple[str, ...]] = ("image", "video")
-    measure: ClassVar[str] = "1 - quality / 100"
+    kinds = ("image", "video")
+    measure = "1 - quality / 100"
 
-    strength: Annotated[float, Within(0, infinite=True)] = math.nan
+    strength: Strength = math.nan
     quality: Annotated[int, Within(1, 100)] | None = None
 
     def __post_init__(self) -> None:

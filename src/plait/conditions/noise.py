@@ -8,12 +8,13 @@ import hashlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 
 from plait.base.checks import Within
 from plait.base.errors import CellError, TableError
+from plait.conditions.base import Strength
 from plait.conditions.cells import SignalCondition
 from plait.data.archive import open_archive
 from plait.data.media import Blob
@@ -42,10 +43,10 @@ class Noise(SignalCondition):
             epoch. What chooses and what tests has the repeatable noise all the same, and so has a frozen encoder.
     """
 
-    measure: ClassVar[str] = "amplitude of the noise / amplitude of the signal"
-    most: ClassVar[float] = math.inf
+    measure = "amplitude of the noise / amplitude of the signal"
+    most = math.inf
 
-    strength: Annotated[float, Within(0, infinite=True)] = math.nan
+    strength: Strength = math.nan
     snr_db: Annotated[float, Within(infinite=True)] | None = None
     snr: Annotated[float, Within(0, infinite=True)] | None = None
     amplitude_ratio: Annotated[float, Within(0, infinite=True)] | None = None
@@ -188,11 +189,7 @@ def _is_sound(name: str) -> bool:
 
 
 def find_clips(place: Path | None, data: str) -> Clips:
-    """The sounds below a folder or in a zip archive; of ESC-10 when none is named.
-
-    Raises:
-        TableError: there is no such place, or no sound in it.
-    """
+    """The sounds below a folder or in a zip archive; of ESC-10 when none is named."""
     if place is None:
         from plait.base import registry
         from plait.data.archive import Place

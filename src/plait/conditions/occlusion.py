@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
 
 import numpy as np
 
-from plait.base.checks import Share, Within
+from plait.base.checks import Share
+from plait.conditions.base import Strength
 from plait.conditions.cells import SignalCondition
 
 
@@ -31,10 +31,10 @@ class Occlusion(SignalCondition):
         0.25
     """
 
-    kinds: ClassVar[tuple[str, ...]] = ("image", "video")
-    measure: ClassVar[str] = "covered area / area"
+    kinds = ("image", "video")
+    measure = "covered area / area"
 
-    strength: Annotated[float, Within(0, infinite=True)] = 0.25
+    strength: Strength = 0.25
     grey: Share = 0.5
 
     def changed(self, signal: np.ndarray, generator: np.random.Generator, rate: int | None) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from plait.base import config, registry
 from plait.base.errors import ConfigError
@@ -25,9 +25,9 @@ class Chain(Condition):
         parts: the conditions, in order.
     """
 
-    kinds: ClassVar[tuple[str, ...]] = ()
-    measure: ClassVar[str] = "the greatest of its parts"
-    most: ClassVar[float] = float("inf")
+    kinds = ()
+    measure = "the greatest of its parts"
+    most = float("inf")
 
     parts: tuple[Condition, ...] = ()
 
@@ -98,9 +98,6 @@ def parse(spec: ConditionSpec, where: str = "conditions") -> Condition:
             ``"typos:text=0.3"``, ``"absent:image=0.5"``, with `` + `` between several, or YAML in braces.
         where: what messages call the place it comes from.
 
-    Raises:
-        ConfigError: an unknown condition or option; the message names the nearest one.
-
     Example:
         >>> parse({"white_noise": {"modality": "image", "snr_db": 0}}).label
         'white_noise:image:snr_db=0'
@@ -148,9 +145,6 @@ def _by_modality(variant: type[Condition], options: dict[str, Any]) -> list[dict
     """Options of one condition per modality that is given with its strength, as in ``text=0.3``.
 
     ``absent`` draws several modalities at once and reads them itself.
-
-    Raises:
-        ConfigError: an option that is neither known nor a modality with a number; the message gives the right form.
     """
     known = config.fields_of(variant)
     named = {k: v for k, v in options.items() if k not in known}

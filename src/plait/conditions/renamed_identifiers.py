@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ast
 import io
+import itertools
 import keyword
 import re
 import tokenize
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -37,8 +38,8 @@ class RenamedIdentifiers(TextCondition):
         'def v1(v2): return v2 * v3'
     """
 
-    kinds: ClassVar[tuple[str, ...]] = ("code",)
-    measure: ClassVar[str] = "chance of a name to be renamed"
+    kinds = ("code",)
+    measure = "chance of a name to be renamed"
 
     keep: tuple[str, ...] = ()
 
@@ -53,20 +54,14 @@ class RenamedIdentifiers(TextCondition):
         distinct = [n for n in dict.fromkeys(name.text for name in result) if n not in self.keep]
         # Drawn per name, in order of appearance: a name has the same fate and the same new name at every strength.
         chosen = generator.random(len(distinct)) < self.strength
-        fresh = _fresh(distinct, {name.text for name in result} | set(self.keep))
-        new = {old: name for old, name, renamed in zip(distinct, fresh, chosen, strict=True) if renamed}
+        taken = {name.text for name in result} | set(self.keep)
+        fresh = (free for i in itertools.count(1) if (free := f"v{i}") not in taken)
+        new = {old: free for old, free, renamed in zip(distinct, fresh, chosen, strict=False) if renamed}
         parts, at = [], 0
         for name in result:
             parts += [text[at : name.start], new.get(name.text, name.text)]
             at = name.start + len(name.text)
         return "".join([*parts, text[at:]])
-
-
-def _fresh(names: list[str], taken: set[str]) -> list[str]:
-    """A new name for each, none of which is there already."""
-    free = (f"v{i}" for i in range(1, len(names) + len(taken) + 1))
-    unused = [name for name in free if name not in taken]
-    return unused[: len(names)]
 
 
 _WORDS = (

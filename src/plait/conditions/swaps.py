@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from plait.base.checks import Within
+from plait.conditions.base import Strength
 from plait.conditions.cells import RowCondition, column_of
 from plait.data.values import nulls, texts
 
@@ -31,10 +31,10 @@ class Swaps(RowCondition):
         'swaps:strength=0.1'
     """
 
-    kinds: ClassVar[tuple[str, ...]] = ("tabular",)
-    measure: ClassVar[str] = "chance of a cell to be replaced"
+    kinds = ("tabular",)
+    measure = "chance of a cell to be replaced"
 
-    strength: Annotated[float, Within(0, infinite=True)] = 0.3
+    strength: Strength = 0.3
 
     def _learn_column(self, series: pd.Series, value: str | None) -> list[object] | None:
         present = series[~nulls(series)]

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
 
 import numpy as np
 
-from plait.base.checks import Within
+from plait.conditions.base import Strength
 from plait.conditions.cells import TextCondition
 
 _ROWS = ("1234567890", "qwertyuiop", "asdfghjkl", "zxcvbnm")
@@ -44,10 +43,10 @@ class Typos(TextCondition):
         'liight aand hone ttusio'
     """
 
-    kinds: ClassVar[tuple[str, ...]] = ("text",)
-    measure: ClassVar[str] = "chance of a letter to be hit"
+    kinds = ("text",)
+    measure = "chance of a letter to be hit"
 
-    strength: Annotated[float, Within(0, infinite=True)] = 0.05
+    strength: Strength = 0.05
 
     def changed(self, text: str, generator: np.random.Generator) -> str:
         """The text with typos."""

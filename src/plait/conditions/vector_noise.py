@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from plait.base.checks import Within
 from plait.base.errors import TableError
-from plait.conditions.base import Condition
+from plait.conditions.base import Condition, Strength
 from plait.conditions.cells import column_of
 from plait.data.cells import cells
 from plait.data.media.given import cell_key
@@ -36,11 +35,11 @@ class VectorNoise(Condition):
         'vector_noise:gaze:strength=2'
     """
 
-    kinds: ClassVar[tuple[str, ...]] = ("vector",)
-    measure: ClassVar[str] = "standard deviation of the noise / of the feature in training"
-    most: ClassVar[float] = float("inf")
+    kinds = ("vector",)
+    measure = "standard deviation of the noise / of the feature in training"
+    most = float("inf")
 
-    strength: Annotated[float, Within(0, infinite=True)] = 0.5
+    strength: Strength = 0.5
 
     def fit(self, frame: pd.DataFrame, schema: Schema, root: str | None = None) -> Self:
         """Learn how far each feature spreads in the training rows."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 from PIL import Image
@@ -45,7 +44,7 @@ class WhiteNoise(Noise):
         (10.0, 2.0, 4.0)
     """
 
-    kinds: ClassVar[tuple[str, ...]] = ("image", "audio", "video")
+    kinds = ("image", "audio", "video")
 
     side: Count | None = None
 

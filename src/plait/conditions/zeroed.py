@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
 
 import numpy as np
 
-from plait.base.checks import Within
+from plait.conditions.base import Strength
 from plait.conditions.cells import SignalCondition
 
 
@@ -28,10 +27,10 @@ class Zeroed(SignalCondition):
         [0.0, -0.0]
     """
 
-    kinds: ClassVar[tuple[str, ...]] = ("image", "audio", "video")
-    measure: ClassVar[str] = "1 - amplitude / what it was"
+    kinds = ("image", "audio", "video")
+    measure = "1 - amplitude / what it was"
 
-    strength: Annotated[float, Within(0, infinite=True)] = 1.0
+    strength: Strength = 1.0
 
     def changed(self, signal: np.ndarray, generator: np.random.Generator, rate: int | None) -> np.ndarray:
         """The signal turned down."""

@@ -1,4 +1,4 @@
 """Data sets, one file each."""
 
 #: Modules that are no variants.
-SHARED = ("base", "cifar_records", "digits", "fetch", "hearthstone_tables", "opinions")
+SHARED = ("base", "captions", "cifar_records", "digits", "fetch", "hearthstone_tables", "opinions")

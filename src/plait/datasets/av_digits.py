@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from plait.base.checks import Count, Natural, Seed
 from plait.base.errors import ConfigError, TableError
-from plait.data.modality import Modality
-from plait.datasets.base import Dataset, File, Loaded, make_schema
+from plait.datasets.base import Dataset, File, Loaded, modality
 from plait.datasets.digits import RATE, Spoken, Written, spoken, written
 
 _OFFICIAL_TEST = 5  # recordings 0 to 4 of each speaker and digit are the spoken digits' official test part
@@ -44,27 +43,24 @@ class AvDigits(Dataset):
 
     Inputs: image = 28 x 28 bytes; audio = (samples, 8000 Hz). ``speaker`` and ``recording`` are left out; pairs of one
     recording are one group, so that what is held out in training has not been heard.
-
-    Licence: MNIST CC BY-SA 3.0, as Keras states, which distributes it; Free Spoken Digit Dataset CC BY-SA 4.0.
     """
 
-    title: ClassVar[str] = "MNIST + FSDD"
-    url: ClassVar[str] = "http://yann.lecun.com/exdb/mnist/ and https://github.com/Jakobovski/free-spoken-digit-dataset"
-    licence: ClassVar[str] = "MNIST: CC BY-SA 3.0, FSDD: CC BY-SA 4.0"
-    licence_from: ClassVar[str] = (
+    title = "MNIST + FSDD"
+    url = "http://yann.lecun.com/exdb/mnist/ and https://github.com/Jakobovski/free-spoken-digit-dataset"
+    licence = "MNIST: CC BY-SA 3.0, FSDD: CC BY-SA 4.0"
+    licence_from = (
         "https://github.com/Jakobovski/free-spoken-digit-dataset (README); of MNIST Keras, which distributes it (tensorflow.org, "
         "tf.keras.datasets.mnist.load_data); its owners' page could not be read"
     )
-    citation: ClassVar[str] = (
+    citation = (
         "LeCun et al. 2010, MNIST; Jackson et al. 2018, Free Spoken Digit Dataset; "
         "Barnum et al. 2020, On the Benefits of Early Fusion in Multimodal Representation Learning, arXiv:2011.07191"
     )
-    tasks: ClassVar[Mapping[str, str]] = {"digit": "classification"}
-    metrics: ClassVar[Mapping[str, str]] = {"digit": "accuracy"}
-    files: ClassVar[tuple[File, ...]] = (
+    tasks = {"digit": "classification"}
+    files = (
         File(
             "mnist/mnist.npz",
-            ("c3b4aadaefe08c5229d60a6d5e39187df38c4f0952536322357dcf401a6a3008", _KERAS),
+            f"c3b4aadaefe08c5229d60a6d5e39187df38c4f0952536322357dcf401a6a3008 {_KERAS}",
             url="https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz",
             instead=(File("mnist/train-images-idx3-ubyte"), File("mnist/train-images-idx3-ubyte.gz")),
         ),
@@ -72,14 +68,12 @@ class AvDigits(Dataset):
             f"fsdd/free-spoken-digit-dataset-{_RELEASE}.zip",
             url=f"https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v{_RELEASE}.zip",
             instead=(
-                File(
-                    "fsdd/fsdd.npz", ("ffd61a50c758319b0f75752a0abe0ea8b44bc32816a4196dcd138c96e50a9947",), 15_429_026
-                ),
+                File("fsdd/fsdd.npz", "ffd61a50c758319b0f75752a0abe0ea8b44bc32816a4196dcd138c96e50a9947", 15_429_026),
                 File("fsdd/recordings"),
             ),
         ),
     )
-    resplit: ClassVar[bool] = False
+    resplit = False
 
     def __init__(
         self,
@@ -108,17 +102,9 @@ class AvDigits(Dataset):
             drawn = self._drawn(seen.digits[i], heard.digit[r], self.counts[part], rng)
             rows += [self._pair(seen, heard, i[a], r[b], part) for a, b in zip(*drawn, strict=True)]
         frame = pd.DataFrame(rows)
-        modalities = (Modality("image", "image", ("image",)), Modality("audio", "audio", ("audio",)))
         reasons = {"speaker": "who spoke", "recording": "which recording: it names the digit", "split": "part"}
-        schema = make_schema(frame, modalities, "digit", "classification", reasons)
-        return Loaded(frame, {"digit": schema}, split="split", groups="recording")
-
-    def there(self, root: str | Path | None = None) -> dict[str, int]:
-        """How many pairs of equal digits each part has, of which the rows are drawn."""
-        seen, heard = written(self.folder(root, "mnist")), spoken(self.folder(root, "fsdd"))
-        parts = self.split(seen, heard)
-        known = [p for p in PARTS if all((of == p).any() for of in parts)]
-        return {p: len(Pairs(seen.digits[parts[0] == p], heard.digit[parts[1] == p])) for p in known}
+        modalities = [modality("image"), modality("audio")]
+        return self.loaded(frame, modalities, reasons, split="split", groups="recording")
 
     def split(self, seen: Written, heard: Spoken) -> tuple[np.ndarray, np.ndarray]:
         """The part of every image and of every recording; none of those that the release does not have."""
@@ -190,11 +176,7 @@ class Pairs:
     """
 
     def __init__(self, left: Sequence[Any] | np.ndarray, right: Sequence[Any] | np.ndarray) -> None:
-        """Match the labels of two sets; rows without a label (None, NaN) and labels that only one set has are left out.
-
-        Raises:
-            TableError: no label is in both.
-        """
+        """Match the labels of two sets; rows without a label (None, NaN) and labels that only one set has are left out."""
         known = [_rows_by_label(labels) for labels in (left, right)]
         self.labels = sorted(known[0].keys() & known[1].keys(), key=str)
         if not self.labels:
@@ -227,11 +209,7 @@ class Pairs:
         return left, right
 
     def draw(self, count: int, seed: int | np.random.Generator = 0) -> tuple[np.ndarray, np.ndarray]:
-        """``count`` different pairs at random, each equally likely, in random order.
-
-        Raises:
-            ConfigError: there are not so many.
-        """
+        """``count`` different pairs at random, each equally likely, in random order."""
         if not 0 <= count <= len(self):
             raise ConfigError(f"{count:,} pairs asked for; expected 0 to the {len(self):,} that there are")
         return self.at(np.random.default_rng(seed).choice(len(self), count, replace=False))

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 
 from plait.base.errors import TableError
-from plait.data.modality import Modality
-from plait.datasets.base import Dataset, File, Loaded, make_schema
+from plait.datasets.base import Dataset, File, Loaded, modality
 
 #: The last training rows choose, as in MultiBench.
 _VALID = 5000
@@ -27,25 +24,22 @@ class AVMNIST(Dataset):
 
     Inputs: image = the digit; audio = the spectrogram, a picture of one channel: an encoder of images reads it (``resnet`` with
     ``channels: 1``), as in the thesis.
-
-    Licence: MNIST CC BY-SA 3.0, as Keras states; spoken digits of the Free Spoken Digit Dataset, CC BY-SA 4.0.
     """
 
-    title: ClassVar[str] = "AV-MNIST"
-    url: ClassVar[str] = "https://github.com/pliang279/MultiBench"
-    licence: ClassVar[str] = "MNIST: CC BY-SA 3.0; spoken digits: CC BY-SA 4.0"
-    licence_from: ClassVar[str] = (
+    title = "AV-MNIST"
+    url = "https://github.com/pliang279/MultiBench"
+    licence = "MNIST: CC BY-SA 3.0; spoken digits: CC BY-SA 4.0"
+    licence_from = (
         "https://github.com/Jakobovski/free-spoken-digit-dataset (README); of MNIST Keras, which distributes it (tensorflow.org, "
         "tf.keras.datasets.mnist.load_data); its owners' page could not be read"
     )
-    citation: ClassVar[str] = (
+    citation = (
         "Vielzeuf et al. 2018, CentralNet: a Multilayer Approach for Multimodal Fusion, arXiv:1808.07275; "
         "Liang et al. 2021, MultiBench, arXiv:2107.07502"
     )
-    tasks: ClassVar[Mapping[str, str]] = {"digit": "classification"}
-    metrics: ClassVar[Mapping[str, str]] = {"digit": "accuracy"}
-    rows: ClassVar[int | None] = 70_000
-    files: ClassVar[tuple[File, ...]] = tuple(
+    tasks = {"digit": "classification"}
+    rows = 70_000
+    files = tuple(
         File(f"avmnist/{name}.npy")
         for part in ("train", "test")
         for name in (f"image/{part}_data", f"audio/{part}_data", f"{part}_labels")
@@ -57,9 +51,8 @@ class AVMNIST(Dataset):
         frame = pd.concat(parts, ignore_index=True)
         last = frame.index[frame["split"] == "train"][-min(_VALID, len(parts[0]) // 5) :]
         frame.loc[last, "split"] = "valid"
-        modalities = (Modality("image", "image", ("image",)), Modality("audio", "image", ("audio",)))
-        schema = make_schema(frame, modalities, "digit", "classification", {"split": "official part"})
-        return Loaded(frame, {"digit": schema}, split="split")
+        modalities = [modality("image"), modality("audio", kind="image")]
+        return self.loaded(frame, modalities, split="split")
 
     def _part(self, root: str | Path | None, part: str) -> pd.DataFrame:
         written = _pictures(self.file(root, "avmnist", "image", f"{part}_data.npy"), _WRITTEN)

@@ -11,8 +11,9 @@ import zipfile
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 import pandas as pd
@@ -28,8 +29,8 @@ class File:
 
     Attributes:
         path: below the root, with slashes.
-        checksums: it has one of these: SHA-256, or MD5 (32 digits) where that is what is published; empty: none is, and anything
-            that can be read is taken.
+        checksum: SHA-256, or MD5 (32 digits) where that is what is published, of each file that is right, with blanks between
+            them; empty: none is published, and anything that can be read is taken.
         size: in bytes, if it is known.
         url: where a program can download it, or the archive that holds it; None: it must be brought by hand.
         member: the name of the file within that archive (zip or tar).
@@ -37,15 +38,24 @@ class File:
     """
 
     path: str
-    checksums: tuple[str, ...] = ()
+    checksum: str = ""
     size: int | None = None
     url: str | None = None
     member: str | None = None
     instead: tuple[File, ...] = ()
 
+    @property
+    def checksums(self) -> list[str]:
+        """Each that is right."""
+        return self.checksum.split()
+
     def found(self, base: Path) -> File | None:
         """It, or what serves in its place, whichever lies below ``base``; None: neither."""
         return next((one for one in (self, *self.instead) if (base / one.path).exists()), None)
+
+
+#: Task -> the metric that a data set reports first where it names none.
+FIRST = {"classification": "accuracy", "multilabel": "f1_samples", "regression": "mae"}
 
 
 class ColumnsError(ConfigError):
@@ -71,11 +81,7 @@ class Loaded:
     groups: str | None = None
 
     def of(self, task: str) -> tuple[pd.DataFrame, Schema]:
-        """The rows that have this target, and its schema.
-
-        Raises:
-            ConfigError: no such target; the message names the nearest one.
-        """
+        """The rows that have this target, and its schema."""
         if task not in self.schemas:
             raise ConfigError(f"unknown target '{task}': {nearest(task, self.schemas)}")
         schema = self.schemas[task]
@@ -104,7 +110,7 @@ class Dataset(registry.Named, ABC):
     citation: ClassVar[str]
     #: Target -> ``classification``, ``multilabel`` or ``regression``; empty for pairs without a target.
     tasks: ClassVar[Mapping[str, str]]
-    #: Target -> the metric to report first.
+    #: Target -> the metric to report first; where a class says none, ``FIRST`` of the task.
     metrics: ClassVar[Mapping[str, str]]
     #: Rows of all parts together as published, where that is one number; None: it depends on options.
     rows: ClassVar[int | None] = None
@@ -118,8 +124,10 @@ class Dataset(registry.Named, ABC):
     resplit: ClassVar[bool] = True
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Files that are damaged or of another layout are one line, whatever reads them."""
+        """The usual metrics; and files that are damaged or of another layout are one line, whatever reads them."""
         super().__init_subclass__(**options)
+        if "tasks" in cls.__dict__ and "metrics" not in cls.__dict__:
+            cls.metrics = {target: FIRST[task] for target, task in cls.tasks.items()}
         if "load" in cls.__dict__:
             cls.load = _in_one_line(cls.load)  # type: ignore[method-assign]
 
@@ -136,6 +144,28 @@ class Dataset(registry.Named, ABC):
         Raises:
             TableError: no folder is given, or a file is not there; the message names the public source.
         """
+
+    def loaded(
+        self,
+        frame: pd.DataFrame,
+        modalities: Iterable[Modality],
+        reasons: Mapping[str, str] = MappingProxyType({}),
+        types: Mapping[str, str] | None = None,
+        **places: str,
+    ) -> Loaded:
+        """The table with a schema for each of ``tasks``; the target of one is never its input.
+
+        ``reasons``: why columns are left out; official parts and folds have theirs. ``places``: ``split``, ``folds``, ``groups``.
+        """
+        official = {"split": "official part", "folds": "official fold"}
+        reasons = {places[key]: words for key, words in official.items() if key in places} | dict(reasons)
+        if not self.tasks:
+            return Loaded(frame, {"pairs": make_schema(frame, modalities, None, "classification", reasons)}, **places)
+        schemas = {}
+        for target, task in self.tasks.items():
+            own = [replace(m, columns=tuple(c for c in m.columns if c != target)) for m in modalities]
+            schemas[target] = make_schema(frame, own, target, task, reasons, types)
+        return Loaded(frame, schemas, **places)
 
     @classmethod
     def label(cls) -> str:
@@ -189,33 +219,24 @@ class Dataset(registry.Named, ABC):
 _UNREADABLE: tuple[type[Exception], ...] = (ValueError, LookupError, TypeError, AttributeError, EOFError, OSError)
 _UNREADABLE += (zipfile.BadZipFile, tarfile.TarError, zlib.error, struct.error)
 #: Beginnings of files by their suffix.
-_MAGIC = {
-    ".npy": b"\x93NUMPY",
-    ".npz": b"PK",
-    ".zip": b"PK",
-    ".gz": b"\x1f\x8b",
-    ".parquet": b"PAR1",
-    ".csd": b"\x89HDF",
-}
+_MAGIC = {".npy": b"\x93NUMPY", ".npz": b"PK", ".zip": b"PK", ".gz": b"\x1f\x8b"}
+_MAGIC |= {".parquet": b"PAR1", ".csd": b"\x89HDF"}
 
 
 def _in_one_line(load: Callable[..., Loaded]) -> Callable[..., Loaded]:
     @functools.wraps(load)
     def loaded(self: Dataset, root: str | Path | None = None) -> Loaded:
+        cause, said = None, "no rows"
         try:
             result = load(self, root)
-        except PlaitError as error:
-            if not isinstance(error, ColumnsError):
-                raise
-            raise TableError(
-                f"data set '{self.name()}': {_damage(self, root, str(error))}; {self._source()}"
-            ) from error
+            if len(result.frame):
+                return result
         except _UNREADABLE as error:
-            said = " ".join(f"{type(error).__name__}: {error}".split())
-            raise TableError(f"data set '{self.name()}': {_damage(self, root, said)}; {self._source()}") from error
-        if not len(result.frame):
-            raise TableError(f"data set '{self.name()}': {_damage(self, root, 'no rows')}; {self._source()}")
-        return result
+            if isinstance(error, PlaitError) and not isinstance(error, ColumnsError):
+                raise
+            known = isinstance(error, ColumnsError)
+            cause, said = error, str(error) if known else " ".join(f"{type(error).__name__}: {error}".split())
+        raise TableError(f"data set '{self.name()}': {_damage(self, root, said)}; {self._source()}") from cause
 
     return loaded
 
@@ -242,6 +263,11 @@ def in_archive(archive: Path, members: Iterable[str]) -> list[str]:
     return [f"zip://{archive}!{member}" for member in members]
 
 
+def modality(name: str, *columns: str, kind: str = "") -> Modality:
+    """A modality whose kind, and whose one column, are called as it is where nothing else is said."""
+    return Modality(name, kind or name, columns or (name,))
+
+
 def make_schema(
     frame: pd.DataFrame,
     modalities: Iterable[Modality],
@@ -250,11 +276,7 @@ def make_schema(
     reasons: Mapping[str, str],
     types: Mapping[str, str] | None = None,
 ) -> Schema:
-    """A schema that accounts for every column of ``frame``: used, the target, or left out for a reason.
-
-    Raises:
-        ColumnsError: a column is neither used nor explained, or one is used twice in a modality, or is the target.
-    """
+    """A schema that accounts for every column of ``frame``: used, the target, or left out for a reason."""
     modalities = tuple(modalities)
     used = [column for modality in modalities for column in modality.columns]
     left = [str(column) for column in frame.columns if column not in used and column != target]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
 
-from plait.datasets.base import File, Loaded
+from plait.datasets.base import File, Loaded, modality
 from plait.datasets.cifar_records import Cifar, read_records
 
 
@@ -14,18 +12,15 @@ class Cifar100(Cifar):
     """CIFAR-100: 32 x 32 images in 100 classes (``fine``) of 20 groups (``coarse``), from the published binary version.
 
     ``split`` is the official one (50,000 for training, 10,000 for testing). Pictures are arrays, to the bit.
-
-    Licence: not stated by the source.
     """
 
-    title: ClassVar[str] = "CIFAR-100"
-    licence_from: ClassVar[str] = "https://huggingface.co/datasets/uoft-cs/cifar100 (unknown)"
-    tasks: ClassVar[Mapping[str, str]] = {"fine": "classification", "coarse": "classification"}
-    metrics: ClassVar[Mapping[str, str]] = {"fine": "accuracy", "coarse": "accuracy"}
-    files: ClassVar[tuple[File, ...]] = (
+    title = "CIFAR-100"
+    licence_from = "https://huggingface.co/datasets/uoft-cs/cifar100 (unknown)"
+    tasks = {"fine": "classification", "coarse": "classification"}
+    files = (
         File(
             "cifar-100/cifar-100-binary.tar.gz",
-            ("03b5dce01913d631647c71ecec9e9cb8",),
+            "03b5dce01913d631647c71ecec9e9cb8",
             168_513_733,
             url="https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
         ),
@@ -36,4 +31,5 @@ class Cifar100(Cifar):
         path = self.file(root, "cifar-100", "cifar-100-binary.tar.gz")
         parts = {"train": ["train.bin"], "test": ["test.bin"]}
         frame = read_records(path, parts, {"coarse": "coarse_label_names.txt", "fine": "fine_label_names.txt"})
-        return self.loaded(frame, fine="it tells the group", coarse="the group of the class")
+        reasons = {"fine": "it tells the group", "coarse": "the group of the class"}
+        return self.loaded(frame, [modality("image")], reasons, split="split")

@@ -5,14 +5,13 @@ from __future__ import annotations
 import tarfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from plait.base.errors import TableError
-from plait.data.modality import Modality
-from plait.datasets.base import Dataset, Loaded, make_schema
+from plait.datasets.base import Dataset
 
 #: Bytes of a picture, and its form: colours first.
 _PIXELS, _SHAPE = 3072, (3, 32, 32)
@@ -21,42 +20,25 @@ _PIXELS, _SHAPE = 3072, (3, 32, 32)
 class Cifar(Dataset):
     """Small photographs of things, in a split of 50,000 and 10,000."""
 
-    url: ClassVar[str] = "https://www.cs.toronto.edu/~kriz/cifar.html"
-    licence: ClassVar[str] = "not stated"
-    citation: ClassVar[str] = "Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images"
-    tasks: ClassVar[Mapping[str, str]] = {"label": "classification"}
-    metrics: ClassVar[Mapping[str, str]] = {"label": "accuracy"}
-
-    def loaded(self, frame: pd.DataFrame, **reasons: str) -> Loaded:
-        """A table of ``image``, the labels and ``split`` with a schema per target; why other labels are left out."""
-        modalities = (Modality("image", "image", ("image",)),)
-        left_out = {"split": "official part", **reasons}
-        schemas = {name: make_schema(frame, modalities, name, task, left_out) for name, task in self.tasks.items()}
-        return Loaded(frame, schemas, split="split")
+    url = "https://www.cs.toronto.edu/~kriz/cifar.html"
+    licence = "not stated"
+    citation = "Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images"
+    tasks = {"label": "classification"}
 
 
 def read_records(path: Path, parts: Mapping[str, Iterable[str]], names: Mapping[str, str]) -> pd.DataFrame:
     """A table of ``image`` (arrays 32 x 32 x 3), one column per label, and ``split``.
 
-    Args:
-        path: of the ``.tar.gz``; nothing of it is unpacked.
-        parts: part -> names of its files, whatever folder they lie in.
-        names: label -> file with its classes, a line each, in the order of the label bytes.
-
-    Raises:
-        TableError: a file is not in the archive, or is of another layout.
+    ``parts``: part -> names of its files; ``names``: label -> file with its classes, in the order of the label bytes.
     """
     wanted = {file: part for part, files in parts.items() for file in files}
     held: dict[str, bytes] = {}
-    try:
-        with tarfile.open(path, "r:gz") as archive:
-            for member in archive:
-                name = Path(member.name).name
-                stream = archive.extractfile(member) if name in wanted or name in names.values() else None
-                if stream is not None:
-                    held[name] = stream.read()
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise TableError(f"{path}: no whole archive ({type(error).__name__}); fetch it again") from error
+    with tarfile.open(path, "r:gz") as archive:
+        for member in archive:
+            name = Path(member.name).name
+            stream = archive.extractfile(member) if name in wanted or name in names.values() else None
+            if stream is not None:
+                held[name] = stream.read()
     gone = [name for name in (*wanted, *names.values()) if name not in held]
     if gone:
         raise TableError(f"{path}: {', '.join(gone)} not in it; expected CIFAR's binary version (for C programs)")

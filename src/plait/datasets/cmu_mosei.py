@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar
-
 from plait.datasets.base import File
 from plait.datasets.opinions import Sequenced
 
@@ -19,21 +16,19 @@ class CMUMosei(Sequenced):
     Inputs: text = the words within the utterance; audio and video = its steps (T, D), at most 256, for a recurrent encoder.
     Targets: ``binary`` (neutral left out), ``three`` (neutral at exactly 0), ``seven``, ``score`` (-3 to 3).
     No video is on two sides.
-
-    Licence: as is; its user answers for the use and for the rights of those filmed (LICENSE.txt of CMU-MultimodalSDK).
     """
 
-    title: ClassVar[str] = "CMU-MOSEI"
-    url: ClassVar[str] = "http://multicomp.cs.cmu.edu/resources/cmu-mosei-dataset/"
-    citation: ClassVar[str] = (
+    title = "CMU-MOSEI"
+    url = "http://multicomp.cs.cmu.edu/resources/cmu-mosei-dataset/"
+    citation = (
         "Zadeh et al. 2018, Multimodal Language Analysis in the Wild: CMU-MOSEI Dataset and Interpretable Dynamic Fusion "
         "Graph, ACL, P18-1208"
     )
-    rows: ClassVar[int | None] = 22_856
-    sequences: ClassVar[Mapping[str, str]] = {
+    rows = 22_856
+    sequences = {
         "labels": "CMU_MOSEI_Labels.csd",
         "words": "CMU_MOSEI_TimestampedWords.csd",
         "audio": "CMU_MOSEI_COVAREP.csd",
         "video": "CMU_MOSEI_VisualFacet42.csd",
     }
-    files: ClassVar[tuple[File, ...]] = tuple(File(f"cmu_mosei/{file}") for file in (*sequences.values(), "folds.json"))
+    files = tuple(File(f"cmu_mosei/{file}") for file in (*sequences.values(), "folds.json"))

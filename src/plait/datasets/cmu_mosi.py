@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar
-
 from plait.datasets.base import File
 from plait.datasets.opinions import Sequenced
 
@@ -19,20 +16,18 @@ class CMUMosi(Sequenced):
     Inputs: text = the words within the utterance; audio and video = its steps (T, D), at most 256, for a recurrent encoder.
     Targets: ``binary`` (neutral left out), ``three`` (neutral at exactly 0), ``seven``, ``score`` (-3 to 3).
     No video is on two sides.
-
-    Licence: as is; its user answers for the use and for the rights of those filmed (LICENSE.txt of CMU-MultimodalSDK).
     """
 
-    title: ClassVar[str] = "CMU-MOSI"
-    url: ClassVar[str] = "http://multicomp.cs.cmu.edu/resources/cmu-mosi-dataset/"
-    citation: ClassVar[str] = (
+    title = "CMU-MOSI"
+    url = "http://multicomp.cs.cmu.edu/resources/cmu-mosi-dataset/"
+    citation = (
         "Zadeh et al. 2016, MOSI: Multimodal Corpus of Sentiment Intensity and Subjectivity Analysis, arXiv:1606.06259"
     )
-    rows: ClassVar[int | None] = 2199
-    sequences: ClassVar[Mapping[str, str]] = {
+    rows = 2199
+    sequences = {
         "labels": "CMU_MOSI_Opinion_Labels.csd",
         "words": "CMU_MOSI_TimestampedWords.csd",
         "audio": "CMU_MOSI_COVAREP.csd",
         "video": "CMU_MOSI_Visual_Facet_41.csd",
     }
-    files: ClassVar[tuple[File, ...]] = tuple(File(f"cmu_mosi/{file}") for file in (*sequences.values(), "folds.json"))
+    files = tuple(File(f"cmu_mosi/{file}") for file in (*sequences.values(), "folds.json"))

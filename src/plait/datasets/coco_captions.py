@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
-import numpy as np
 import pandas as pd
 
 from plait.base.checks import Count
-from plait.base.errors import TableError
-from plait.data.modality import Modality
-from plait.datasets.base import Dataset, File, Loaded, in_archive, make_schema
+from plait.datasets.base import Dataset, File, Loaded, in_archive, modality
+from plait.datasets.captions import drawn
 
 _SERVER = "http://images.cocodataset.org"
 
@@ -25,33 +22,28 @@ class CocoCaptions(Dataset):
     118,287 photographs to learn from and 5,000 to judge by (``split``), about five captions each. ``groups`` is the photograph.
     ``photographs`` draws so many, always the same. ``pairs: captions`` needs no pictures: both text modalities read captions,
     each paired with the next of its photograph (or mined anew by an aligner's ``mine``).
-
-    Licence: captions CC BY 4.0; photographs under the terms of their Flickr owners.
     """
 
-    title: ClassVar[str] = "COCO Captions"
-    url: ClassVar[str] = "https://cocodataset.org/#download"
-    licence: ClassVar[str] = "CC BY 4.0 (captions), Flickr terms (photographs)"
-    licence_from: ClassVar[str] = "https://cocodataset.org/#termsofuse"
-    citation: ClassVar[str] = (
-        "Lin et al. 2014, Microsoft COCO; Chen et al. 2015, Microsoft COCO Captions, arXiv:1504.00325"
-    )
-    tasks: ClassVar[Mapping[str, str]] = {}
-    metrics: ClassVar[Mapping[str, str]] = {}
-    files: ClassVar[tuple[File, ...]] = (
+    title = "COCO Captions"
+    url = "https://cocodataset.org/#download"
+    licence = "CC BY 4.0 (captions), Flickr terms (photographs)"
+    licence_from = "https://cocodataset.org/#termsofuse"
+    citation = "Lin et al. 2014, Microsoft COCO; Chen et al. 2015, Microsoft COCO Captions, arXiv:1504.00325"
+    tasks = {}
+    files = (
         File(
             "coco/annotations_trainval2017.zip",
-            ("f4bbac642086de4f52a3fdda2de5fa2c",),
+            "f4bbac642086de4f52a3fdda2de5fa2c",
             252_907_541,
             url=f"{_SERVER}/annotations/annotations_trainval2017.zip",
         ),
         File(
             "coco/train2017.zip",
-            ("cced6f7f71b7629ddf16f17bbcfab6b2",),
+            "cced6f7f71b7629ddf16f17bbcfab6b2",
             19_336_861_798,
             url=f"{_SERVER}/zips/train2017.zip",
         ),
-        File("coco/val2017.zip", ("442b8da7639aecaf257c1dceb8ba8c80",), 815_585_330, url=f"{_SERVER}/zips/val2017.zip"),
+        File("coco/val2017.zip", "442b8da7639aecaf257c1dceb8ba8c80", 815_585_330, url=f"{_SERVER}/zips/val2017.zip"),
     )
 
     def __init__(self, photographs: Count | None = None, pairs: Literal["images", "captions"] = "images") -> None:
@@ -62,31 +54,24 @@ class CocoCaptions(Dataset):
         """Read the published archives below ``coco/``; nothing of them is unpacked."""
         path = self.file(root, "coco", "annotations_trainval2017.zip")
         frame = pd.concat([_captions(path, part) for part in ("train", "val")], ignore_index=True)
-        if self.photographs is not None:
-            drawn = np.random.default_rng(0).permutation(frame["photograph"].unique())[: self.photographs]
-            frame = frame[frame["photograph"].isin(drawn)].reset_index(drop=True)
-        reasons = {"photograph": "identifier", "split": "official part"}
+        frame = drawn(frame, self.photographs)
         if self.pairs == "captions":
             frame["b"] = frame.groupby("photograph", sort=False)["caption"].shift(-1)
             frame = frame[frame["b"].notna()].rename(columns={"caption": "a"}).reset_index(drop=True)
-            modalities = [Modality(name, "text", (name,)) for name in ("a", "b")]
+            modalities = [modality("a", kind="text"), modality("b", kind="text")]
         else:
             archives = {part: self.file(root, "coco", f"{part}2017.zip") for part in ("train", "val")}
             rows = zip(frame["split"], frame["photograph"], strict=True)
             places = [("train" if part == "train" else "val", name) for part, name in rows]
             frame["image"] = [in_archive(archives[part], [f"{part}2017/{name}"])[0] for part, name in places]
-            modalities = [Modality("text", "text", ("caption",)), Modality("image", "image", ("image",))]
-        schema = make_schema(frame, modalities, None, "classification", reasons)
-        return Loaded(frame, {"pairs": schema}, split="split", groups="photograph")
+            modalities = [modality("text", "caption"), modality("image")]
+        return self.loaded(frame, modalities, {"photograph": "identifier"}, split="split", groups="photograph")
 
 
 def _captions(path: Path, part: str) -> pd.DataFrame:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            listing = json.loads(archive.read(f"annotations/captions_{part}2017.json"))
-        names = {image["id"]: image["file_name"] for image in listing["images"]}
-        rows = [(names[one["image_id"]], one["caption"].strip()) for one in listing["annotations"]]
-    except (zipfile.BadZipFile, KeyError, json.JSONDecodeError) as error:
-        raise TableError(f"{path}: not COCO's annotations of 2017 ({error!r}); fetch it again") from error
+    with zipfile.ZipFile(path) as archive:
+        listing = json.loads(archive.read(f"annotations/captions_{part}2017.json"))
+    names = {image["id"]: image["file_name"] for image in listing["images"]}
+    rows = [(names[one["image_id"]], one["caption"].strip()) for one in listing["annotations"]]
     frame = pd.DataFrame(rows, columns=["photograph", "caption"])
     return frame.assign(split="train" if part == "train" else "test").sort_values("photograph", kind="stable")

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
 
 import pandas as pd
 
-from plait.data.modality import Modality
-from plait.datasets.base import Dataset, File, Loaded, make_schema
+from plait.datasets.base import Dataset, File, Loaded, modality
 
 _ARCHIVE = "http://www.phontron.com/download/conala-corpus-v1.1.zip"
 
@@ -23,13 +20,12 @@ class Conala(Dataset):
     Licence: MIT for the corpus as released; the texts come from Stack Overflow (CC BY-SA). Not stated beside the files.
     """
 
-    title: ClassVar[str] = "CoNaLa"
-    url: ClassVar[str] = "https://conala-corpus.github.io/"
-    licence: ClassVar[str] = "not stated (Stack Overflow texts: CC BY-SA)"
-    citation: ClassVar[str] = "Yin et al. 2018, Learning to Mine Aligned Code and Natural Language Pairs, MSR"
-    tasks: ClassVar[Mapping[str, str]] = {}
-    metrics: ClassVar[Mapping[str, str]] = {}
-    files: ClassVar[tuple[File, ...]] = (
+    title = "CoNaLa"
+    url = "https://conala-corpus.github.io/"
+    licence = "not stated (Stack Overflow texts: CC BY-SA)"
+    citation = "Yin et al. 2018, Learning to Mine Aligned Code and Natural Language Pairs, MSR"
+    tasks = {}
+    files = (
         File("conala/conala-train.json", url=_ARCHIVE, member="conala-corpus/conala-train.json"),
         File("conala/conala-test.json", url=_ARCHIVE, member="conala-corpus/conala-test.json"),
     )
@@ -41,11 +37,6 @@ class Conala(Dataset):
             for part in ("train", "test")
         ]
         frame = pd.concat(parts, ignore_index=True)
-        modalities = (Modality("text", "text", ("intent",)), Modality("code", "code", ("snippet",)))
-        reasons = {
-            "rewritten_intent": "written with the snippet in view",
-            "question_id": "identifier",
-            "split": "official part",
-        }
-        schema = make_schema(frame, modalities, None, "classification", reasons)
-        return Loaded(frame, {"pairs": schema}, split="split", groups="question_id")
+        reasons = {"rewritten_intent": "written with the snippet in view", "question_id": "identifier"}
+        modalities = [modality("text", "intent"), modality("code", "snippet")]
+        return self.loaded(frame, modalities, reasons, split="split", groups="question_id")

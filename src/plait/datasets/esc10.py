@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
 
 import pandas as pd
 
-from plait.data.modality import Modality
-from plait.datasets.base import Dataset, File, Loaded, in_archive, make_schema
+from plait.datasets.base import Dataset, File, Loaded, in_archive, modality
 
 
 class Esc10(Dataset):
@@ -22,18 +19,15 @@ class Esc10(Dataset):
     Licence: CC BY 3.0 (each clip's author is named in the source's list).
     """
 
-    title: ClassVar[str] = "ESC-10"
-    url: ClassVar[str] = "https://github.com/karolpiczak/ESC-10"
-    licence: ClassVar[str] = "CC BY 3.0"
-    licence_from: ClassVar[str] = "https://github.com/karolpiczak/ESC-50 (LICENSE)"
-    citation: ClassVar[str] = "Piczak 2015, ESC: Dataset for Environmental Sound Classification, ACM Multimedia"
-    tasks: ClassVar[Mapping[str, str]] = {"label": "classification"}
-    metrics: ClassVar[Mapping[str, str]] = {"label": "accuracy"}
-    files: ClassVar[tuple[File, ...]] = (
+    title = "ESC-10"
+    url = "https://github.com/karolpiczak/ESC-10"
+    licence = "CC BY 3.0"
+    licence_from = "https://github.com/karolpiczak/ESC-50 (LICENSE)"
+    citation = "Piczak 2015, ESC: Dataset for Environmental Sound Classification, ACM Multimedia"
+    tasks = {"label": "classification"}
+    files = (
         File(
-            "esc10/esc10_orig_ogg.zip",
-            ("477c18d752d4ddd187b806adb6f2293c8a9f28cb3a58e76b5e0f522a5f35a3fc",),
-            41_547_846,
+            "esc10/esc10_orig_ogg.zip", "477c18d752d4ddd187b806adb6f2293c8a9f28cb3a58e76b5e0f522a5f35a3fc", 41_547_846
         ),
     )
 
@@ -44,7 +38,5 @@ class Esc10(Dataset):
             members = sorted(name for name in opened.namelist() if name.endswith(".ogg"))
         parts = pd.Series(members).str.extract(r"^\d+ - (?P<label>[^/]+)/(?P<fold>\d)-(?P<recording>\d+)-\w+\.ogg$")
         frame = parts.assign(audio=in_archive(archive, members))
-        reasons = {"fold": "official fold", "recording": "identifier"}
-        modalities = (Modality("audio", "audio", ("audio",)),)
-        schema = make_schema(frame, modalities, "label", "classification", reasons)
-        return Loaded(frame, {"label": schema}, folds="fold", groups="recording")
+        modalities, reasons = [modality("audio")], {"recording": "identifier"}
+        return self.loaded(frame, modalities, reasons, folds="fold", groups="recording")

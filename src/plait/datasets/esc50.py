@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
 
 import pandas as pd
 
-from plait.base.errors import TableError
-from plait.data.modality import Modality
-from plait.datasets.base import Dataset, File, Loaded, in_archive, make_schema
+from plait.datasets.base import Dataset, File, Loaded, in_archive, modality
 
 _COLUMNS = ("filename", "fold", "category", "src_file", "take")
 
@@ -26,34 +22,26 @@ class Esc50(Dataset):
     Licence: CC BY-NC 3.0 (each clip's author is named in the source's list); the ten kinds of ``esc10`` CC BY 3.0.
     """
 
-    title: ClassVar[str] = "ESC-50"
-    url: ClassVar[str] = "https://github.com/karolpiczak/ESC-50"
-    licence: ClassVar[str] = "CC BY-NC 3.0"
-    licence_from: ClassVar[str] = "https://github.com/karolpiczak/ESC-50 (LICENSE)"
-    citation: ClassVar[str] = "Piczak 2015, ESC: Dataset for Environmental Sound Classification, ACM Multimedia"
-    tasks: ClassVar[Mapping[str, str]] = {"label": "classification"}
-    metrics: ClassVar[Mapping[str, str]] = {"label": "accuracy"}
-    rows: ClassVar[int | None] = 2_000
-    files: ClassVar[tuple[File, ...]] = (
+    title = "ESC-50"
+    url = "https://github.com/karolpiczak/ESC-50"
+    licence = "CC BY-NC 3.0"
+    licence_from = "https://github.com/karolpiczak/ESC-50 (LICENSE)"
+    citation = "Piczak 2015, ESC: Dataset for Environmental Sound Classification, ACM Multimedia"
+    tasks = {"label": "classification"}
+    rows = 2_000
+    files = (
         File("esc50/ESC-50-master.zip", url="https://github.com/karolpiczak/ESC-50/archive/refs/heads/master.zip"),
     )
 
     def load(self, root: str | Path | None = None) -> Loaded:
         """Read the table of clips; sounds stay in the archive."""
         archive = self.file(root, "esc50", "ESC-50-master.zip")
-        try:
-            with zipfile.ZipFile(archive) as file:
-                [meta] = [name for name in file.namelist() if name.endswith("meta/esc50.csv")]
-                told = pd.read_csv(io.BytesIO(file.read(meta)), dtype={"src_file": str})
-        except (zipfile.BadZipFile, EOFError, ValueError) as error:
-            raise TableError(f"{archive}: not ESC-50's repository ({error}); fetch it again") from error
-        if missing := [name for name in _COLUMNS if name not in told]:
-            raise TableError(f"{archive}: meta/esc50.csv has no column {', '.join(missing)}; is it another version?")
+        with zipfile.ZipFile(archive) as file:
+            [meta] = [name for name in file.namelist() if name.endswith("meta/esc50.csv")]
+            told = pd.read_csv(io.BytesIO(file.read(meta)), dtype={"src_file": str})
         folder = meta.removesuffix("meta/esc50.csv")
         sounds = in_archive(archive, [f"{folder}audio/{name}" for name in told["filename"]])
         columns = {"audio": sounds, "label": told["category"], "fold": told["fold"], "recording": told["src_file"]}
+        reasons = {"recording": "which recording the clip was cut from"}
         frame = pd.DataFrame(columns)
-        reasons = {"fold": "official fold", "recording": "which recording the clip was cut from"}
-        modalities = (Modality("audio", "audio", ("audio",)),)
-        schema = make_schema(frame, modalities, "label", "classification", reasons)
-        return Loaded(frame, {"label": schema}, folds="fold", groups="recording")
+        return self.loaded(frame, [modality("audio")], reasons, folds="fold", groups="recording")

@@ -32,7 +32,6 @@ class State:
     """What there is of one data set.
 
     Attributes:
-        name: in the registry.
         label: to print beside results.
         state: ``here``, ``could be fetched``, ``by hand``, ``by pip``, ``incomplete`` (a file is missing) or ``other files``
             (a checksum differs).
@@ -58,9 +57,7 @@ class State:
 def listed(root: str | Path | None = None, check: bool = False) -> list[State]:
     """Every data set by name, and whether its files lie below ``root`` (default ``$PLAIT_DATA``).
 
-    Args:
-        root: the folder of all data.
-        check: read the files and compare their checksums, too.
+    ``check``: read the files and compare their checksums, too.
     """
     return [_state(registry.find("datasets", name), root, check) for name in registry.names("datasets")]
 

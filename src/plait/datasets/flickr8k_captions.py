@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 
 from plait.base.checks import Count, Seed
-from plait.data.modality import Modality
-from plait.datasets.base import Dataset, File, Loaded, make_schema
+from plait.datasets.base import File, Loaded, modality
+from plait.datasets.captions import Flickr
 
 
-class Flickr8kCaptions(Dataset):
+class Flickr8kCaptions(Flickr):
     """Captions of all 8,091 photographs of Flickr8k in pairs, each a text modality, for alignment; no target.
 
     The captions of a photograph are put in random order (``seed``), so that none is always on one side, and neighbours are
@@ -25,24 +23,15 @@ class Flickr8kCaptions(Dataset):
     Licence: research use, not verified: no statement by its owner could be read.
     """
 
-    title: ClassVar[str] = "Flickr8k (captions)"
-    url: ClassVar[str] = "https://hockenmaier.cs.illinois.edu/8k-pictures.html"
-    licence: ClassVar[str] = "research use"
-    licence_sought: ClassVar[str] = (
-        "hockenmaier.cs.illinois.edu and its request form, which could not be read; copies at huggingface.co say CC0, Apache "
-        "2.0 or nothing, and none of them is its owner's"
-    )
-    citation: ClassVar[str] = "Hodosh, Young and Hockenmaier 2013, Framing Image Description as a Ranking Task, JAIR 47"
-    tasks: ClassVar[Mapping[str, str]] = {}
-    metrics: ClassVar[Mapping[str, str]] = {}
-    files: ClassVar[tuple[File, ...]] = (
+    title = "Flickr8k (captions)"
+    files = (
         File(
             "flickr8k_1k/flickr8k_all_captions.csv",
-            ("e6cf5e8d8025d25b50a4945c38580d96a940b78644f31a90368dfcdca3c7e036",),
+            "e6cf5e8d8025d25b50a4945c38580d96a940b78644f31a90368dfcdca3c7e036",
             3_319_294,
         ),
     )
-    resplit: ClassVar[bool] = False
+    resplit = False
 
     def __init__(self, photographs: Count | None = None, first: Count | None = None, seed: Seed = 0) -> None:
         """Decide which photographs to draw."""
@@ -63,6 +52,5 @@ class Flickr8kCaptions(Dataset):
             for one, two in itertools.pairwise(group["caption"])
         ]
         frame = pd.DataFrame(rows, columns=["a", "b", "photograph"])
-        modalities = (Modality("a", "text", ("a",)), Modality("b", "text", ("b",)))
-        schema = make_schema(frame, modalities, None, "classification", {"photograph": "identifier"})
-        return Loaded(frame, {"pairs": schema}, groups="photograph")
+        modalities = [modality("a", kind="text"), modality("b", kind="text")]
+        return self.loaded(frame, modalities, {"photograph": "identifier"}, groups="photograph")

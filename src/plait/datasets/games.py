@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
 
 import pandas as pd
 
-from plait.data.modality import Modality
-from plait.datasets.base import Dataset, File, Loaded, make_schema
+from plait.datasets.base import Dataset, File, Loaded, modality
 
 _TYPES: Mapping[str, str] = {"Platform": "category", "Year": "number", "Genre": "category", "Publisher": "category"}
 
@@ -21,23 +19,17 @@ class Games(Dataset):
     is a heavy-tailed amount: half of the games sold less than 0.17 million, the most 82.74. The file is sorted by it, so
     the place of a row gives it away. A game that came out on several platforms has a row for each (5,090 rows repeat a
     name): ``groups`` (the name) keeps them together; a plain random split does not, and its figures are higher for it.
-
-    Licence: not stated (collected from vgchartz.com); for tests and benchmarks only.
     """
 
-    title: ClassVar[str] = "video games"
-    url: ClassVar[str] = "https://www.kaggle.com/datasets/gregorut/videogamesales"
-    licence: ClassVar[str] = "not stated"
-    citation: ClassVar[str] = "Smith 2016, Video Game Sales, collected from vgchartz.com"
-    tasks: ClassVar[Mapping[str, str]] = {"Global_Sales": "regression"}
-    metrics: ClassVar[Mapping[str, str]] = {"Global_Sales": "mae"}
-    files: ClassVar[tuple[File, ...]] = (
-        File("games/games.csv", ("747b151bfdc95b27a3364f3304e2e140ae7f730c11ee67dab832e54e04ef602f",), 1_017_840),
-    )
+    title = "video games"
+    url = "https://www.kaggle.com/datasets/gregorut/videogamesales"
+    licence = "not stated"
+    citation = "Smith 2016, Video Game Sales, collected from vgchartz.com"
+    tasks = {"Global_Sales": "regression"}
+    files = (File("games/games.csv", "747b151bfdc95b27a3364f3304e2e140ae7f730c11ee67dab832e54e04ef602f", 1_017_840),)
 
     def load(self, root: str | Path | None = None) -> Loaded:
         """Read ``games/games.csv``."""
         frame = pd.read_csv(self.file(root, "games", "games.csv"))
-        modalities = (Modality("text", "text", ("Name",)), Modality("tabular", "tabular", tuple(_TYPES)))
-        schema = make_schema(frame, modalities, "Global_Sales", "regression", {}, _TYPES)
-        return Loaded(frame, {"Global_Sales": schema}, groups="Name")
+        modalities = [modality("text", "Name"), modality("tabular", *_TYPES)]
+        return self.loaded(frame, modalities, types=_TYPES, groups="Name")

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
 
 import pandas as pd
 
-from plait.data.modality import Modality
-from plait.datasets.base import Dataset, File, Loaded, in_archive, make_schema
+from plait.datasets.base import Dataset, File, Loaded, in_archive, modality
 from plait.datasets.hearthstone_tables import NAMES, TARGETS, TYPES, named, plain
 
 
@@ -33,25 +30,18 @@ class Hearthstone(Dataset):
     Licence: texts and pictures (c) Blizzard Entertainment; for tests and benchmarks only.
     """
 
-    title: ClassVar[str] = "Hearthstone"
-    url: ClassVar[str] = "https://github.com/lujiaying/MUG-Bench"
-    licence: ClassVar[str] = "(c) Blizzard; tests only"
-    citation: ClassVar[str] = (
-        "Lu et al. 2023, MuG: A Multimodal Classification Benchmark on Game Data, arXiv:2302.02978"
-    )
-    tasks: ClassVar[Mapping[str, str]] = TARGETS
-    metrics: ClassVar[Mapping[str, str]] = dict.fromkeys(TARGETS, "accuracy")
-    files: ClassVar[tuple[File, ...]] = (
+    title = "Hearthstone"
+    url = "https://github.com/lujiaying/MUG-Bench"
+    licence = "(c) Blizzard; tests only"
+    citation = "Lu et al. 2023, MuG: A Multimodal Classification Benchmark on Game Data, arXiv:2302.02978"
+    tasks = TARGETS
+    files = (
         File(
-            "hearthstone/hearthstone.csv",
-            ("1c57728aa6538664c316f462b224556237c4ac18453f0d21768a9c5da8f38617",),
-            1_822_174,
+            "hearthstone/hearthstone.csv", "1c57728aa6538664c316f462b224556237c4ac18453f0d21768a9c5da8f38617", 1_822_174
         ),
-        File(
-            "hearthstone/images.zip", ("53b8f48f63d59f9f2da435695a323fb8d2bd8e7f811b85d31810932fc53ba9dc",), 29_619_212
-        ),
+        File("hearthstone/images.zip", "53b8f48f63d59f9f2da435695a323fb8d2bd8e7f811b85d31810932fc53ba9dc", 29_619_212),
     )
-    rebuilt: ClassVar[bool] = True
+    rebuilt = True
 
     def __init__(self, *, categories_in_text: bool = False) -> None:
         """Choose what the text is made of."""
@@ -71,14 +61,10 @@ class Hearthstone(Dataset):
             "id": "its prefix names the set",
             "artist": "empty for half of the cards, and a proxy of the year",
         }
-        schemas = {}
-        for target, task in self.tasks.items():
-            words = [c for c, kind in TYPES.items() if kind == "category" and c != target]
-            words = words if self.categories_in_text else []
-            modalities = (
-                Modality("text", "text", ("name", "text", "flavor", *words)),
-                Modality("image", "image", ("image",)),
-                Modality("tabular", "tabular", tuple(c for c in TYPES if c != target)),
-            )
-            schemas[target] = make_schema(frame, modalities, target, task, reasons, TYPES)
-        return Loaded(frame, schemas, groups="name")
+        words = [c for c, kind in TYPES.items() if kind == "category"] if self.categories_in_text else []
+        modalities = [
+            modality("text", "name", "text", "flavor", *words),
+            modality("image"),
+            modality("tabular", *TYPES),
+        ]
+        return self.loaded(frame, modalities, reasons, TYPES, groups="name")

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
 from xml.etree import ElementTree
 
 import pandas as pd
 
 from plait.base.errors import TableError, need
-from plait.data.modality import Modality
-from plait.datasets.base import Dataset, Loaded, make_schema
+from plait.datasets.base import Dataset, Loaded, modality
 from plait.datasets.hearthstone_tables import TARGETS, TYPES, named, plain
 
 #: Tag of the game's file -> column.
@@ -40,9 +38,6 @@ def read_cards(path: str | Path) -> pd.DataFrame:
     """All collectible cards of a ``CardDefs.xml``, one row each, numbers still numbers.
 
     A document type declaration, the only place where a bomb of entities can be defined, is refused before parsing.
-
-    Raises:
-        TableError: not a ``CardDefs.xml``, broken XML, or no card in it.
     """
     with open(path, "rb") as file:
         before, root_tag, _ = file.read(65536).partition(b"<CardDefs")
@@ -94,17 +89,14 @@ class HearthstoneCards(Dataset):
     Inputs: text = name and card text; flavor = the joke below it, on its own so that its worth is seen; tabular = type,
     rarity, cost, attack, health, elite and the targets that are not asked for (all printed on the card).
     Rows without the target are dropped.
-
-    Licence: the package is MIT; names and texts of the cards (c) Blizzard Entertainment.
     """
 
-    title: ClassVar[str] = "Hearthstone cards"
-    url: ClassVar[str] = "https://pypi.org/project/hearthstone-data/"
-    licence: ClassVar[str] = "MIT (package); texts (c) Blizzard"
-    citation: ClassVar[str] = "HearthSim, python-hearthstone-data; game data by Blizzard Entertainment"
-    tasks: ClassVar[Mapping[str, str]] = TARGETS
-    metrics: ClassVar[Mapping[str, str]] = dict.fromkeys(TARGETS, "accuracy")
-    package: ClassVar[str | None] = "hearthstone-data"
+    title = "Hearthstone cards"
+    url = "https://pypi.org/project/hearthstone-data/"
+    licence = "MIT (package); texts (c) Blizzard"
+    citation = "HearthSim, python-hearthstone-data; game data by Blizzard Entertainment"
+    tasks = TARGETS
+    package = "hearthstone-data"
 
     def load(self, root: str | Path | None = None) -> Loaded:
         """Read ``CardDefs.xml`` of the installed package (or of a folder ``root``)."""
@@ -113,15 +105,8 @@ class HearthstoneCards(Dataset):
         else:
             path = self.file(root, "CardDefs.xml")
         frame = self._tidy(read_cards(path))
-        schemas = {}
-        for target, task in self.tasks.items():
-            modalities = (
-                Modality("text", "text", ("name", "text")),
-                Modality("flavor", "text", ("flavor",)),
-                Modality("tabular", "tabular", tuple(c for c in _INPUTS if c != target)),
-            )
-            schemas[target] = make_schema(frame, modalities, target, task, {}, _INPUTS)
-        return Loaded(frame, schemas)
+        modalities = [modality("text", "name", "text"), modality("flavor", kind="text"), modality("tabular", *_INPUTS)]
+        return self.loaded(frame, modalities, types=_INPUTS)
 
     @staticmethod
     def _tidy(frame: pd.DataFrame) -> pd.DataFrame:

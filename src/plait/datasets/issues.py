@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
 
 import pandas as pd
 
-from plait.data.modality import Modality
-from plait.datasets.base import Dataset, File, Loaded, make_schema
+from plait.datasets.base import Dataset, File, Loaded, modality
 
 # A fenced block of Markdown: from three or more backticks or tildes at the start of a line (list items indent theirs)
 # to the same fence, or to the end where it was never closed. Possessive quantifiers (`*+`):
@@ -46,22 +43,19 @@ class Issues(Dataset):
     Licence: not stated; texts belong to their writers under GitHub's terms.
     """
 
-    title: ClassVar[str] = "GitHub issues"
-    url: ClassVar[str] = "https://github.com/nlbse2024/issue-report-classification"
-    licence: ClassVar[str] = "not stated"
-    licence_from: ClassVar[str] = "https://github.com/nlbse2024/issue-report-classification (no licence file)"
-    citation: ClassVar[str] = (
+    title = "GitHub issues"
+    url = "https://github.com/nlbse2024/issue-report-classification"
+    licence = "not stated"
+    licence_from = "https://github.com/nlbse2024/issue-report-classification (no licence file)"
+    citation = (
         "Kallis et al. 2024, The NLBSE'24 Tool Competition; Kwak et al. 2023, A Multimodal Deep Learning Model Using "
         "Text, Image, and Code Data for Improving Issue Classification Tasks, Applied Sciences 13(16):9456"
     )
-    tasks: ClassVar[Mapping[str, str]] = {"label": "classification"}
-    metrics: ClassVar[Mapping[str, str]] = {"label": "accuracy"}
-    files: ClassVar[tuple[File, ...]] = (
-        File(
-            "issues/issues_train.csv", ("18dc42a30aa33dccadb723ad3baeb164d38bff521496f985ca2791c26b8939f5",), 3_680_400
-        ),
+    tasks = {"label": "classification"}
+    files = (
+        File("issues/issues_train.csv", "18dc42a30aa33dccadb723ad3baeb164d38bff521496f985ca2791c26b8939f5", 3_680_400),
     )
-    rebuilt: ClassVar[bool] = True
+    rebuilt = True
 
     def load(self, root: str | Path | None = None) -> Loaded:
         """Read ``issues/issues_train.csv``."""
@@ -69,6 +63,5 @@ class Issues(Dataset):
         cut = [cut_code(body) for body in frame["body"].fillna("")]
         frame["body"] = pd.Series([text for text, _ in cut], dtype=object)
         frame["code"] = pd.Series([code for _, code in cut], dtype=object)
-        modalities = (Modality("text", "text", ("title", "body")), Modality("code", "code", ("code",)))
         reasons = {"repo": "balanced by construction: says nothing alone", "created_at": "date, no content"}
-        return Loaded(frame, {"label": make_schema(frame, modalities, "label", "classification", reasons)})
+        return self.loaded(frame, [modality("text", "title", "body"), modality("code")], reasons)

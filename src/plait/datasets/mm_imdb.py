@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
 
 import pandas as pd
 
 from plait.base.documents import read_json
 from plait.base.errors import TableError
-from plait.data.modality import Modality
-from plait.datasets.base import Dataset, File, Loaded, make_schema
+from plait.datasets.base import Dataset, File, Loaded, modality
 
 #: The 23 genres of the authors' preparation; others (Adult, News, Reality-TV, Talk-Show) stand on few films and are left out.
 GENRES = (
@@ -30,21 +27,19 @@ class MMIMDb(Dataset):
 
     Inputs: text = ``plot[0]``; image = the poster, absent where there is no file. Left out: title and year. Other genres than the
     23 are dropped from the target, and films that are left without one.
-
-    Licence: not stated by the source; texts and posters of IMDb, for research.
     """
 
-    title: ClassVar[str] = "MM-IMDb"
-    url: ClassVar[str] = "https://archive.org/download/mmimdb/mmimdb.tar.gz"
-    licence: ClassVar[str] = "not stated; texts and posters of IMDb, research use"
-    licence_from: ClassVar[str] = "https://github.com/johnarevalo/gmu-mmimdb (MIT for the code, nothing of the data)"
-    citation: ClassVar[str] = (
-        "Arevalo, Solorio, Montes-y-Gomez and Gonzalez 2017, Gated Multimodal Units for Information Fusion, arXiv:1702.01992"
+    title = "MM-IMDb"
+    url = "https://archive.org/download/mmimdb/mmimdb.tar.gz"
+    licence = "not stated; texts and posters of IMDb, research use"
+    licence_from = "https://github.com/johnarevalo/gmu-mmimdb (MIT for the code, nothing of the data)"
+    citation = (
+        "Arevalo, Solorio, Montes-y-Gomez and Gonzalez 2017, Gated Multimodal Units for Information Fusion, "
+        "arXiv:1702.01992"
     )
-    tasks: ClassVar[Mapping[str, str]] = {"genres": "multilabel"}
-    metrics: ClassVar[Mapping[str, str]] = {"genres": "f1_samples"}
-    rows: ClassVar[int | None] = 25_959
-    files: ClassVar[tuple[File, ...]] = (File("mmimdb/split.json"),)  # and the folder dataset beside it
+    tasks = {"genres": "multilabel"}
+    rows = 25_959
+    files = (File("mmimdb/split.json"),)  # and the folder dataset beside it
 
     def load(self, root: str | Path | None = None) -> Loaded:
         """Read ``mmimdb/split.json`` and the films that it names."""
@@ -58,14 +53,8 @@ class MMIMDb(Dataset):
         films = [_film(folder, str(number), _PARTS[part]) for part in _PARTS for number in parts[part]]
         frame = pd.DataFrame(films, dtype=object)
         frame = frame.where(frame.notna(), None)
-        modalities = (Modality("text", "text", ("text",)), Modality("image", "image", ("image",)))
-        reasons = {
-            "number": "number in a catalogue",
-            "title": "stands in the text",
-            "year": "tells little",
-            "split": "official part",
-        }
-        return Loaded(frame, {"genres": make_schema(frame, modalities, "genres", "multilabel", reasons)}, split="split")
+        reasons = {"number": "number in a catalogue", "title": "stands in the text", "year": "tells little"}
+        return self.loaded(frame, [modality("text"), modality("image")], reasons, split="split")
 
 
 def _film(folder: Path, number: str, part: str) -> dict[str, object]:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 
-from plait.data.modality import Modality
-from plait.datasets.base import File, Loaded, make_schema
+from plait.datasets.base import File, Loaded, modality
 from plait.datasets.opinions import Opinions, targets
 
 
@@ -22,20 +20,16 @@ class Mosi(Opinions):
     to -3 .. 3, halves away from zero), ``score`` (the mean of the annotators). ``split`` is the official one, in which no
     video is on two sides; ``groups`` (the video) keeps it so in any other. Sound alone carries next to no signal in linear
     probes: do not expect a gain.
-
-    Licence: as is; its user answers for the use and for the rights of those filmed (LICENSE.txt of CMU-MultimodalSDK).
     """
 
-    title: ClassVar[str] = "CMU-MOSI"
-    url: ClassVar[str] = "http://multicomp.cs.cmu.edu/resources/cmu-mosi-dataset/"
-    citation: ClassVar[str] = (
+    title = "CMU-MOSI"
+    url = "http://multicomp.cs.cmu.edu/resources/cmu-mosi-dataset/"
+    citation = (
         "Zadeh et al. 2016, MOSI: Multimodal Corpus of Sentiment Intensity and Subjectivity Analysis, arXiv:1606.06259"
     )
-    files: ClassVar[tuple[File, ...]] = (
-        File(
-            "mosi/mosi_text_labels.csv", ("bf5582ee654358156eab7b05cfae17f368beb23578be06a548dfebd351349e5f",), 225_398
-        ),
-        File("mosi/mosi_audio73.npz", ("e9073cc0d803e4ded057f326693fe19a1338d408a31db62fe4a3106d128def0a",), 553_571),
+    files = (
+        File("mosi/mosi_text_labels.csv", "bf5582ee654358156eab7b05cfae17f368beb23578be06a548dfebd351349e5f", 225_398),
+        File("mosi/mosi_audio73.npz", "e9073cc0d803e4ded057f326693fe19a1338d408a31db62fe4a3106d128def0a", 553_571),
     )
 
     def load(self, root: str | Path | None = None) -> Loaded:
@@ -46,8 +40,7 @@ class Mosi(Opinions):
         frame["score"] = frame.pop("label")
         frame = frame.assign(**targets(frame["score"]))
         frame["split"] = frame["split"].replace({"dev": "valid"})
-        modalities = (Modality("text", "text", ("text",)), Modality("audio", "vector", ("audio",)))
         reasons = dict.fromkeys(self.tasks, "the same label in another form")
-        reasons |= {"id": "identifier", "video": "identifier", "seg": "place in the video", "split": "official part"}
-        schemas = {t: make_schema(frame, modalities, t, task, reasons) for t, task in self.tasks.items()}
-        return Loaded(frame, schemas, split="split", groups="video")
+        reasons |= {"id": "identifier", "video": "identifier", "seg": "place in the video"}
+        modalities = [modality("text"), modality("audio", kind="vector")]
+        return self.loaded(frame, modalities, reasons, split="split", groups="video")

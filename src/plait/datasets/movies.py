@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import pandas as pd
 
 from plait.base.checks import Within
-from plait.data.modality import Modality
-from plait.datasets.base import Dataset, File, Loaded, in_archive, make_schema
+from plait.datasets.base import Dataset, File, Loaded, in_archive, modality
 
 #: Genres of fewer films cannot be split, learned and scored (Film-Noir 15, Documentary 3).
 RAREST = 20
@@ -58,22 +56,19 @@ class Movies(Dataset):
     Licence: MovieLens terms (research, no redistribution without permission); texts CC BY-SA; posters of their owners.
     """
 
-    title: ClassVar[str] = "movies"
-    url: ClassVar[str] = (
-        "https://grouplens.org/datasets/movielens/ (posters, texts: rebuilt; MM-IMDb: https://github.com/johnarevalo/gmu-mmimdb)"
-    )
-    licence: ClassVar[str] = "MovieLens terms; tests only"
-    citation: ClassVar[str] = (
+    title = "movies"
+    url = "https://grouplens.org/datasets/movielens/ (posters, texts: rebuilt; MM-IMDb: https://github.com/johnarevalo/gmu-mmimdb)"
+    licence = "MovieLens terms; tests only"
+    citation = (
         "Harper and Konstan 2015, The MovieLens Datasets, TiiS 5(4); "
         "Arevalo et al. 2017, Gated Multimodal Units for Information Fusion, arXiv:1702.01992"
     )
-    tasks: ClassVar[Mapping[str, str]] = {"genres": "multilabel"}
-    metrics: ClassVar[Mapping[str, str]] = {"genres": "f1_samples"}
-    files: ClassVar[tuple[File, ...]] = (
-        File("movies/movies.csv", ("e79e02d345353b77084e014bed4d42333fac7172ffe335e38d42127b1c1c8636",), 2_386_723),
-        File("movies/posters.zip", ("e213929652ddbc088aa6268b84af80e0c0339efbc5f4e9028d76d660a4c017e3",), 35_426_564),
+    tasks = {"genres": "multilabel"}
+    files = (
+        File("movies/movies.csv", "e79e02d345353b77084e014bed4d42333fac7172ffe335e38d42127b1c1c8636", 2_386_723),
+        File("movies/posters.zip", "e213929652ddbc088aa6268b84af80e0c0339efbc5f4e9028d76d660a4c017e3", 35_426_564),
     )
-    rebuilt: ClassVar[bool] = True
+    rebuilt = True
 
     def __init__(self, *, commonest: Annotated[float, Within(0, 1)] = 1.0) -> None:
         """Choose which genres are asked for."""
@@ -84,7 +79,6 @@ class Movies(Dataset):
         frame = pd.read_csv(self.file(root, "movies", "movies.csv"))
         frame["image"] = in_archive(self.file(root, "movies", "posters.zip"), frame["image"])
         frame["genres"] = without_commonest(common_genres(frame["genres"]), self.commonest)
-        modalities = (Modality("text", "text", ("text",)), Modality("image", "image", ("image",)))
         reasons = {
             "imdbId": "number in a catalogue",
             "title": "may hold a genre word; the text opens with it",
@@ -92,4 +86,4 @@ class Movies(Dataset):
             "poster_label": "made from the genres",
             "text_raw": "names the genres",
         }
-        return Loaded(frame, {"genres": make_schema(frame, modalities, "genres", "multilabel", reasons)})
+        return self.loaded(frame, [modality("text"), modality("image")], reasons)

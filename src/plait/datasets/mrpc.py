@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
 
 import pandas as pd
 
-from plait.data.modality import Modality
-from plait.datasets.base import Dataset, File, Loaded, make_schema
+from plait.datasets.base import Dataset, File, Loaded, modality
 
 _COLUMNS = {"#1 String": "a", "#2 String": "b", "#1 ID": "id_a", "#2 ID": "id_b"}
 
@@ -22,28 +19,23 @@ class Mrpc(Dataset):
     """MRPC: two sentences, each a text modality; paraphrase or not.
 
     ``split`` is the official one (4,076 / 1,725).
-
-    Licence: Microsoft Research terms (research use).
     """
 
-    title: ClassVar[str] = "MRPC"
-    url: ClassVar[str] = "https://www.microsoft.com/en-us/download/details.aspx?id=52398"
-    licence: ClassVar[str] = "Microsoft Research terms"
-    licence_from: ClassVar[str] = "LICENSE.txt of STSbenchmark, of its source MSRpar"
-    citation: ClassVar[str] = (
-        "Dolan and Brockett 2005, Automatically Constructing a Corpus of Sentential Paraphrases, IWP"
-    )
-    tasks: ClassVar[Mapping[str, str]] = {"paraphrase": "classification"}
-    metrics: ClassVar[Mapping[str, str]] = {"paraphrase": "accuracy"}
-    files: ClassVar[tuple[File, ...]] = (
+    title = "MRPC"
+    url = "https://www.microsoft.com/en-us/download/details.aspx?id=52398"
+    licence = "Microsoft Research terms"
+    licence_from = "LICENSE.txt of STSbenchmark, of its source MSRpar"
+    citation = "Dolan and Brockett 2005, Automatically Constructing a Corpus of Sentential Paraphrases, IWP"
+    tasks = {"paraphrase": "classification"}
+    files = (
         File(
             "textpairs/mrpc_train.tsv",
-            ("793daf7b6224281e75fe61c1f80afe35", "61a88818ec384d8465297dda1883b469f1b22d442ab90183d13e06233b180591"),
+            "793daf7b6224281e75fe61c1f80afe35 61a88818ec384d8465297dda1883b469f1b22d442ab90183d13e06233b180591",
             url=f"{_SENTEVAL}/msr_paraphrase_train.txt",
         ),
         File(
             "textpairs/mrpc_test.tsv",
-            ("e437fdddb92535b820fe8852e2df8a49", "0360d0d3427a0ae14882e2b3a799df0fab6cb5203d5e8ee481949283da62acb6"),
+            "e437fdddb92535b820fe8852e2df8a49 0360d0d3427a0ae14882e2b3a799df0fab6cb5203d5e8ee481949283da62acb6",
             url=f"{_SENTEVAL}/msr_paraphrase_test.txt",
         ),
     )
@@ -57,7 +49,5 @@ class Mrpc(Dataset):
             parts.append(table.rename(columns=_COLUMNS).assign(split=part))
         frame = pd.concat(parts, ignore_index=True)
         frame["paraphrase"] = frame.pop("Quality").map({1: "yes", 0: "no"})
-        modalities = (Modality("a", "text", ("a",)), Modality("b", "text", ("b",)))
-        reasons = {"id_a": "identifier", "id_b": "identifier", "split": "official part"}
-        schema = make_schema(frame, modalities, "paraphrase", "classification", reasons)
-        return Loaded(frame, {"paraphrase": schema}, split="split")
+        reasons = {"id_a": "identifier", "id_b": "identifier"}
+        return self.loaded(frame, [modality("a", kind="text"), modality("b", kind="text")], reasons, split="split")

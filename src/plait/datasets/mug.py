@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import pandas as pd
 
 from plait.base.documents import read_json
 from plait.base.errors import TableError
-from plait.data.modality import Modality
-from plait.datasets.base import Dataset, File, Loaded, make_schema
+from plait.datasets.base import Dataset, File, Loaded, modality
 
 #: Table -> its folder.
 FOLDERS = {
@@ -44,20 +42,15 @@ class Mug(Dataset):
     Args:
         table: pkm_t1, pkm_t2, hs_ac, hs_as, hs_mr, hs_ss, lol_sc or csgo_sq.
         categories_in_text: the text holds the columns of single words, too, as the early-fusion paper prepares it.
-
-    Licence: CC BY-NC 4.0 (the benchmark's repository); texts and pictures of the games' owners.
     """
 
-    title: ClassVar[str] = "MuG"
-    url: ClassVar[str] = "https://doi.org/10.6084/m9.figshare.21454413"
-    licence: ClassVar[str] = "CC BY-NC 4.0; texts and pictures of the games' owners"
-    licence_from: ClassVar[str] = "https://github.com/lujiaying/MUG-Bench (LICENSE; figshare's own line was not read)"
-    citation: ClassVar[str] = (
-        "Lu et al. 2023, MuG: A Multimodal Classification Benchmark on Game Data, arXiv:2302.02978"
-    )
-    tasks: ClassVar[Mapping[str, str]] = {"label": "classification"}
-    metrics: ClassVar[Mapping[str, str]] = {"label": "accuracy"}
-    files: ClassVar[tuple[File, ...]] = tuple(
+    title = "MuG"
+    url = "https://doi.org/10.6084/m9.figshare.21454413"
+    licence = "CC BY-NC 4.0; texts and pictures of the games' owners"
+    licence_from = "https://github.com/lujiaying/MUG-Bench (LICENSE; figshare's own line was not read)"
+    citation = "Lu et al. 2023, MuG: A Multimodal Classification Benchmark on Game Data, arXiv:2302.02978"
+    tasks = {"label": "classification"}
+    files = tuple(
         File(f"mug/{folder}/{name}")
         for folder in FOLDERS.values()
         for name in ("info.json", *(f"{part}{end}" for part in _PARTS for end in (".csv", "_images.zip")))
@@ -90,14 +83,11 @@ class Mug(Dataset):
         used = [str(c) for c in frame if c not in ("label", "image", "split")]
         said = [c for c in used if _is_text(frame[c])]
         rest = [c for c in used if c not in said and not c.lower().endswith("id")]
-        reasons = {c: "identifier" for c in used if c not in said and c not in rest} | {"split": "official part"}
+        reasons = {c: "identifier" for c in used if c not in said and c not in rest}
         words = [c for c in rest if self.categories_in_text and not pd.api.types.is_numeric_dtype(frame[c])]
-        modalities = [Modality("text", "text", (*said, *words))] if said or words else []
-        modalities += [Modality("image", "image", ("image",))]
-        modalities += [Modality("tabular", "tabular", tuple(rest))] if rest else []
-        return Loaded(
-            frame, {"label": make_schema(frame, modalities, "label", "classification", reasons)}, split="split"
-        )
+        modalities = [modality("text", *said, *words)] if said or words else []
+        modalities += [modality("image"), *([modality("tabular", *rest)] if rest else [])]
+        return self.loaded(frame, modalities, reasons, split="split")
 
 
 def _is_text(column: pd.Series[Any]) -> bool:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 import pandas as pd
 
 from plait.base.errors import TableError
-from plait.data.modality import Modality
-from plait.datasets.base import Dataset, File, Loaded, make_schema
+from plait.datasets.base import Dataset, File, Loaded, modality
 
 #: Project -> its folder.
 FOLDERS = {"vscode": "VS Code", "kubernetes": "Kubernetes", "flutter": "Flutter", "roslyn": "Roslyn"}
@@ -29,21 +27,19 @@ class MulDIC(Dataset):
 
     Args:
         project: vscode, kubernetes, flutter or roslyn.
-
-    Licence: not stated by the source; texts of public issues.
     """
 
-    title: ClassVar[str] = "MulDIC"
-    url: ClassVar[str] = "https://github.com/chang26/MulDIC"
-    licence: ClassVar[str] = "not stated"
-    licence_from: ClassVar[str] = "https://github.com/chang26/MulDIC (no licence file, none in README)"
-    citation: ClassVar[str] = (
+    title = "MulDIC"
+    url = "https://github.com/chang26/MulDIC"
+    licence = "not stated"
+    licence_from = "https://github.com/chang26/MulDIC (no licence file, none in README)"
+    citation = (
         "Kwak and Lee 2023, MulDIC: A Multimodal Deep Learning Model Using Text, Image, and Code Data for Improving Issue "
         "Classification Tasks, Applied Sciences 13(16)"
     )
-    tasks: ClassVar[Mapping[str, str]] = {"label": "classification"}
-    metrics: ClassVar[Mapping[str, str]] = {"label": "f1_weighted"}
-    files: ClassVar[tuple[File, ...]] = tuple(
+    tasks = {"label": "classification"}
+    metrics = {"label": "f1_weighted"}
+    files = tuple(
         File(f"muldic/{name}/{part}_data/{name}_{part}_{kind}.csv")
         for name in FOLDERS.values()
         for part in ("train", "test")
@@ -58,10 +54,7 @@ class MulDIC(Dataset):
         """Read the project's four tables and the pictures beside them."""
         parts = [self._part(root, part, kind) for part in ("train", "test") for kind in ("bug", "feature")]
         frame = pd.concat(parts, ignore_index=True)
-        kinds = {"text": "text", "code": "code", "image": "image"}
-        modalities = [Modality(name, kind, (name,)) for name, kind in kinds.items()]
-        schema = make_schema(frame, modalities, "label", "classification", {"split": "official part"})
-        return Loaded(frame, {"label": schema}, split="split")
+        return self.loaded(frame, [modality(name) for name in ("text", "code", "image")], split="split")
 
     def _part(self, root: str | Path | None, part: str, kind: str) -> pd.DataFrame:
         name = FOLDERS[self.project]

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import pandas as pd
 
 from plait.base.checks import Within
-from plait.base.errors import ConfigError, TableError, nearest, need
+from plait.base.errors import ConfigError, nearest, need
 from plait.data.modality import Modality, Schema
 from plait.datasets.base import Dataset, Loaded
 
@@ -30,19 +28,17 @@ class Multabench(Dataset):
 
     Inputs: the types that the file states: text columns together are one text; the image column; numbers, categories and dates
     are one table. The target is ``label`` where classes are asked for and ``value`` where a number is.
-
-    Licence: each table keeps the terms of its source, listed in ``multabench.datasets.all_datasets``.
     """
 
-    title: ClassVar[str] = "MulTaBench"
-    url: ClassVar[str] = "https://huggingface.co/multabench"
-    licence: ClassVar[str] = "of each table's source"
-    citation: ClassVar[str] = (
+    title = "MulTaBench"
+    url = "https://huggingface.co/multabench"
+    licence = "of each table's source"
+    citation = (
         "Arazi et al. 2026, MulTaBench: Benchmarking Multimodal Tabular Learning with Text and Image, arXiv:2605.10616"
     )
-    tasks: ClassVar[Mapping[str, str]] = {"label": "classification", "value": "regression"}
-    metrics: ClassVar[Mapping[str, str]] = {"label": "log_loss", "value": "rmse"}
-    resplit: ClassVar[bool] = False
+    tasks = {"label": "classification", "value": "regression"}
+    metrics = {"label": "log_loss", "value": "rmse"}
+    resplit = False
 
     def __init__(
         self,
@@ -61,11 +57,8 @@ class Multabench(Dataset):
         if self.table not in known:
             raise ConfigError(f"data set 'multabench': unknown table '{self.table}': {nearest(self.table, known)}")
         folder = path.parent
-        try:
-            whole = read.load_multabench_dataset(known[self.table], data_dir=str(folder.parent))
-            parts = read.split_dataset(whole, fold=self.split, size=self.size)
-        except (OSError, KeyError, json.JSONDecodeError) as error:
-            raise TableError(f"data set 'multabench': {folder} cannot be read ({error}); see {self.url}") from error
+        whole = read.load_multabench_dataset(known[self.table], data_dir=str(folder.parent))
+        parts = read.split_dataset(whole, fold=self.split, size=self.size)
         target = "label" if whole.is_cls else "value"
         sides = ((parts.x_train, parts.y_train, "train"), (parts.x_test, parts.y_test, "test"))
         frame = pd.concat([plain(x).assign(**{target: y, "split": side}) for x, y, side in sides], ignore_index=True)
@@ -84,12 +77,7 @@ def plain(x: pd.DataFrame) -> pd.DataFrame:
 def schema_of(x: pd.DataFrame, image: str | None, target: str, task: str, root: str | None = None) -> Schema:
     """The schema that the types of a table of the benchmark state, as its protocol reads them.
 
-    Args:
-        x: the table, typed as its file is.
-        image: the column that names image files, if there is one.
-        target: what the column to predict is called.
-        task: the task's name.
-        root: folder that image paths start from.
+    ``image``: the column that names image files, if there is one; ``root``: folder that these start from.
 
     Example:
         >>> x = pd.DataFrame({"name": ["a", "b"], "year": [1, 2], "kind": pd.Categorical(["u", "v"])})

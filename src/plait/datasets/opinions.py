@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,8 +12,7 @@ import pandas as pd
 
 from plait.base.documents import read_json
 from plait.base.errors import TableError, need
-from plait.data.modality import Modality, Schema
-from plait.datasets.base import Dataset, Loaded, make_schema
+from plait.datasets.base import Dataset, Loaded, modality
 
 #: What stands for a pause among the words.
 PAUSE = "sp"
@@ -21,17 +20,8 @@ PAUSE = "sp"
 
 @contextmanager
 def sequences(path: Path) -> Iterator[Mapping[str, Any]]:
-    """Segment -> ``features`` (T, D) and ``intervals`` (T, 2) of a file, while it is open (extra ``hdf5``).
-
-    Raises:
-        TableError: it is no file of computational sequences.
-    """
-    h5py = need("h5py", "hdf5")
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise TableError(f"{path}: no HDF5 file ({error}); download it again") from error
-    with file:
+    """Segment -> ``features`` (T, D) and ``intervals`` (T, 2) of a file, while it is open (extra ``hdf5``)."""
+    with need("h5py", "hdf5").File(path, "r") as file:
         groups = [group for group in file.values() if "data" in group]
         if not groups:
             raise TableError(
@@ -77,14 +67,6 @@ def numbers(steps: np.ndarray, most: int = 256) -> np.ndarray | None:
     return np.asarray(kept[np.linspace(0, len(kept) - 1, min(most, len(kept))).round().astype(int)])
 
 
-#: Text, sound and face.
-FACES = (
-    Modality("text", "text", ("text",)),
-    Modality("audio", "vector", ("audio",)),
-    Modality("video", "vector", ("video",)),
-)
-
-
 def polarity(score: float) -> str | None:
     """Positive or negative; None at exactly 0."""
     return None if score == 0 else "positive" if score > 0 else "negative"
@@ -105,19 +87,8 @@ def targets(score: pd.Series[float]) -> dict[str, pd.Series[Any]]:
     }
 
 
-def schemas(frame: pd.DataFrame, tasks: Mapping[str, str], modalities: Sequence[Modality]) -> dict[str, Schema]:
-    """A schema per target."""
-    reasons = dict.fromkeys(tasks, "the same label in another form")
-    reasons |= dict.fromkeys(("id", "video_id"), "identifier") | {"split": "official part"}
-    return {target: make_schema(frame, modalities, target, task, reasons) for target, task in tasks.items()}
-
-
 def read(files: Mapping[str, Path], folds: Path) -> pd.DataFrame:
-    """One row per utterance of ``files["labels"]`` whose video is in a fold.
-
-    Raises:
-        TableError: the folds are none, or no video of them has a label.
-    """
+    """One row per utterance of ``files["labels"]`` whose video is in a fold."""
     parts = read_json(folds.read_bytes())
     if not isinstance(parts, dict) or not {"train", "valid", "test"} <= set(parts):
         raise TableError(f"{folds}: expected {{train, valid, test: videos}}")
@@ -142,13 +113,12 @@ def read(files: Mapping[str, Path], folds: Path) -> pd.DataFrame:
 class Opinions(Dataset):
     """How positive an utterance is: ``binary``, ``three`` or ``seven`` classes, or the ``score`` from -3 to 3."""
 
-    licence: ClassVar[str] = "as is; its user answers for the use and for the rights of those filmed"
-    licence_from: ClassVar[str] = "https://github.com/A2Zadeh/CMU-MultimodalSDK (LICENSE.txt; MIT for the software)"
-    tasks: ClassVar[Mapping[str, str]] = {
+    licence = "as is; its user answers for the use and for the rights of those filmed"
+    licence_from = "https://github.com/A2Zadeh/CMU-MultimodalSDK (LICENSE.txt; MIT for the software)"
+    tasks = {
         **dict.fromkeys(("binary", "three", "seven"), "classification"),
         "score": "regression",
     }
-    metrics: ClassVar[Mapping[str, str]] = {**dict.fromkeys(("binary", "three", "seven"), "accuracy"), "score": "mae"}
 
 
 class Sequenced(Opinions):
@@ -165,4 +135,7 @@ class Sequenced(Opinions):
         folder = self.name()
         files = {what: self.file(root, folder, file) for what, file in self.sequences.items()}
         frame = read(files, self.file(root, folder, "folds.json"))
-        return Loaded(frame, schemas(frame, self.tasks, FACES), split="split", groups="video_id")
+        reasons = dict.fromkeys(self.tasks, "the same label in another form")
+        reasons |= dict.fromkeys(("id", "video_id"), "identifier")
+        modalities = [modality("text"), modality("audio", kind="vector"), modality("video", kind="vector")]
+        return self.loaded(frame, modalities, reasons, split="split", groups="video_id")

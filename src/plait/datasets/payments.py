@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
 
 import pandas as pd
 
-from plait.data.modality import Modality
-from plait.datasets.base import Dataset, File, Loaded, make_schema
+from plait.datasets.base import Dataset, File, Loaded, modality
 
 #: The inputs, by the names that the records have.
 COLUMNS = (
@@ -29,28 +26,22 @@ class Payments(Dataset):
 
     Inputs: company (970 names), whether the payment is disputed, device (1,643 names, 58 % empty), drug (1,104, 49 % empty),
     specialty (358 paths such as ``Physicians|Internal Medicine|Hematology``). All are categories; each has many rare levels.
-
-    Licence: public domain (US government).
     """
 
-    title: ClassVar[str] = "Open Payments (10,000 rows)"
-    url: ClassVar[str] = "https://openpaymentsdata.cms.gov"
-    licence: ClassVar[str] = "public domain"
-    citation: ClassVar[str] = (
+    title = "Open Payments (10,000 rows)"
+    url = "https://openpaymentsdata.cms.gov"
+    licence = "public domain"
+    citation = (
         "Centers for Medicare and Medicaid Services, Open Payments; Cerda and Varoquaux 2020, Encoding High-Cardinality "
         "String Categorical Variables, arXiv:1907.01860"
     )
-    tasks: ClassVar[Mapping[str, str]] = {"status": "classification"}
-    metrics: ClassVar[Mapping[str, str]] = {"status": "auc_macro"}
-    files: ClassVar[tuple[File, ...]] = (
-        File(
-            "payments/payments.csv.gz", ("6667a3cd30a8202cc7a474ce5b3b7e33707d269b7757fd4b48c9d2f19b21719f",), 168_278
-        ),
+    tasks = {"status": "classification"}
+    metrics = {"status": "auc_macro"}
+    files = (
+        File("payments/payments.csv.gz", "6667a3cd30a8202cc7a474ce5b3b7e33707d269b7757fd4b48c9d2f19b21719f", 168_278),
     )
 
     def load(self, root: str | Path | None = None) -> Loaded:
         """Read ``payments/payments.csv.gz``."""
         frame = pd.read_csv(self.file(root, "payments", "payments.csv.gz"))
-        modalities = (Modality("tabular", "tabular", COLUMNS),)
-        types = dict.fromkeys(COLUMNS, "category")
-        return Loaded(frame, {"status": make_schema(frame, modalities, "status", "classification", {}, types)})
+        return self.loaded(frame, [modality("tabular", *COLUMNS)], types=dict.fromkeys(COLUMNS, "category"))

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
 
 import pandas as pd
 
-from plait.data.modality import Modality
-from plait.datasets.base import Dataset, File, Loaded, make_schema
+from plait.datasets.base import Dataset, File, Loaded, modality
 
 #: Type of every tabular input; the codes are those of the competition (1 yes, 2 no, 3 not sure; 1 dog, 2 cat; ...).
 _TYPES: Mapping[str, str] = {
@@ -28,31 +26,22 @@ class Petfinder(Dataset):
     videos. Targets: ``AdoptionSpeed`` (0 same day, 1 within a week, 2 a month, 3 three months, 4 not in 100 days) and
     ``speed``, the same as a number. Left out: ``RescuerID``. ``groups`` (the rescuer) keeps adverts of one writer together: 392
     rescuers of 1,775 wrote more than one, one of them 84.
-
-    Licence: competition data, not to be passed on; for tests and benchmarks only.
     """
 
-    title: ClassVar[str] = "PetFinder (3,000 adverts)"
-    url: ClassVar[str] = "https://www.kaggle.com/competitions/petfinder-adoption-prediction"
-    licence: ClassVar[str] = "competition data; tests only"
-    citation: ClassVar[str] = "PetFinder.my 2018, PetFinder.my Adoption Prediction, Kaggle competition"
-    tasks: ClassVar[Mapping[str, str]] = {"AdoptionSpeed": "classification", "speed": "regression"}
-    metrics: ClassVar[Mapping[str, str]] = {"AdoptionSpeed": "accuracy", "speed": "mae"}
-    files: ClassVar[tuple[File, ...]] = (
-        File(
-            "petfinder/petfinder.csv", ("e4778ede942841cf9171f8ac1714e750d2fef9db37a6cf525c9cab14eb29ac27",), 1_319_162
-        ),
+    title = "PetFinder (3,000 adverts)"
+    url = "https://www.kaggle.com/competitions/petfinder-adoption-prediction"
+    licence = "competition data; tests only"
+    citation = "PetFinder.my 2018, PetFinder.my Adoption Prediction, Kaggle competition"
+    tasks = {"AdoptionSpeed": "classification", "speed": "regression"}
+    files = (
+        File("petfinder/petfinder.csv", "e4778ede942841cf9171f8ac1714e750d2fef9db37a6cf525c9cab14eb29ac27", 1_319_162),
     )
 
     def load(self, root: str | Path | None = None) -> Loaded:
         """Read ``petfinder/petfinder.csv``."""
         frame = pd.read_csv(self.file(root, "petfinder", "petfinder.csv"))
         frame["speed"] = frame["AdoptionSpeed"].astype(float)
-        modalities = (
-            Modality("text", "text", ("Name", "Description")),
-            Modality("tabular", "tabular", tuple(_TYPES)),
-        )
         reasons = dict.fromkeys(self.tasks, "the same answer in another form")
         reasons["RescuerID"] = "identifier: who wrote the advert"
-        schemas = {t: make_schema(frame, modalities, t, task, reasons, _TYPES) for t, task in self.tasks.items()}
-        return Loaded(frame, schemas, groups="RescuerID")
+        modalities = [modality("text", "Name", "Description"), modality("tabular", *_TYPES)]
+        return self.loaded(frame, modalities, reasons, _TYPES, groups="RescuerID")

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
 
 import pandas as pd
 
-from plait.data.modality import Modality
-from plait.datasets.base import Dataset, File, Loaded, in_archive, make_schema
+from plait.datasets.base import Dataset, File, Loaded, in_archive, modality
 
 _TYPES = {
     "height_m": "number",
@@ -48,19 +45,16 @@ class Pokemon(Dataset):
     Licence: names, texts and artwork (c) The Pokemon Company / Nintendo; for tests and benchmarks only.
     """
 
-    title: ClassVar[str] = "Pokemon"
-    url: ClassVar[str] = "https://github.com/lujiaying/MUG-Bench"
-    licence: ClassVar[str] = "(c) The Pokemon Company; tests only"
-    citation: ClassVar[str] = (
-        "Lu et al. 2023, MuG: A Multimodal Classification Benchmark on Game Data, arXiv:2302.02978"
+    title = "Pokemon"
+    url = "https://github.com/lujiaying/MUG-Bench"
+    licence = "(c) The Pokemon Company; tests only"
+    citation = "Lu et al. 2023, MuG: A Multimodal Classification Benchmark on Game Data, arXiv:2302.02978"
+    tasks = {"type_1": "classification", "type_2": "classification"}
+    files = (
+        File("pokemon/pokemon.csv", "edc54f1e4bf64072e10c6374dccb3e1451a477faed78ec640792653070f75307", 225_912),
+        File("pokemon/images.zip", "d14c6e5a912c2865f0a78d69bbbd3730b557c034edf490835b2a128c88f33506", 10_165_179),
     )
-    tasks: ClassVar[Mapping[str, str]] = {"type_1": "classification", "type_2": "classification"}
-    metrics: ClassVar[Mapping[str, str]] = {"type_1": "accuracy", "type_2": "accuracy"}
-    files: ClassVar[tuple[File, ...]] = (
-        File("pokemon/pokemon.csv", ("edc54f1e4bf64072e10c6374dccb3e1451a477faed78ec640792653070f75307",), 225_912),
-        File("pokemon/images.zip", ("d14c6e5a912c2865f0a78d69bbbd3730b557c034edf490835b2a128c88f33506",), 10_165_179),
-    )
-    rebuilt: ClassVar[bool] = True
+    rebuilt = True
 
     def __init__(self, *, categories_in_text: bool = False) -> None:
         """Choose what the text is made of."""
@@ -72,12 +66,11 @@ class Pokemon(Dataset):
         frame["image"] = in_archive(self.file(root, "pokemon", "images.zip"), frame["image"])
         frame["male_percent"] = male_percent(frame.pop("gender"))
         lists = ("abilities", "egg_groups") if self.categories_in_text else ()
-        modalities = (
-            Modality("text", "text", ("name", "species", "description", *lists)),
-            Modality("image", "image", ("image",)),
-            Modality("tabular", "tabular", tuple(_TYPES)),
-        )
+        modalities = [
+            modality("text", "name", "species", "description", *lists),
+            modality("image"),
+            modality("tabular", *_TYPES),
+        ]
         other = "the other type: near to the answer"
         reasons = {"id": "number in the catalogue", "type_1": other, "type_2": other}
-        schemas = {t: make_schema(frame, modalities, t, task, reasons, _TYPES) for t, task in self.tasks.items()}
-        return Loaded(frame, schemas)
+        return self.loaded(frame, modalities, reasons, _TYPES)

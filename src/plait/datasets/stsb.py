@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
 
 import pandas as pd
 
 from plait.base.errors import TableError
-from plait.data.modality import Modality
-from plait.datasets.base import Dataset, File, Loaded, make_schema
+from plait.datasets.base import Dataset, File, Loaded, modality
 
 _NAMES = ["a", "b", "score"]
 
@@ -24,19 +21,16 @@ class Stsb(Dataset):
     Licence: CC BY-SA 4.0 for the scores; sentences from news, captions and forums under their own terms.
     """
 
-    title: ClassVar[str] = "STS-B"
-    url: ClassVar[str] = "https://ixa2.si.ehu.eus/stswiki/index.php/STSbenchmark"
-    licence: ClassVar[str] = "CC BY-SA 4.0 (scores)"
-    licence_from: ClassVar[str] = "LICENSE.txt of STSbenchmark (scores; each source of sentences has its own)"
-    citation: ClassVar[str] = "Cer et al. 2017, SemEval-2017 Task 1: Semantic Textual Similarity, arXiv:1708.00055"
-    tasks: ClassVar[Mapping[str, str]] = {"score": "regression"}
-    metrics: ClassVar[Mapping[str, str]] = {"score": "mae"}
-    files: ClassVar[tuple[File, ...]] = (
-        File(
-            "textpairs/stsb_train.csv", ("e1e84fec60bbb598735552f54a35f4949904a484750fd2cb11e2720e49f63da6",), 708_863
-        ),
-        File("textpairs/stsb_dev.csv", ("d29586e96558c4eb52cf5ea5d14e9c24d3bf0e44f111b017caba43a5adc33226",), 204_675),
-        File("textpairs/stsb_test.csv", ("11523b625219e94e9ca05d2816b5f02cac1614c5894fe657376fa0806378d053",), 158_891),
+    title = "STS-B"
+    url = "https://ixa2.si.ehu.eus/stswiki/index.php/STSbenchmark"
+    licence = "CC BY-SA 4.0 (scores)"
+    licence_from = "LICENSE.txt of STSbenchmark (scores; each source of sentences has its own)"
+    citation = "Cer et al. 2017, SemEval-2017 Task 1: Semantic Textual Similarity, arXiv:1708.00055"
+    tasks = {"score": "regression"}
+    files = (
+        File("textpairs/stsb_train.csv", "e1e84fec60bbb598735552f54a35f4949904a484750fd2cb11e2720e49f63da6", 708_863),
+        File("textpairs/stsb_dev.csv", "d29586e96558c4eb52cf5ea5d14e9c24d3bf0e44f111b017caba43a5adc33226", 204_675),
+        File("textpairs/stsb_test.csv", "11523b625219e94e9ca05d2816b5f02cac1614c5894fe657376fa0806378d053", 158_891),
     )
 
     def load(self, root: str | Path | None = None) -> Loaded:
@@ -55,9 +49,7 @@ class Stsb(Dataset):
                 table = table.astype({_NAMES[-1]: float}).dropna(subset=_NAMES[-1:])
             parts.append(table.assign(split=part))
         frame = pd.concat(parts, ignore_index=True)
-        modalities = (Modality("a", "text", ("a",)), Modality("b", "text", ("b",)))
-        schema = make_schema(frame, modalities, "score", "regression", {"split": "official part"})
-        return Loaded(frame, {"score": schema}, split="split")
+        return self.loaded(frame, [modality("a", kind="text"), modality("b", kind="text")], split="split")
 
 
 def _published(path: Path) -> pd.DataFrame:

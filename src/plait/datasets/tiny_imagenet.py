@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import ClassVar
 
 import pandas as pd
 
-from plait.base.errors import TableError
-from plait.data.modality import Modality
-from plait.datasets.base import Dataset, File, Loaded, in_archive, make_schema
+from plait.datasets.base import Dataset, File, Loaded, in_archive, modality
 
 _TOP = "tiny-imagenet-200"
 
@@ -21,23 +17,21 @@ class TinyImagenet(Dataset):
 
     ``split``: the published validation part, which has labels, is ``test``; the published test part has none and is left out.
     ``label`` is the first name of the class in WordNet, ``wnid`` its number there.
-
-    Licence: ImageNet's terms (non-commercial research and education); of CS231n's own none was found.
     """
 
-    title: ClassVar[str] = "Tiny ImageNet"
-    url: ClassVar[str] = "http://cs231n.stanford.edu/"
-    licence: ClassVar[str] = "ImageNet terms (non-commercial research and education)"
-    licence_sought: ClassVar[str] = (
-        "cs231n.stanford.edu, which could not be read; copies at huggingface.co ask for ImageNet's terms of access (read there)"
+    title = "Tiny ImageNet"
+    url = "http://cs231n.stanford.edu/"
+    licence = "ImageNet terms (non-commercial research and education)"
+    licence_sought = (
+        "cs231n.stanford.edu, which could not be read; "
+        "copies at huggingface.co ask for ImageNet's terms of access (read there)"
     )
-    citation: ClassVar[str] = "Le and Yang 2015, Tiny ImageNet Visual Recognition Challenge, CS 231N"
-    tasks: ClassVar[Mapping[str, str]] = {"label": "classification"}
-    metrics: ClassVar[Mapping[str, str]] = {"label": "accuracy"}
-    files: ClassVar[tuple[File, ...]] = (
+    citation = "Le and Yang 2015, Tiny ImageNet Visual Recognition Challenge, CS 231N"
+    tasks = {"label": "classification"}
+    files = (
         File(
             "tiny-imagenet/tiny-imagenet-200.zip",
-            ("90528d7ca1a48142e341f4ef8d21d0de",),
+            "90528d7ca1a48142e341f4ef8d21d0de",
             248_100_043,
             url="http://cs231n.stanford.edu/tiny-imagenet-200.zip",
         ),
@@ -46,12 +40,9 @@ class TinyImagenet(Dataset):
     def load(self, root: str | Path | None = None) -> Loaded:
         """Read ``tiny-imagenet/tiny-imagenet-200.zip``; nothing of it is unpacked."""
         path = self.file(root, "tiny-imagenet", "tiny-imagenet-200.zip")
-        try:
-            with zipfile.ZipFile(path) as archive:
-                members = archive.namelist()
-                words, marked = (archive.read(f"{_TOP}/{n}").decode() for n in ("words.txt", "val/val_annotations.txt"))
-        except (zipfile.BadZipFile, KeyError) as error:
-            raise TableError(f"{path}: not the published {_TOP}.zip ({error}); fetch it again") from error
+        with zipfile.ZipFile(path) as archive:
+            members = archive.namelist()
+            words, marked = (archive.read(f"{_TOP}/{n}").decode() for n in ("words.txt", "val/val_annotations.txt"))
         rows = [
             (m, PurePosixPath(m).parts[2], "train")
             for m in members
@@ -62,11 +53,7 @@ class TinyImagenet(Dataset):
         frame = pd.DataFrame(rows, columns=["image", "wnid", "split"])
         frame["label"] = frame["wnid"].map(_first_names(words, set(frame["wnid"])))
         frame["image"] = in_archive(path, frame["image"])
-        modalities = (Modality("image", "image", ("image",)),)
-        reasons = {"split": "official part", "wnid": "the class by another name"}
-        return Loaded(
-            frame, {"label": make_schema(frame, modalities, "label", "classification", reasons)}, split="split"
-        )
+        return self.loaded(frame, [modality("image")], {"wnid": "the class by another name"}, split="split")
 
 
 def _first_names(words: str, wanted: set[str]) -> dict[str, str]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypedDict
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 import torch
@@ -58,7 +59,6 @@ class Baseline:
 
     Attributes:
         threshold: from where on a multi-label probability is answered.
-        weights: how many were learned.
         chosen: what the best single modality is, and the model on it.
     """
 
@@ -67,12 +67,7 @@ class Baseline:
     ) -> None:
         """Nothing is learned yet.
 
-        Args:
-            name: ``majority``, ``linear``, ``trees``, ``single`` or ``autogluon``.
-            task: the task's name.
-            seed: of folds.
-            table: modalities whose features are never reduced to components.
-            minutes: of a fit by ``autogluon``.
+        ``table``: modalities whose features are never reduced to components; ``minutes`` of a fit by ``autogluon``.
         """
         self.name, self.task, self.seed, self.table = name, task, seed, frozenset(table)
         self.threshold, self.weights, self.chosen, self.minutes = 0.5, 0, "", minutes
@@ -123,11 +118,8 @@ class Against(TypedDict):
     """The model beside a baseline in one metric, on the same test rows.
 
     Attributes:
-        baseline: its name.
-        metric: the metric's name.
         difference: the model minus the baseline, turned so that more is better.
-        low: lower end of the paired 95 % interval over test rows.
-        high: upper end.
+        low: and ``high``: ends of the paired 95 % interval over test rows.
     """
 
     baseline: str
@@ -166,7 +158,7 @@ class Baselines(Mapping[str, Mapping[str, float]]):
     def best(self, task: str, metric: str | None = None) -> str | None:
         """The strongest in a metric (None: the main one), of those that have a value; None where there is none."""
         metric = metric or MAIN[task]
-        sign = -1.0 if metrics(task)[metric].direction == "lower" else 1.0
+        sign = metrics(task)[metric].sign
         known = [name for name, scores in self.scores.items() if np.isfinite(scores.get(metric, np.nan))]
         return max(known, key=lambda name: sign * self.scores[name][metric], default=None)
 
@@ -176,41 +168,15 @@ class Baselines(Mapping[str, Mapping[str, float]]):
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
-        return {"scores": {k: dict(v) for k, v in self.scores.items()}, "about": dict(self.about)} | {
-            "against": [dict(one) for one in self.against]
-        }
+        return {"scores": dict(self.scores), "about": dict(self.about), "against": list(self.against)}
 
 
-@dataclass(frozen=True)
-class Ready:
-    """A baseline that was learned from the training rows already, as a part of the model.
-
-    Attributes:
-        output: probabilities (n, C) or values (n,) of the test rows.
-        about: what it is.
-        threshold: from where on a multi-label probability is answered.
-    """
+class Ready(NamedTuple):
+    """A baseline that was learned already, as a part of the model: its ``output`` for the test rows, and what it is."""
 
     output: Array
     about: str
     threshold: float = 0.5
-
-
-@dataclass(frozen=True)
-class Lead:
-    """What baselines are judged by, and which are wanted.
-
-    Attributes:
-        metric: that leads.
-        costs: or weights by which a class is answered (``plait.metrics.base.inputs``).
-        names: of the baselines wanted.
-        ready: those among them that need not be learned any more.
-    """
-
-    metric: str
-    costs: Array | None = None
-    names: Sequence[str] = NAMES
-    ready: Mapping[str, Ready] = field(default_factory=dict)
 
 
 def learnable(y: Array) -> bool:
@@ -239,7 +205,10 @@ def baselines(
     table: Sequence[str] = (),
     ours: Mapping[str, Array] | None = None,
     bootstrap: int = 1000,
-    lead: Lead | None = None,
+    lead: str | None = None,
+    costs: Array | None = None,
+    names: Sequence[str] = NAMES,
+    ready: Mapping[str, Ready] = MappingProxyType({}),
 ) -> Baselines:
     """Every baseline, learned from the training rows and scored on the test rows.
 
@@ -252,9 +221,11 @@ def baselines(
         table: modalities whose features are never reduced to components.
         ours: what the model answers for the test rows (see ``plait.metrics.base``), to be compared with each.
         bootstrap: resamples of the test rows for the comparison.
-        lead: the metric that leads, and what answers are read by; None: the usual ones.
+        lead: the metric that leads; None: the usual one.
+        costs: or weights by which a class is answered (``plait.metrics.base.inputs``).
+        names: of the baselines wanted.
+        ready: those among them that need not be learned any more.
     """
-    lead = lead or Lead(MAIN[task])
     (x, y), (x_test, y_test) = train, test
     if not len(y) or not len(y_test):
         raise TableError(f"baselines need rows: found {len(y)} to train on and {len(y_test)} to test on")
@@ -268,19 +239,19 @@ def baselines(
     every, few = tuple(x.tokens), spread(torch.arange(len(y)), MOST_ROWS)
     sample = (x, y) if len(few) == len(y) else (x.take(few), np.asarray(y)[few.numpy()])
     scores, about, against = {}, {}, []
-    for name in lead.names if learnable(np.asarray(y)) else ("majority",):
+    for name in names if learnable(np.asarray(y)) else ("majority",):
         if name == "single" and len(every) < 2:
             continue
         seen = (x, y) if name == "majority" else sample
-        known = lead.ready.get(name) or _learned(Baseline(name, task, seed, table), seen, x_test)
+        known = ready.get(name) or _learned(Baseline(name, task, seed, table), seen, x_test)
         output, about[name], threshold = known.output, known.about, known.threshold
-        if name not in lead.ready and len(seen[1]) < len(y):
+        if name not in ready and len(seen[1]) < len(y):
             about[name] += f"; learned from {len(few):,} of {len(y):,} training rows, evenly spread"
-        judged = measure(task, y_test, output, threshold=threshold, costs=lead.costs)
+        judged = measure(task, y_test, output, threshold=threshold, costs=costs)
         scores[name] = {k: s.value for k, s in judged.items()}
         if ours is not None:
-            theirs = inputs_of(task, output, threshold, costs=lead.costs)
-            both = [metrics(task)[metric] for metric in dict.fromkeys((lead.metric, SECOND[task]))]
+            theirs = inputs_of(task, output, threshold, costs=costs)
+            both = [metrics(task)[metric] for metric in dict.fromkeys((lead or MAIN[task], SECOND[task]))]
             against += [_against(name, metric, y_test, (ours, theirs), (bootstrap, seed)) for metric in both]
     return Baselines(scores, about, against)
 
@@ -296,30 +267,18 @@ def _against(
     name: str, metric: Metric, y: Array, both: tuple[Mapping[str, Array], ...], drawing: tuple[int, int]
 ) -> Against:
     outputs = [given[metric.input] for given in both]
-    sign = -1.0 if metric.direction == "lower" else 1.0
+    sign = metric.sign
     values = [metric.score(y, output).value for output in outputs]
     low = high = float("nan")
     if drawing[0]:
         drawn = sign * resample_outputs(metric, y, outputs, *drawing)
         low, high = interval(drawn[:, 0] - drawn[:, 1])
-    return {
-        "baseline": name,
-        "metric": metric.name,
-        "difference": sign * (values[0] - values[1]),
-        "low": low,
-        "high": high,
-    }
+    difference = sign * (values[0] - values[1])
+    return {"baseline": name, "metric": metric.name, "difference": difference, "low": low, "high": high}
 
 
 def constant_answer(task: str, y: Array, metric: Metric, classes: int) -> Array:
-    """The answer, the same for every row, that scores best on these rows: what knowing nothing of a row would give.
-
-    Args:
-        task: the task's name.
-        y: class indices (n,), indicators (n, C) or values (n,).
-        metric: that judges it.
-        classes: C.
-    """
+    """The answer, the same for every row, that scores best on these rows: what knowing nothing of a row would give."""
     if task == "regression":
         return np.full(len(y), np.median(y) if metric.name == SECOND["regression"] else np.mean(y))
     if task == "classification":
@@ -329,7 +288,7 @@ def constant_answer(task: str, y: Array, metric: Metric, classes: int) -> Array:
     if metric.input != "labels":
         return np.tile(share, (len(y), 1))
     tried = [np.tile((share >= t).astype(np.int64), (len(y), 1)) for t in np.unique(share)]
-    return max(tried, key=lambda labels: metric.score(y, labels).value)
+    return max(tried, key=lambda labels: np.nan_to_num(metric.sign * metric.score(y, labels).value, nan=-np.inf))
 
 
 def _inputs(x: Any) -> Inputs:

@@ -17,7 +17,7 @@ from plait.data.modality import Schema
 from plait.data.targets import Labels
 from plait.encoders.defaults import is_folder, own_encoder
 from plait.encoders.featurize import Featurizer
-from plait.evaluation.baselines import NAMES, Baselines, Lead, Ready, baselines, scaled
+from plait.evaluation.baselines import NAMES, Baselines, Ready, baselines, scaled
 from plait.evaluation.predictions import gather
 from plait.training.settings import with_regimes
 
@@ -30,10 +30,7 @@ def plain_schema(
 ) -> Schema:
     """The schema with every encoder frozen: of a modality that would learn, plait's own light encoder of its kind.
 
-    Args:
-        schema: as it was given.
-        overrides: encoders by modality or kind, as the estimator's field ``encoders`` has them.
-        train: regimes by modality or kind, as its field ``train`` has them.
+    ``overrides`` and ``train``: as the estimator has ``encoders`` and ``train``.
     """
     plain = []
     for modality in with_regimes(schema, train).modalities:
@@ -134,9 +131,9 @@ def baselines_beside(
             ready["single"] = Ready(ours.outputs[best,], OWN["single"].format(best), float(np.mean(limit)))
         if "trees" in names and (output := grown(model, seen[1])) is not None:
             ready["trees"] = Ready(output, OWN["trees"])
-    lead = Lead(ours.main, ours.costs, names, ready)
+    own: Any = {"lead": ours.main, "costs": ours.costs, "names": names, "ready": ready}
     rows = ((seen[0], y[0]), (seen[1], y[1]))
-    return baselines(model.task_, *rows, table=table_of(model.schema_), ours=ours.inputs(), lead=lead)
+    return baselines(model.task_, *rows, table=table_of(model.schema_), ours=ours.inputs(), **own)
 
 
 def _same_classes(model: FusionEstimator, y: object) -> bool:

@@ -35,11 +35,7 @@ class Confusion(TypedDict):
 def per_class(classes: Sequence[str], y: Array, labels: Array, probabilities: Array) -> list[dict[str, Any]]:
     """Precision, recall, F1, rows, times predicted and AUC of each class; NaN where undefined.
 
-    Args:
-        classes: names (C,).
-        y: class indices (n,), or indicators (n, C).
-        labels: predicted, like ``y``.
-        probabilities: (n, C).
+    ``y`` and ``labels``: class indices (n,), or indicators (n, C).
     """
     places = np.arange(len(classes))
     both = (y, labels) if y.ndim == 1 else (at_least_two(y), at_least_two(labels))
@@ -47,18 +43,9 @@ def per_class(classes: Sequence[str], y: Array, labels: Array, probabilities: Ar
     true = y == places[:, None] if y.ndim == 1 else y.T > 0  # (C, n)
     predicted = labels == places[:, None] if y.ndim == 1 else labels.T > 0
     auc = one_against_rest(true, probabilities)
-    return [
-        {
-            "label": name,
-            "support": int(true[c].sum()),
-            "predicted": int(predicted[c].sum()),
-            "precision": float(precision[c]),
-            "recall": float(recall[c]),
-            "f1": float(f1[c]),
-            "auc": float(auc[c]),
-        }
-        for c, name in enumerate(classes)
-    ]
+    columns = {"support": true.sum(1), "predicted": predicted.sum(1), "precision": precision, "recall": recall}
+    columns |= {"f1": f1, "auc": np.asarray(auc)}
+    return [{"label": name, **{key: v[c].item() for key, v in columns.items()}} for c, name in enumerate(classes)]
 
 
 def confusion(classes: Sequence[str], y: Array, predicted: Array) -> Confusion:
@@ -85,26 +72,18 @@ def confusion(classes: Sequence[str], y: Array, predicted: Array) -> Confusion:
 def reliability(confidence: Array, hit: Array) -> list[dict[str, float]]:
     """Each bin that holds rows: its bounds, rows, mean probability and hit rate."""
     rows, summed, hits = bin_sums(confidence, hit)
-    return [
-        {
-            "low": b / BINS,
-            "high": (b + 1) / BINS,
-            "rows": int(rows[b]),
-            "confidence": float(summed[b] / rows[b]),
-            "hit_rate": float(hits[b] / rows[b]),
-        }
-        for b in range(BINS)
-        if rows[b]
-    ]
+    there = np.flatnonzero(rows)
+    columns = {"low": there / BINS, "high": (there + 1) / BINS, "rows": rows[there]}
+    shares = {"confidence": summed[there] / rows[there], "hit_rate": hits[there] / rows[there]}
+    result: list[Any] = pd.DataFrame(columns | shares).to_dict("records")
+    return result
 
 
 def distribution(classes: Sequence[str], y: Array) -> list[dict[str, Any]]:
     """Rows of each class or label, most first; of a number the rows of up to 20 ranges of equal width."""
     if classes:
         counts = [int((y == c).sum()) for c in range(len(classes))] if y.ndim == 1 else y.sum(0).tolist()
-        options: list[dict[str, Any]] = [
-            {"label": name, "rows": int(k)} for name, k in zip(classes, counts, strict=True)
-        ]
+        options: list[dict[str, Any]] = [{"label": n, "rows": int(k)} for n, k in zip(classes, counts, strict=True)]
         options.sort(key=lambda record: -record["rows"])
         unknown = int((y < 0).sum()) if y.ndim == 1 else 0
         return options + ([{"label": UNKNOWN, "rows": unknown}] if unknown else [])
@@ -123,12 +102,7 @@ def worst_rows(
 ) -> list[dict[str, Any]]:
     """The rows with the largest loss, most first: where they are, their loss, what is true and answered, and their cells.
 
-    Args:
-        metric: one that is a mean over rows, lower being better.
-        y: the target as it takes it.
-        output: what the model answers.
-        frame: the rows.
-        said: true values and answers (2, n), as a reader knows them.
+    ``said``: true values and answers (2, n), as a reader knows them.
     """
     assert metric.rows is not None
     losses = np.asarray(metric.rows(y, output), dtype=float)

@@ -38,8 +38,7 @@ class Estimate(TypedDict):
 
     Attributes:
         value: on the rows as they are; NaN where undefined.
-        low: lower bound.
-        high: upper bound.
+        low: and ``high``: bounds of the interval.
         note: why it is undefined, or what it leaves out.
         resamples: how many resamples the interval comes from.
     """
@@ -57,8 +56,7 @@ class SubsetScore(Estimate):
     Attributes:
         modalities: those present, in the schema's order.
         difference: value minus that of the full input.
-        difference_low: lower bound, both scored on the same resamples.
-        difference_high: upper bound.
+        difference_low: and ``difference_high``: bounds, both scored on the same resamples.
     """
 
     modalities: list[str]
@@ -72,9 +70,6 @@ class Evaluation:
     """Scores of one model on one table.
 
     Attributes:
-        task: the task's name.
-        target: the predicted column.
-        rows: rows scored.
         main_metric: name of the metric that leads.
         classes: labels as text; empty for a number.
         metrics: name -> estimate.
@@ -85,7 +80,6 @@ class Evaluation:
         points: of a regression: pairs of true and predicted value.
         subsets: one per subset of modalities, the full input last.
         absences: modality -> rows that lack it.
-        seed: of the resamples.
         worst: the rows with the largest loss: row, loss, true, answer, cells.
         baselines: what the model must beat, on the same rows; None where no training table was given.
     """
@@ -116,11 +110,8 @@ class Evaluation:
     def frame(self) -> pd.DataFrame:
         """Every metric with its value, its interval and what is to be noted, the one that leads first."""
         known = metrics(self.task)
-        rows = {
-            known[name].label: {k: v for k, v in result.items() if k != "resamples"}
-            for name, result in self.metrics.items()
-        }
-        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("metric")
+        rows = {known[name].label: result for name, result in self.metrics.items()}
+        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("metric").drop(columns="resamples")
 
     @property
     def subset_frame(self) -> pd.DataFrame:
@@ -205,22 +196,19 @@ def evaluate(
     wanted = _subsets(modalities) if subsets or outputs is not None else [modalities]
     predictions = gather(model, frame, wanted, y=y, outputs=outputs, partial=partial)
     truth, given = predictions.truth, predictions.inputs()
-    by_class = predictions.task != "regression"
+    task, names, by_class = predictions.task, predictions.classes, predictions.task != "regression"
+    scores = estimates(task, truth, given, bootstrap, seed)
     return Evaluation(
-        task=predictions.task,
+        task=task,
         target=str(model.schema_.target if model.schema_.target is not None else "y"),
         rows=len(truth),
         main_metric=predictions.main,
-        classes=predictions.classes,
-        metrics=_first(predictions.main, estimates(predictions.task, truth, given, bootstrap, seed)),
-        per_class=breakdown.per_class(predictions.classes, truth, given["labels"], given["probabilities"])
-        if by_class
-        else [],
-        confusion=breakdown.confusion(predictions.classes, truth, given["labels"])
-        if predictions.task == "classification"
-        else None,
+        classes=names,
+        metrics={name: scores[name] for name in dict.fromkeys([predictions.main, *scores])},
+        per_class=breakdown.per_class(names, truth, given["labels"], given["probabilities"]) if by_class else [],
+        confusion=breakdown.confusion(names, truth, given["labels"]) if task == "classification" else None,
         reliability=_reliability(predictions, given),
-        distribution=breakdown.distribution(predictions.classes, truth),
+        distribution=breakdown.distribution(names, truth),
         points=[] if by_class else breakdown.points(truth, given["values"], seed),
         subsets=_subset_scores(predictions, [s for s in wanted if s], bootstrap, seed) if len(wanted) > 1 else [],
         absences={name: int(k) for name, k in zip(modalities, predictions.absent.sum(0), strict=True)},
@@ -239,11 +227,6 @@ def _beside(model: Any, train: pd.DataFrame, frame: pd.DataFrame, y: Any, predic
     validate(model.schema_, train, partial=partial)
     truth = model.target_of(frame) if y is None else y
     return baselines_beside(model, (train, model.target_of(train)), (frame, truth), predictions.outputs)
-
-
-def _first(main: str, scores: dict[str, Estimate]) -> dict[str, Estimate]:
-    """The metric that leads before the others."""
-    return {name: scores[name] for name in dict.fromkeys([main, *scores])}
 
 
 def _worst(predictions: Predictions, frame: pd.DataFrame, given: Mapping[str, Array], used: Sequence[str]) -> list[Any]:

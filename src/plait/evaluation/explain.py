@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from math import factorial
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 import numpy as np
 import pandas as pd
@@ -42,8 +42,7 @@ class Worth(TypedDict):
         modality: its name; of an interaction two, joined by ``&``.
         modalities: the one name, or the two.
         value: the same unit as the score; what lowers a loss is above 0.
-        low: lower bound.
-        high: upper bound.
+        low: and ``high``: bounds of the interval.
     """
 
     modality: str
@@ -58,11 +57,9 @@ class Game(TypedDict):
 
     Attributes:
         name: a metric's name, or ``confidence``: the mean of the rows' games, which needs no target.
-        label: as a heading shows it.
         base: score of the best constant answer; of ``confidence``: the answer with every modality absent.
         full: score with everything.
         values: of each modality, in the schema's order.
-        interactions: of each pair.
     """
 
     name: str
@@ -78,13 +75,10 @@ class Explanation:
     """Worth of the modalities, overall and per row.
 
     Attributes:
-        task: the task's name.
-        modalities: names in the schema's order.
         games: the main metric, a second one, and ``confidence``; only the last without a target.
         rows: per row, in the frame's index: ``predicted``, ``base``, ``full``, ``value_<modality>`` of the predicted
             class; with a target ``true``, ``true_base``, ``true_full``, ``true_value_<modality>`` of the true class.
         resamples: how many resamples the intervals come from.
-        seed: of the resamples.
         note: that the model is no better than a constant answer, so that its modalities' values say nothing; else empty.
         parts: what each word and each patch of a picture adds to the answers of the rows that were named.
     """
@@ -181,7 +175,7 @@ def _no_better_than_constant(predictions: Predictions, bootstrap: int, seed: int
     shown = []
     for name in _names(predictions):
         metric = metrics(predictions.task)[name]
-        sign = -1.0 if metric.direction == "lower" else 1.0
+        sign = metric.sign
         outputs = _from_constant(predictions, [(), predictions.modalities], metric)
         constant, full = (sign * metric.score(predictions.truth, output).value for output in outputs)
         low = full - constant
@@ -206,7 +200,7 @@ def _from_constant(predictions: Predictions, subsets: list[Subset], metric: Metr
     outputs = [predictions.inputs(s)[metric.input] for s in subsets]
     truth, nothing = predictions.truth, outputs[0]
     constant = constant_answer(predictions.task, truth, metric, len(predictions.classes))
-    sign = -1.0 if metric.direction == "lower" else 1.0
+    sign = metric.sign
     if sign * metric.score(truth, nothing).value > sign * metric.score(truth, constant).value:
         constant = nothing
     return [constant if np.array_equal(output, nothing) else output for output in outputs]
@@ -252,7 +246,7 @@ def _row_game(predictions: Predictions, subsets: list[Subset], decided: Array) -
 def _scored(predictions: Predictions, name: str, subsets: list[Subset], bootstrap: int, seed: int) -> Game:
     """A metric shared out, its sign turned where lower is better."""
     metric = metrics(predictions.task)[name]
-    sign = -1.0 if metric.direction == "lower" else 1.0
+    sign = metric.sign
     outputs = _from_constant(predictions, subsets, metric)
     game = sign * np.array([metric.score(predictions.truth, o).value for o in outputs])
     drawn = sign * resample_outputs(metric, predictions.truth, outputs, bootstrap, seed) if bootstrap else None
@@ -285,14 +279,8 @@ def _worths(names: list[list[str]], share: Callable[[Array], Array], game: Array
     result: list[Worth] = []
     for i, name in enumerate(names):
         low, high = (math.nan, math.nan) if resampled is None else interval(resampled[:, i])
-        worth: Worth = {
-            "modality": " & ".join(name),
-            "modalities": name,
-            "value": float(values[i]),
-            "low": low,
-            "high": high,
-        }
-        result.append(worth)
+        bounds = {"value": float(values[i]), "low": low, "high": high}
+        result.append(cast(Worth, {"modality": " & ".join(name), "modalities": name, **bounds}))
     return result
 
 

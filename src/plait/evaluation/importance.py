@@ -123,7 +123,8 @@ def _table(
 ) -> pd.DataFrame:
     values = terms.mean(1)
     drawn = resample_means(terms, bootstrap, seed) if bootstrap else np.full((1, len(values)), np.nan)
-    worths = _worths(explanation)
+    finer = explanation.games[1:2] if explanation is not None else []
+    worths = {worth["modality"]: worth["value"] for game in finer for worth in game["values"]}
     totals: dict[str, float] = {}
     for (modality, _), value in zip(names, values, strict=True):
         totals[modality.name] = totals.get(modality.name, 0.0) + max(value, 0.0)
@@ -136,10 +137,3 @@ def _table(
         records.append((*record, share * worths.get(modality.name, np.nan)))
     result = pd.DataFrame(records, columns=list(COLUMNS))
     return result.sort_values("importance", ascending=False, kind="stable", ignore_index=True)
-
-
-def _worths(explanation: Explanation | None) -> Mapping[str, float]:
-    """Shapley values in the finer metric, by modality."""
-    if explanation is None or len(explanation.games) < 2:
-        return {}
-    return {worth["modality"]: worth["value"] for worth in explanation.games[1]["values"]}

@@ -62,16 +62,10 @@ class LinearModel:
 def fit_linear(x: Array, y: Array, task: str, outputs: int, *, strength: float, steps: int) -> LinearModel:
     """A linear model of few features that are scaled already; its products are in single precision.
 
+    ``y``: codes (n,), indicators (n, C) or values (n,).
+
     Formula: ``argmin sum_i loss(W x_i + b, y_i) + |W|^2 / (2 strength)``; the loss is the log loss (of classes together, of
         labels each), or half the squared error.
-
-    Args:
-        x: (n, D).
-        y: codes (n,), indicators (n, C) or values (n,).
-        task: the task's name.
-        outputs: classes or labels; 1 of a number.
-        strength: of the fit against the penalty.
-        steps: of the solver, at most.
 
     Example:
         >>> x = np.array([[-1.0], [-2.0], [1.0], [2.0]])
@@ -158,16 +152,12 @@ class Learner(ABC):
     Attributes:
         loss: on held-out training rows: log loss, or the root of the mean squared error.
         threshold: from where on a multi-label probability is answered, best there.
-        weights: how many were learned.
     """
 
     def __init__(self, task: str, names: Sequence[str], table: frozenset[str]) -> None:
         """Nothing is learned yet.
 
-        Args:
-            task: the task's name.
-            names: of the modalities that are seen.
-            table: modalities whose features are never reduced to components.
+        ``table``: modalities whose features are never reduced to components.
         """
         self.task, self.names, self.table = task, tuple(names), table
         self.loss, self.threshold, self.weights, self.outputs_ = np.inf, 0.5, 0, 0

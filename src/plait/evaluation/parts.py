@@ -41,8 +41,6 @@ class Moved:
 
     Attributes:
         row: its label in the table's index.
-        modality: that the cell belongs to.
-        column: its column.
         answer: what is predicted from everything, as text.
         full: the probability of that answer (of several labels the mean over them; of a number the prediction).
         parts: the words, or groups of words, in order; of a picture ``row,column`` of each patch, row by row.
@@ -83,11 +81,6 @@ class Moved:
         """The values of a picture's patches (GRID, GRID), as they are told."""
         return self.shown.reshape(GRID, GRID)
 
-    def strongest(self, most: int = 5) -> list[tuple[str, float]]:
-        """The parts that moved the answer most, either way, with their values."""
-        order = np.argsort(-np.abs(self.values), kind="stable")[:most]
-        return [(self.parts[i], self.values[i]) for i in order.tolist() if self.values[i]]
-
     def said(self, most: int = 5) -> str:
         """The parts that moved the answer most, in words.
 
@@ -118,11 +111,6 @@ def moved(model: FusionEstimator, frame: pd.DataFrame, rows: Sequence[Any]) -> l
     Formula: ``v_part = p(answer | row) - p(answer | row without the part)``.
 
     Source: Zeiler and Fergus 2014, Visualizing and Understanding Convolutional Networks, section 4 (occlusion).
-
-    Args:
-        model: a fitted estimator.
-        frame: the table.
-        rows: labels of its index, at most ``ROWS``.
 
     Raises:
         ConfigError: too many rows, or none.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,25 +26,11 @@ PIECE = 65_536
 Subset = tuple[str, ...]
 
 
-class Model(Protocol):
-    """What is asked of a fitted estimator here."""
-
-    schema_: Schema
-    task_: str
-
-    def predict_subsets(self, frame: pd.DataFrame, subsets: Sequence[Subset] | None) -> Mapping[Subset, Array]:
-        """Probabilities (n, C) or values (n,) with only those modalities present."""
-
-    def target_of(self, frame: pd.DataFrame) -> Array:
-        """The target as the task wants it."""
-
-
 @dataclass(frozen=True)
 class Predictions:
     """Outputs of one model on the rows of one table.
 
     Attributes:
-        task: the task's name.
         modalities: names in the schema's order.
         classes: labels as text; empty for a number.
         y: class indices (-1: unknown to the model), indicators or values; None without a target.
@@ -97,11 +83,7 @@ class Predictions:
 
 
 def check_one(model: object) -> None:
-    """Refuse the models of several targets, where one is judged.
-
-    Raises:
-        ConfigError: they are several.
-    """
+    """Refuse the models of several targets, where one is judged."""
     if isinstance(model, Mapping):
         raise ConfigError(f"the model answers for several targets ({', '.join(model)}); give one of them: model['...']")
 
@@ -118,7 +100,7 @@ def gather(
     """Run the model over the rows once for all subsets.
 
     Args:
-        model: a fitted estimator (see ``Model``).
+        model: a fitted estimator.
         frame: the rows.
         subsets: which ones; None for all of them and the empty one.
         y: the target where it is not a column of the frame.
@@ -130,10 +112,11 @@ def gather(
     if partial or getattr(model, "partial", False):
         frame = _with_columns(model.schema_, frame)
     modalities = tuple(m.name for m in model.schema_.modalities)
-    answered = (
-        _in_pieces(model, frame, subsets) if _long(model, frame, outputs) else _answered(model, frame, subsets, outputs)
-    )
-    result, missing, thresholds = answered
+    # The features of all rows would be much, and are neither there nor asked for again.
+    if outputs is None and len(frame) > PIECE and not getattr(model, "remembers", True):
+        result, missing, thresholds = _in_pieces(model, frame, subsets)
+    else:
+        result, missing, thresholds = _answered(model, frame, subsets, outputs)
     labels = [] if model.task_ == "regression" else list(model.classes_)
     truth = target_of(model, frame, y)
     for subset, output in result.items():
@@ -162,12 +145,8 @@ def _answered(
     model: Any, frame: pd.DataFrame, subsets: Sequence[Subset] | None, outputs: Mapping[Subset, Array] | None = None
 ) -> Answered:
     result = model.predict_subsets(frame, subsets) if outputs is None else outputs
-    return result, _absent(model, frame), model.thresholds_for(frame, list(result)) if _has_thresholds(model) else {}
-
-
-def _long(model: Any, frame: pd.DataFrame, outputs: Mapping[Subset, Array] | None) -> bool:
-    """Whether the features of all rows would be much; not where they are there, or will be asked for again."""
-    return outputs is None and len(frame) > PIECE and not getattr(model, "remembers", True)
+    own = model.task_ == "multilabel" and hasattr(model, "thresholds_for")
+    return result, _absent(model, frame), model.thresholds_for(frame, list(result)) if own else {}
 
 
 def _in_pieces(model: Any, frame: pd.DataFrame, subsets: Sequence[Subset] | None) -> Answered:
@@ -200,10 +179,6 @@ def _costs(model: Any) -> Array | None:
     """What ``predict`` reads the probabilities of one class of several by, where it is not the most probable one."""
     value = getattr(getattr(getattr(model, "members_", None), "task", None), "decides", None)
     return None if value is None or not np.size(value) else np.asarray(value)
-
-
-def _has_thresholds(model: Any) -> bool:
-    return bool(model.task_ == "multilabel" and hasattr(model, "thresholds_for"))
 
 
 def _with_columns(schema: Schema, frame: pd.DataFrame) -> pd.DataFrame:

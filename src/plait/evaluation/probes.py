@@ -53,17 +53,9 @@ def fine_tuning(
 ) -> dict[int, float]:
     """Accuracy when the aligned network learns with the classifier; the network that is given stays as it is.
 
-    Source: Faye et al., Context-Based Multimodal Fusion, table VI.
+    ``train`` and ``test``: a batch as ``ModalityAligner.inputs`` gives it, and classes (n,). Encoders that learned learn on.
 
-    Args:
-        network: of an aligner; one that trains its encoders trains them here, too.
-        name: the modality.
-        train: its batch, as ``ModalityAligner.inputs`` gives it, and classes (n,).
-        test: the batch that is judged, and classes (m,).
-        looks: numbers of epochs.
-        learning_rate: peak of the schedule.
-        batch_size: rows per step.
-        seed: of everything random.
+    Source: Faye et al., Context-Based Multimodal Fusion, table VI.
     """
     return _trained(_Tower(copy.deepcopy(network), name), train, test, looks, learning_rate, batch_size, seed)
 

@@ -70,7 +70,8 @@ def retrieval(
     best, precision = [], np.zeros(len(kept))
     for start in range(0, len(queries), BLOCK):
         own = query_things[start : start + BLOCK, None] == gallery_things[None]  # (block, m)
-        ordered = _in_order(queries[start : start + BLOCK] @ gallery.T, own)
+        similar = queries[start : start + BLOCK] @ gallery.T
+        ordered = np.take_along_axis(own, np.lexsort((own, -similar), axis=1), axis=1)  # of equals its own come last
         best.append(ordered.argmax(1) + 1)
         counted = ordered.cumsum(1)
         precision += np.array([(counted[:, k - 1] / k).sum() for k in kept])
@@ -96,13 +97,6 @@ def both_ways(
         f"{one} to {two}": retrieval(a, b, a_things, b_things),
         f"{two} to {one}": retrieval(b, a, b_things, a_things),
     }
-
-
-def _in_order(similar: np.ndarray, own: np.ndarray) -> np.ndarray:
-    """``own`` (q, m) in the order of falling similarity; among equals the query's own come last."""
-    order = np.lexsort((own, -similar), axis=1)
-    result: np.ndarray = np.take_along_axis(own, order, axis=1)
-    return result
 
 
 def _present(vectors: np.ndarray, things: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

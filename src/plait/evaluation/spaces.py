@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import itertools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, cast
 
 import numpy as np
 import pandas as pd
+import torch
 
-from plait.alignment.aligner import ModalityAligner
+from plait.alignment.aligner import TEMPLATES, ModalityAligner
+from plait.alignment.network import unit
+from plait.alignment.pairs import Cells, exploded
 from plait.base import checks
 from plait.base.config import check_fields
 from plait.base.errors import ConfigError, TableError, nearest
-from plait.evaluation import space_recipes
-from plait.evaluation.probes import LOOKS
-from plait.evaluation.similarity import TOP, OfClass, paraphrase, sentence_similarity
+from plait.evaluation.probes import LOOKS, fine_tuning, linear_probe
+from plait.evaluation.similarity import TOP, OfClass, Retrieval, both_ways, paraphrase, sentence_similarity, top_k
+from plait.evaluation.space_rows import Labelled, labelled, other_captions, pairs_to_search
 
 #: Rows that are judged by, or learned from.
 Rows = Annotated[int, checks.Within(10, checks.MOST)]
@@ -28,7 +32,6 @@ class Part:
     """One part of an evaluation: a direction of a search, a way to compare two sentences.
 
     Attributes:
-        name: of the part.
         metrics: by name; the first is what spaces are compared by.
         frozen: no alignment is in it, so that it is the same for every stage.
         curves: name -> {place: value}.
@@ -51,7 +54,6 @@ class Asked:
     """What an evaluation is given.
 
     Attributes:
-        aligner: fitted.
         held: rows that it has not seen; None where it has seen all.
         groups: their column whose equal values are about one thing; None: each row is a thing.
         root: folder of the data sets; None: ``$PLAIT_DATA``.
@@ -72,41 +74,68 @@ def retrieved(
     ``distractors``: once more with so many captions of other photographs of Flickr8k among the texts that are searched, for
     curves that run as far as the paper's.
     """
-    held, groups = requested.held, requested.groups
+    aligner, held, groups = requested.aligner, requested.held, requested.groups
     if dataset is not None:
-        held, groups = space_recipes.pairs_to_search(requested.aligner, dataset, requested.root, rows)
+        held, groups = pairs_to_search(aligner, dataset, requested.root, rows)
     if held is None:
         raise TableError(
             "retrieval: no rows are held out; take split: kfold or holdout, or name a dataset to search in"
         )
-    result = space_recipes.retrieved(requested.aligner, held, groups)
+    result = searched(aligner, held, groups)
     if distractors:
-        text = requested.aligner.reader().name
-        others = space_recipes.other_captions(requested.root, distractors)
-        more = space_recipes.retrieved(requested.aligner, held, groups, others)
-        result |= {
-            f"{way} among {distractors:,} others": one for way, one in more.items() if way.endswith(f" to {text}")
-        }
-    return [
-        Part(
-            way,
-            {
-                **{f"R@{k}": share for k, share in one.recall.items()},
-                "median rank": one.median_rank,
-                "gallery": one.gallery,
-            },
-            curves={"found": one.found, "precision": one.precision},
-        )
-        for way, one in result.items()
-    ]
+        others = other_captions(requested.root, distractors)
+        for way, one in searched(aligner, held, groups, others).items():
+            if way.endswith(f" to {aligner.reader().name}"):
+                result[f"{way} among {distractors:,} others"] = one
+    parts = []
+    for way, one in result.items():
+        values = {f"R@{k}": share for k, share in one.recall.items()}
+        values |= {"median rank": one.median_rank, "gallery": one.gallery}
+        parts.append(Part(way, values, curves={"found": one.found, "precision": one.precision}))
+    return parts
+
+
+def searched(
+    aligner: ModalityAligner, frame: pd.DataFrame, group: str | None, others: Sequence[str] = ()
+) -> dict[str, Retrieval]:
+    """Retrieval between every two modalities, both ways, among rows that the aligner has not seen.
+
+    Rows with equal values in the column ``group`` show one thing; a cell that a thing has in several rows (the photograph of
+    five captions) is searched and asked for once. ``others`` are texts about other things, which are searched too.
+    """
+    frame, result = exploded(frame, aligner.schema_, group)
+    thing = result.numpy()
+    vectors, things = {}, {}
+    for modality in aligner.schema_.modalities:
+        once = _first_of_each(frame, list(modality.columns), thing)
+        vectors[modality.name] = aligner.transform({modality.name: frame.loc[once]})[modality.name]
+        things[modality.name] = thing[once]
+    if others:
+        name = aligner.reader().name
+        vectors[name] = np.concatenate([vectors[name], aligner.transform({name: list(others)})[name]])
+        things[name] = np.concatenate([things[name], -1 - np.arange(len(others))])  # nobody asks for them
+    judged: dict[str, Retrieval] = {}
+    for a, b in itertools.combinations(vectors, 2):
+        judged |= both_ways(vectors[a], vectors[b], things[a], things[b], (a, b))
+    return judged
+
+
+def _first_of_each(frame: pd.DataFrame, columns: list[str], thing: np.ndarray) -> np.ndarray:
+    seen = set()
+    kept = np.zeros(len(frame), dtype=bool)
+    for place, cells in enumerate(zip(thing.tolist(), *(frame[c] for c in columns), strict=True)):
+        key = tuple(c if isinstance(c, str | int | float) else id(c) for c in cells)
+        kept[place] = key not in seen
+        seen.add(key)
+    return kept
 
 
 def sentences(requested: Asked, *, dataset: str = "stsb", rows: Rows | None = None) -> list[Part]:
     """Sentence similarity on the test part of STS-B or its like, one part per way to compare two sentences."""
-    a, b, scores = space_recipes.sentence_pairs(_labelled(requested, dataset), "test", rows)
+    a, b, scores = _labelled(requested, dataset).sentences("test", rows)
     truth = scores.to_numpy(np.float64)
     parts = []
-    for way, cosines in space_recipes.sentence_cosines(requested.aligner, a, b).items():
+    for way, cosines in sentence_cosines(requested.aligner, a, b).items():
         one = sentence_similarity(cosines, truth)
         result = {"pearson": one.pearson, "spearman": one.spearman, "within 0.1": float(one.overall[0])}
         result |= {f"within 0.1, {i} to {i + 1}": share for i, share in zip(range(TOP), one.at(0.1), strict=True)}
@@ -115,8 +144,48 @@ def sentences(requested: Asked, *, dataset: str = "stsb", rows: Rows | None = No
             if not np.isnan(line).any():
                 curves[f"accuracy, {place} to {place + 1}"] = dict(zip(one.tolerances, line, strict=True))
         result |= {f"within {t}": float(one.overall[np.abs(one.tolerances - t).argmin()]) for t in (0.2, 0.5)}
-        parts.append(Part(way, result, space_recipes.is_frozen(way), curves, cosines, truth))
+        parts.append(Part(way, result, _frozen(way), curves, cosines, truth))
     return parts
+
+
+def sentence_cosines(aligner: ModalityAligner, a: Iterable[str], b: Iterable[str]) -> dict[str, np.ndarray]:
+    """Cosines (n,) of sentence pairs, one way per key, for an aligner of text encoders.
+
+    ``NAME alone``: the frozen encoder; ``NAME aligned``: its vectors in the space; ``across``: the first sentence by one encoder
+    and the second by the other, the mean over both ways; ``joined``: each sentence as the mean of its aligned vectors;
+    ``concatenated``: the frozen encoders' vectors beside each other, the fusion that costs nothing. NAME is the encoder's, or
+    the modality's where two have the same encoder.
+    """
+    other = [m.name for m in aligner.schema_.modalities if m.kind != "text"]
+    if other:
+        raise ConfigError(f"sentences are read by text modalities only; '{other[0]}' is none")
+    names = list(aligner.modality_names_)
+    said = [aligner.encoders_[n].name() for n in names]
+    options = dict(zip(names, said if len(set(said)) == len(said) else names, strict=True))
+    sides: list[dict[str, Cells]] = [{n: list(part) for n in names} for part in (a, b)]
+    raw = [{n: _units(v) for n, v in aligner.features(side).items()} for side in sides]
+    moved = [aligner.transform(side) for side in sides]
+    result = {f"{options[n]} alone": _rowwise(raw[0][n], raw[1][n]) for n in names}
+    result["concatenated"] = np.mean([_rowwise(raw[0][n], raw[1][n]) for n in names], axis=0)
+    result |= {f"{options[n]} aligned": _rowwise(moved[0][n], moved[1][n]) for n in names}
+    across = [_rowwise(moved[0][m], moved[1][n]) for m, n in itertools.permutations(names, 2)]
+    joined = [_units(np.sum([side[n] for n in names], axis=0)) for side in moved]
+    return {**result, "across": np.mean(across, axis=0), "joined": _rowwise(joined[0], joined[1])}
+
+
+def _frozen(way: str) -> bool:
+    """Whether a way of ``sentence_cosines`` has no alignment in it."""
+    return way.endswith(" alone") or way == "concatenated"
+
+
+def _units(vectors: np.ndarray) -> np.ndarray:
+    result: np.ndarray = unit(torch.from_numpy(np.ascontiguousarray(vectors, dtype=np.float32))).numpy()
+    return result
+
+
+def _rowwise(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    result: np.ndarray = (a * b).sum(1)
+    return result
 
 
 def paraphrases(
@@ -124,8 +193,8 @@ def paraphrases(
 ) -> list[Part]:
     """Paraphrase on the test part of MRPC, QQP or their like, one part per way; ``train_rows`` choose the threshold."""
     known = _labelled(requested, dataset)
-    pairs = [space_recipes.sentence_pairs(known, *part) for part in (("train", train_rows), ("test", rows))]
-    moved = [space_recipes.sentence_cosines(requested.aligner, a, b) for a, b, _ in pairs]
+    pairs = [known.sentences("train", train_rows), known.sentences("test", rows)]
+    moved = [sentence_cosines(requested.aligner, a, b) for a, b, _ in pairs]
     same = [target.isin(["yes", 1, True]).to_numpy() for _, _, target in pairs]
     parts = []
     for way in moved[0]:
@@ -134,7 +203,7 @@ def paraphrases(
         learned = float(((moved[0][way] > one.threshold) == same[0]).mean())
         result = {"accuracy": one.accuracy, **_of("different", one.different), **_of("same", one.same)}
         result |= {"threshold": one.threshold, "accuracy, training part": learned}
-        parts.append(Part(way, result, space_recipes.is_frozen(way), rows=right, chance=_commonest(same[1])))
+        parts.append(Part(way, result, _frozen(way), rows=right, chance=_commonest(same[1])))
     return parts
 
 
@@ -142,8 +211,8 @@ def _commonest(classes: np.ndarray) -> float:
     return float(np.unique(classes, return_counts=True)[1].max() / len(classes))
 
 
-def _labelled(requested: Asked, dataset: str) -> space_recipes.Labelled:
-    return space_recipes.labelled(dataset, requested.root, os.environ.get("PLAIT_DATA"))
+def _labelled(requested: Asked, dataset: str) -> Labelled:
+    return labelled(dataset, requested.root, os.environ.get("PLAIT_DATA"))
 
 
 def title_of(spec: Mapping[str, object]) -> str:
@@ -160,14 +229,18 @@ def named(
     *,
     dataset: str = "cifar10",
     rows: Rows | None = None,
-    templates: Sequence[str] = space_recipes.TEMPLATES,
+    templates: Sequence[str] = TEMPLATES,
     image: str = "image",
 ) -> list[Part]:
     """Zero-shot classes of the test part of a labelled table, top-1 to top-5."""
-    known = _labelled(requested, dataset)
-    shares, right = space_recipes.zero_shot(requested.aligner, known, rows, templates=templates, image=image)
-    chance = _commonest(known.part("test", rows)[str(known.schema.target)].astype(str).to_numpy())
-    return [Part("zero-shot", {f"top-{k}": share for k, share in shares.items()}, rows=right, chance=chance)]
+    known, aligner = _labelled(requested, dataset), requested.aligner
+    x, y = known.cells(aligner, image, known.part("test", rows))
+    classes = sorted({str(label) for label in known.frame[str(known.schema.target)]})
+    truth = np.searchsorted(classes, y)
+    probabilities = aligner.classify(x, [name.replace("_", " ") for name in classes], templates)
+    right = (np.nan_to_num(probabilities).argmax(1) == truth) & ~np.isnan(probabilities).any(1)
+    shares = {f"top-{k}": share for k, share in top_k(probabilities, truth).items()}
+    return [Part("zero-shot", shares, rows=right.astype(np.float64), chance=_commonest(y))]
 
 
 def probed(
@@ -180,19 +253,13 @@ def probed(
     image: str = "image",
 ) -> list[Part]:
     """Linear probes over epochs on a labelled table: of the aligned vectors, and of what the encoder gives without alignment."""
-    cells = _labelled(requested, dataset).both(requested.aligner, image, train_rows, rows)
-    result = space_recipes.probes(requested.aligner, image, *cells, looks=epochs)
-    still, chance = requested.aligner.stage_.frozen, _commonest(cells[1][1])
-    return [
-        Part(
-            name,
-            _last_first(over),
-            frozen=still and name == space_recipes.ENCODER,
-            curves={"accuracy": over},
-            chance=chance,
-        )
-        for name, over in result.items()
-    ]
+    aligner, parts = requested.aligner, []
+    (train, classes), (test, truth) = _labelled(requested, dataset).both(aligner, image, train_rows, rows)
+    for name, of in (("aligned", aligner.transform), ("encoder alone", aligner.features)):
+        over = linear_probe(of(train)[image], classes, of(test)[image], truth, looks=epochs)
+        frozen = aligner.stage_.frozen and name == "encoder alone"
+        parts.append(Part(name, _last_first(over), frozen, {"accuracy": over}, chance=_commonest(truth)))
+    return parts
 
 
 def tuned(
@@ -205,10 +272,14 @@ def tuned(
     image: str = "image",
 ) -> list[Part]:
     """Fine-tuning over epochs on a labelled table: what was aligned learns on; nothing where it cannot."""
-    cells = _labelled(requested, dataset).both(requested.aligner, image, train_rows, rows)
-    over = space_recipes.tuned(requested.aligner, image, *cells, looks=epochs)
-    chance = _commonest(cells[1][1])
-    return [Part("fine-tuned", _last_first(over), curves={"accuracy": over}, chance=chance)] if over else []
+    aligner, network = requested.aligner, requested.aligner.network_
+    (train, classes), (test, truth) = _labelled(requested, dataset).both(aligner, image, train_rows, rows)
+    if not any(p.requires_grad for p in network.parameters()):  # a stage in closed form
+        return []
+    sides = [(aligner.inputs(cells)[image], y) for cells, y in ((train, classes), (test, truth))]
+    rate, size = (1e-3, 256) if aligner.stage_.frozen else (1e-4, 32)
+    over = fine_tuning(network, image, *sides, looks=epochs, learning_rate=rate, batch_size=size)
+    return [Part("fine-tuned", _last_first(over), curves={"accuracy": over}, chance=_commonest(truth))]
 
 
 def _last_first(over: Mapping[int, float]) -> dict[str, float]:
@@ -229,11 +300,7 @@ EVALUATIONS: dict[str, Callable[..., list[Part]]] = {
 
 
 def check_evaluation(spec: Mapping[str, object]) -> None:
-    """Refuse an evaluation that there is not, and options that it does not have.
-
-    Raises:
-        ConfigError: the message names the nearest.
-    """
+    """Refuse an evaluation that there is not, and options that it does not have."""
     name = str(spec.get("name"))
     if name not in EVALUATIONS:
         raise ConfigError(f"unknown evaluation '{name}': {nearest(name, EVALUATIONS)}")

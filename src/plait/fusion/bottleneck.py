@@ -19,13 +19,9 @@ class Bottleneck(Fusion):
 
     Formula: per layer [x_m ; s_m] <- block_m([x_m ; s]) for each m, s <- mean over present m of s_m; z = mean over present m
     of x_m's mean token.
-
     Shape: tokens (B, T, D) each, equal D; out (B, D).
-
     Source: Nagrani et al. 2021, Attention Bottlenecks for Multimodal Fusion, section 3 (mean token for their class token).
-
     Use when: sequences are long: the cost grows with the sum of their squares, not with the square of their sum.
-
     Not when: ``layers`` is 1: the first layer only gathers, so nothing has been exchanged yet.
 
     Example:
@@ -48,15 +44,9 @@ class Bottleneck(Fusion):
     ) -> None:
         """Build with so many shared ``tokens``, ``layers`` and attention ``heads``."""
         super().__init__(dims, level=level)
-        count, depth = heads, layers
         self.shared = nn.Parameter(torch.randn(tokens, self.width) * 0.02)
-        rows = [nn.ModuleDict({name: Block(self.width, count) for name in self.names}) for _ in range(depth)]
+        rows = [nn.ModuleDict({name: Block(self.width, heads) for name in self.names}) for _ in range(layers)]
         self.layers = nn.ModuleList(rows)
-
-    @property
-    def out_dim(self) -> int:
-        """The common width."""
-        return self.width
 
     def forward(self, tokens: Mapping[str, Tokens]) -> Tensor:
         """(B, D)."""

@@ -15,13 +15,9 @@ class Concat(Fusion):
     """One modality's features beside the other's, zeros where a modality is absent.
 
     Formula: z = [x_1 ; x_2 ; ... ; x_M], x_m the mean of modality m's tokens, 0 where it is absent.
-
     Shape: tokens (B, T, D_m) each; out (B, D_1 + ... + D_M).
-
     Source: Wernlein et al., Early Fusion with Contrastive Learning, section 3.1; Ngiam et al. 2011.
-
     Use when: modalities differ in width and meaning; the default.
-
     Not when: many modalities are often absent together: the zeros then dominate.
 
     Example:

@@ -16,13 +16,9 @@ class CrossAttention(Fusion):
     """Each modality's tokens look at the tokens of all others, then a layer of their own; the mean of what comes out.
 
     Formula: h_m = x_m + attend(x_m, [x_k : k != m]), f_m = h_m + feed(h_m), z = mean over present m of f_m's mean token.
-
     Shape: tokens (B, T, D) each, equal D; out (B, D).
-
     Source: Tsai et al. 2019, Multimodal Transformer, section 3.1; Lu et al. 2019, ViLBERT (co-attention).
-
     Use when: modalities are sequences and parts of one belong to parts of the other (words and sounds).
-
     Not when: every modality is a single vector: there is nothing to choose among, and ``gated`` or ``film`` does it for less.
 
     Example:
@@ -38,13 +34,7 @@ class CrossAttention(Fusion):
     def __init__(self, dims: Mapping[str, int], *, heads: Count = 4, level: str | None = None) -> None:
         """Build with ``heads`` attention heads."""
         super().__init__(dims, level=level)
-        count = heads
-        self.blocks = nn.ModuleDict({name: Block(self.width, count) for name in self.names})
-
-    @property
-    def out_dim(self) -> int:
-        """The common width."""
-        return self.width
+        self.blocks = nn.ModuleDict({name: Block(self.width, heads) for name in self.names})
 
     def forward(self, tokens: Mapping[str, Tokens]) -> Tensor:
         """(B, D)."""

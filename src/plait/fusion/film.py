@@ -17,13 +17,9 @@ class Film(Fusion):
 
     Formula: f_m = (1 + G_m y_m) * x_m + B_m y_m, y_m = [x_k : k != m], 0 where absent; z = mean over present m of f_m, or
     f_target.
-
     Shape: tokens (B, T, D) each, equal D; out (B, D).
-
     Source: Perez et al. 2018, FiLM, section 2, with a scale around 1; the mean over both directions is ours.
-
     Use when: one modality says how to read the other (a question and a picture: ``target: image``).
-
     Not when: the target is often absent: all that is left then is the shift.
 
     Example:
@@ -46,11 +42,6 @@ class Film(Fusion):
         self.maps = nn.ModuleDict(
             {name: nn.Linear(others * self.width, 2 * self.width, bias=False) for name in modulated}
         )
-
-    @property
-    def out_dim(self) -> int:
-        """The common width."""
-        return self.width
 
     def forward(self, tokens: Mapping[str, Tokens]) -> Tensor:
         """(B, D)."""

@@ -14,14 +14,10 @@ class Gated(Fusion):
     """Gates that see all modalities say, feature by feature, how much of each one passes (GMU).
 
     Formula: h_m = tanh(W_m x_m + b_m), g = softmax over the present m of (V_m [x_1 ; ... ; x_M] + c_m), z = sum_m g_m * h_m.
-
     Shape: tokens (B, T, D) each, equal D; out (B, D).
-
     Source: Arevalo et al. 2017, Gated Multimodal Units, section 3. For two modalities the softmax is their z and 1 - z; for
     more they use a sigmoid per modality, and we keep the softmax, so that an absent modality leaves no hole.
-
     Use when: which modality to believe depends on the row.
-
     Not when: rows are few: the gates alone have (M D)^2 weights.
 
     Example:
@@ -37,11 +33,6 @@ class Gated(Fusion):
         super().__init__(dims, level=level)
         self.own = nn.ModuleDict({name: nn.Linear(self.width, self.width) for name in self.names})
         self.gates = nn.Linear(len(self.names) * self.width, len(self.names) * self.width)
-
-    @property
-    def out_dim(self) -> int:
-        """The common width."""
-        return self.width
 
     def forward(self, tokens: Mapping[str, Tokens]) -> Tensor:
         """(B, D)."""

@@ -18,15 +18,11 @@ class Graph(Fusion):
 
     Formula: e_mn = leaky_relu(a_s . W x_m + a_d . W x_n), alpha_mn = softmax over the present n of e_mn, per head;
     h_m = elu(sum_n alpha_mn W x_n) + x_m; z = sum over present m of softmax(v . tanh(U h_m)) h_m.
-
     Shape: tokens (B, T, D) each, equal D; out (B, D).
-
     Source: in the manner of MuGNet (Lu et al. 2023, arXiv 2302.02978, section 4), which joins three graphs by graph attention
     (Velickovic et al. 2018, arXiv 1710.10903) and a learned attention over modalities. Its graphs connect similar *rows*
     of all parts, the test rows among them; ours connect the modalities of one row, so that no row's answer depends on another's.
-
     Use when: modalities are three or more, and which one to believe depends on the others.
-
     Not when: there are two: ``attention`` does the same with less.
 
     Example:
@@ -47,11 +43,6 @@ class Graph(Fusion):
         self.goal = nn.Parameter(torch.randn(heads, self.width) / self.width**0.5)
         self.back = nn.Linear(heads * self.width, self.width)
         self.scores = nn.Sequential(nn.Linear(self.width, self.width), nn.Tanh(), nn.Linear(self.width, 1, bias=False))
-
-    @property
-    def out_dim(self) -> int:
-        """The common width."""
-        return self.width
 
     def forward(self, tokens: Mapping[str, Tokens]) -> Tensor:
         """(B, D)."""

@@ -13,9 +13,7 @@ class Attend(nn.Module):
     """Multi-head attention over the tokens that are there; a row without any gets zeros.
 
     Formula: softmax(Q K^T / sqrt(d)) V per head, heads side by side, mapped back to D.
-
     Shape: query (B, Tq, D), context (B, Tk, D); out (B, Tq, D). D need not be a multiple of the heads.
-
     Source: Vaswani et al. 2017, Attention Is All You Need, section 3.2.
     """
 
@@ -45,9 +43,7 @@ class Block(nn.Module):
     """A transformer layer, normalised before each step: attention, then two linear maps with GELU, each added to the tokens.
 
     The norm is by the root mean square, which, unlike LayerNorm, keeps what all features of a token have in common.
-
     Shape: tokens (B, T, D); out (B, T, D).
-
     Source: Xiong et al. 2020, On Layer Normalization in the Transformer Architecture; Zhang and Sennrich 2019 (RMSNorm).
     """
 

@@ -15,13 +15,9 @@ class LowRank(Fusion):
     """A layer on the outer product of all modalities whose weights are a sum of ``rank`` products, never written out (LMF).
 
     Formula: z = sum_r prod_m W_mr [x_m ; 1] (element by element over m), x_m = 0 where m is absent.
-
     Shape: tokens (B, T, D) each, equal D; out (B, D).
-
     Source: Liu et al. 2018, Efficient Low-rank Multimodal Fusion with Modality-Specific Factors, section 3.2.
-
     Use when: combinations of features matter and ``tensor`` would be too large: M (D + 1) D rank weights.
-
     Not when: there are very many modalities: products of many factors vanish or explode.
 
     Example:
@@ -37,11 +33,6 @@ class LowRank(Fusion):
         super().__init__(dims, level=level)
         self.rank = rank
         self.factors = nn.ModuleDict({name: nn.Linear(self.width, self.rank * self.width) for name in self.names})
-
-    @property
-    def out_dim(self) -> int:
-        """The common width."""
-        return self.width
 
     def forward(self, tokens: Mapping[str, Tokens]) -> Tensor:
         """(B, D)."""

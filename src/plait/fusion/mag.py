@@ -19,15 +19,11 @@ class MAG(Fusion):
 
     Formula: g_m = relu(W_m [x_t ; x_m] + b_m), h = sum over present m of g_m * (U_m x_m) + c,
     a = min(|x_t| / |h| * scale, 1), z = Dropout(RMSNorm(x_t + a h)); where the target is absent x_t is zero and a is 1.
-
     Shape: tokens (B, T, D_m) each; out (B, D of the target).
-
     Source: Rahman et al. 2020, Integrating Multimodal Information in Large Pretrained Transformers, arXiv 1908.05787, equations 3
     to 8; there within a transformer and word by word, here on the vector that a frozen one gives.
     The norm keeps what all features have in common, which theirs (LayerNorm) takes away.
-
     Use when: one modality carries most, as text does in sentiment, and the others correct it.
-
     Not when: the target may be absent at prediction, or no modality leads.
 
     Example:

@@ -15,13 +15,9 @@ class Max(Fusion):
     """The largest value of each feature among the present modalities.
 
     Formula: z_d = max over present m of x_md; 0 where all are absent.
-
     Shape: tokens (B, T, D) each, equal D; out (B, D).
-
     Source: Task-specific pre-trained encoders in late fusion, section 6.2.3 (max pooling), over the present.
-
     Use when: one modality showing a feature is enough; a negative value of a present one must beat nothing at all.
-
     Not when: modalities must back each other up: all but the largest are lost, and get no gradient.
 
     Example:
@@ -31,11 +27,6 @@ class Max(Fusion):
     """
 
     equal_widths = True
-
-    @property
-    def out_dim(self) -> int:
-        """The common width."""
-        return self.width
 
     def forward(self, tokens: Mapping[str, Tokens]) -> Tensor:
         """(B, D)."""

@@ -16,13 +16,9 @@ class Mean(Fusion):
 
     Formula: z = sum_m p_m x_m / max(1, sum_m p_m), p_m = 1 where modality m is present. At decision level x_m are raw
     outputs, so that for classes it is the geometric mean of the probabilities, normalised (a log-linear pool).
-
     Shape: tokens (B, T, D) each, equal D; out (B, D).
-
     Source: Task-specific pre-trained encoders in late fusion, section 6.2.3 (average pooling), over the present.
-
     Use when: any modality may be absent: the scale of the result does not depend on how many are there.
-
     Not when: the joint pattern matters and no joint layer follows (depth ``decision``): a mean cannot hold an XOR.
 
     Example:
@@ -34,11 +30,6 @@ class Mean(Fusion):
     levels = ("feature", "decision")
     equal_widths = True
     interacts = False
-
-    @property
-    def out_dim(self) -> int:
-        """The common width."""
-        return self.width
 
     def forward(self, tokens: Mapping[str, Tokens]) -> Tensor:
         """(B, D)."""

@@ -24,14 +24,10 @@ class MISA(Fusion):
     Formula: c_m = s(W_c u_m), p_m = s(W_m u_m), u_m = A_m x_m; z = attention over (c_1, ..., c_M, p_1, ..., p_M), beside each
     other; own loss = alike sum CMD(c_m, c_n) + different sum ||P^T C||^2 + restore sum ||u_m - D_m(c_m + p_m)||^2.
     An absent modality gives zeros, is attended by nobody and costs nothing.
-
     Shape: tokens (B, T, D_m) each; out (B, 2 M units).
-
     Source: Hazarika, Zimmermann and Poria 2020, MISA: Modality-Invariant and -Specific Representations, arXiv 2005.03545,
     equations 5 to 13, alpha 1.0 of the similarity, 0.3 of the difference and 1.0 of the reconstruction as in its code for MOSI.
-
     Use when: modalities tell partly the same and partly not, as words, voice and face do.
-
     Not when: rows are few: the moments of a batch of 32 are noise.
 
     Example:

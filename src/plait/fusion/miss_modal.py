@@ -23,14 +23,10 @@ class MissModal(Fusion):
 
     Formula: f(S) = tanh(W [A_1 x_1 ; ... ; A_M x_M]), A_m x_m = 0 for m not in S; own loss = sum over S of
     contrast CE(cos(f(S), f(all)) / temperature) + distance ||f(S) - f(all)||^2.
-
     Shape: tokens (B, T, D_m) each; out (B, units).
-
     Source: Lin and Hu 2023, MissModal: Increasing Robustness to Missing Modality in Multimodal Sentiment Analysis, TACL 11,
     sections 3.3 and 3.4; their third loss is that of the task, which is left to the network (with ``modality_dropout``).
-
     Use when: everything is there in training and single modalities may be absent at prediction.
-
     Not when: modalities are often absent in training too: few rows can then be compared.
 
     Example:

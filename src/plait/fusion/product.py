@@ -15,14 +15,10 @@ class Product(Fusion):
 
     Formula: z = prod over present m of x_m, 0 where all are absent. At decision level x_m are raw outputs, which are
     logarithms of probabilities up to a constant: z = sum_m p_m x_m, whose softmax (or logistic) is the product, normalised.
-
     Shape: tokens (B, T, D) each, equal D; out (B, D).
-
     Source: Kim et al. 2017, Hadamard Product for Low-rank Bilinear Pooling; Context-based fusion (multiply); at
     decision level Hinton 2002, Training Products of Experts; Kittler et al. 1998 (product rule).
-
     Use when: a feature counts only where all modalities show it; experts that err independently.
-
     Not when: there are many modalities (products of small numbers vanish); experts that repeat each other: they grow too sure.
 
     Example:
@@ -34,11 +30,6 @@ class Product(Fusion):
 
     levels = ("feature", "decision")
     equal_widths = True
-
-    @property
-    def out_dim(self) -> int:
-        """The common width."""
-        return self.width
 
     def forward(self, tokens: Mapping[str, Tokens]) -> Tensor:
         """(B, D)."""

@@ -15,14 +15,10 @@ class Stacking(Fusion):
     """A linear model over the outputs of all heads and over which of them are there.
 
     Formula: z = W [o_1 ; ... ; o_M ; p_1 ; ... ; p_M] + b, o_m = 0 and p_m = 0 where m is absent; it starts as the mean.
-
     Shape: outputs (B, T, C) each; out (B, C).
-
     Source: Wolpert 1992, Stacked Generalization. It learns together with the heads; the branches of an estimator
     (``own``) are what is weighed on predictions for rows not seen.
-
     Use when: what one modality says of a class tells about another class.
-
     Not when: rows are few or classes many: M C^2 weights; take ``weighted``.
 
     Example:
@@ -44,11 +40,6 @@ class Stacking(Fusion):
         with torch.no_grad():
             self.linear.weight.copy_(torch.cat([start, torch.zeros(self.width, heads)], 1))
             self.linear.bias.zero_()
-
-    @property
-    def out_dim(self) -> int:
-        """Outputs of the task."""
-        return self.width
 
     def forward(self, tokens: Mapping[str, Tokens]) -> Tensor:
         """(B, C)."""

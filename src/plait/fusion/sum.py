@@ -15,13 +15,9 @@ class Sum(Fusion):
     """The sum of the present modalities' features.
 
     Formula: z = sum_m p_m x_m, p_m = 1 where modality m is present.
-
     Shape: tokens (B, T, D) each, equal D; out (B, D).
-
     Source: Task-specific pre-trained encoders in late fusion, section 6.2.3 (sum pooling); Context-based fusion (add).
-
     Use when: evidence adds up, and how many modalities are present may itself say something.
-
     Not when: one modality is often absent: the size of the result then depends on it; take ``mean``.
 
     Example:
@@ -32,11 +28,6 @@ class Sum(Fusion):
 
     equal_widths = True
     interacts = False
-
-    @property
-    def out_dim(self) -> int:
-        """The common width."""
-        return self.width
 
     def forward(self, tokens: Mapping[str, Tokens]) -> Tensor:
         """(B, D)."""

@@ -22,14 +22,10 @@ class OuterProduct(Fusion):
     """Every product of features of different modalities, singles included: the outer product with an appended 1.
 
     Formula: u_m = A_m x_m + a_m, z = [u_1 ; 1] (x) [u_2 ; 1] (x) ... (x) [u_M ; 1], u_m = 0 where m is absent.
-
     Shape: tokens (B, T, D_m) each; out (B, (units + 1)^M), with ``units=None`` (u_m = x_m) the product of D_m + 1.
-
     Source: Zadeh et al. 2017, Tensor Fusion Network, section 4.2; their embedding networks end in 32 to 128 units, here
     a linear map to ``units`` stands for that layer.
-
     Use when: two or three modalities whose features matter in combination.
-
     Not when: there are more: the size grows with the power of M; take ``low_rank``.
 
     Example:

@@ -17,13 +17,9 @@ class JointTransformer(Fusion):
     """All tokens of all modalities look at each other; a class token of its own is what comes out.
 
     Formula: t = [c ; x_1 + e_1 ; ... ; x_M + e_M] along T, t <- block(t) per layer, z = t_0.
-
     Shape: tokens (B, T, D) each, equal D; out (B, D).
-
     Source: Vaswani et al. 2017; Kim et al. 2021, ViLT, section 3.1 (one stream, an embedding e_m per modality).
-
     Use when: modalities are sequences of moderate length and much is known about how their parts relate: many rows.
-
     Not when: sequences are long (take ``bottleneck``) or the order within one matters: there are no positions here.
 
     Example:
@@ -40,15 +36,9 @@ class JointTransformer(Fusion):
     ) -> None:
         """Build with so many ``layers`` and attention ``heads``."""
         super().__init__(dims, level=level)
-        count, depth = heads, layers
         self.start = nn.Parameter(torch.randn(self.width) * 0.02)
         self.kinds = nn.Parameter(torch.randn(len(self.names), self.width) * 0.02)
-        self.layers = nn.ModuleList([Block(self.width, count) for _ in range(depth)])
-
-    @property
-    def out_dim(self) -> int:
-        """The common width."""
-        return self.width
+        self.layers = nn.ModuleList([Block(self.width, heads) for _ in range(layers)])
 
     def forward(self, tokens: Mapping[str, Tokens]) -> Tensor:
         """(B, D)."""

@@ -15,13 +15,9 @@ class Weighted(Fusion):
     """The weighted mean of the present heads' outputs, with a learned weight per modality and output.
 
     Formula: z_c = sum_m w_mc o_mc, w_c = softmax over the present m of t_mc; t starts at 0, the mean.
-
     Shape: outputs (B, T, C) each; out (B, C).
-
     Source: Kuncheva 2014, Combining Pattern Classifiers, chapter 5 (weighted average, a weight per class).
-
     Use when: some modalities are better at some classes, and rows are too few for ``stacking``.
-
     Not when: which modality to believe depends on the row (take ``gated`` at a feature depth).
 
     Example:
@@ -38,11 +34,6 @@ class Weighted(Fusion):
         """Build for heads of these widths."""
         super().__init__(dims, level=level)
         self.trust = nn.Parameter(torch.zeros(len(self.names), self.width))
-
-    @property
-    def out_dim(self) -> int:
-        """Outputs of the task."""
-        return self.width
 
     def forward(self, tokens: Mapping[str, Tokens]) -> Tensor:
         """(B, C)."""

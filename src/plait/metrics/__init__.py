@@ -18,9 +18,9 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
-from plait.metrics.base import MAIN, METRICS, Metric, Score, codes, inputs, measure, metric_name, metrics
+from plait.metrics.base import MAIN, METRICS, Metric, Score, inputs, measure, metric_name, metrics
 
 for _module in pkgutil.iter_modules(__path__):  # importing registers; a metric may stand in a file of its own
     importlib.import_module(f"{__name__}.{_module.name}")
 
-__all__ = ["MAIN", "METRICS", "Metric", "Score", "codes", "inputs", "measure", "metric_name", "metrics"]
+__all__ = ["MAIN", "METRICS", "Metric", "Score", "inputs", "measure", "metric_name", "metrics"]

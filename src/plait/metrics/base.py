@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from plait.base.errors import ConfigError, ModelError, TableError, nearest
@@ -71,6 +70,11 @@ class Metric:
     ranked: bool = False
 
     @property
+    def sign(self) -> float:
+        """1; -1 where lower is better: times it, more is better."""
+        return -1.0 if self.direction == "lower" else 1.0
+
+    @property
     def rows(self) -> Callable[[Array, Array], Array] | None:
         """Terms (n,) of the rows whose mean the metric is; None where it is no such mean."""
         return self.resampled.rows if isinstance(self.resampled, ByRows) else None
@@ -109,12 +113,7 @@ def metrics(task: str) -> dict[str, Metric]:
 def metric_name(name: str, task: str | None = None) -> str:
     """The registered name of a metric that may lead, however it is written.
 
-    Args:
-        name: in small letters or large, or one of ``ALIASES``.
-        task: that it must be of; None: of any.
-
-    Raises:
-        ConfigError: there is none of that name, it is another task's, or it judges no answers.
+    ``name`` in small letters or large, or one of ``ALIASES``.
 
     Example:
         >>> metric_name("AUC", "classification"), metric_name("RMSE")
@@ -134,22 +133,12 @@ def metric_name(name: str, task: str | None = None) -> str:
     return result
 
 
-def register(
-    task: str,
-    label: str,
-    *,
-    input: str,
-    direction: str,
-    range: tuple[float, float],
-    resampled: Resampled,
-    biased: bool = False,
-    ranked: bool = False,
-) -> Callable[[Point], Point]:
-    """Enter a function into the registry under its own name; the arguments are fields of ``Metric``."""
+def register(task: str, label: str, **fields: Any) -> Callable[[Point], Point]:
+    """Enter a function into the registry under its own name; the fields are those of ``Metric``."""
 
     def enter(point: Point) -> Point:
         name = getattr(point, "__name__", label)
-        METRICS[task, name] = Metric(name, label, task, input, direction, range, point, resampled, biased, ranked)
+        METRICS[task, name] = Metric(name, label, task, point=point, **fields)
         return point
 
     return enter
@@ -276,16 +265,6 @@ def correlation(a: Array, b: Array, counts: Array) -> Array:
     b = b - (b * counts).sum(0) / total
     both = np.sqrt((a * a * counts).sum(0) * (b * b * counts).sum(0))
     return ratio((a * b * counts).sum(0), np.where(both > 1e-9, both, 0.0))
-
-
-def codes(y: Array, classes: Sequence[object] | Array) -> Array:
-    """Place of each label among ``classes`` (n,), -1 where the model does not know it.
-
-    Example:
-        >>> codes(np.array(["b", "a", "x"]), ["a", "b"]).tolist()
-        [1, 0, -1]
-    """
-    return np.asarray(pd.Index(classes).get_indexer(pd.Index(y)), dtype=np.int64)
 
 
 def inputs(

@@ -34,8 +34,6 @@ class Table:
 
     Attributes:
         name: of its CSV file.
-        columns: headings.
-        rows: as many cells each.
     """
 
     name: str
@@ -49,7 +47,6 @@ class Picture:
 
     Attributes:
         name: of its files, and of its ids in the page.
-        caption: what is seen.
         document: SVG file.
         markup: SVG within the page.
         figure: matplotlib's, of which the PDF is made where one is wanted.
@@ -93,12 +90,9 @@ class Sheet:
 
     Attributes:
         full: every column, numbers in full.
-        title: over it on the page.
-        columns: headings that are shown.
         rows: texts that are shown.
         numeric: places of the columns that stand to the right.
         marks: of each row: a verdict (see ``SIGNS``), or nothing.
-        note: under it.
         folded: closed until asked for.
         links: of each row: the page that its first cell leads to, or nothing.
     """
@@ -181,7 +175,6 @@ class Section:
 
     Attributes:
         key: its anchor.
-        title: its heading.
         sentence: what is proven, in one sentence.
         blocks: what proves it.
         tables: of which only CSV files are written.
@@ -225,15 +218,14 @@ class Page:
     """One page.
 
     Attributes:
-        name: the headline.
         lead: the first sentence.
         facts: the line of figures under it: what, how many.
-        sections: all of them.
         about: paragraphs under the lead.
         warned: what is to be looked at first.
         shown: the sections as they stand on the page; None: as they are.
         kind: what the page is of.
         foot: beside the figures and tables, what else lies there.
+        beside: files of the figures and tables lie beside it.
     """
 
     name: str
@@ -245,6 +237,7 @@ class Page:
     shown: Sequence[Section] | None = None
     kind: str = "plait report"
     foot: str = ""
+    beside: bool = True
 
 
 def frame_table(name: str, frame: pd.DataFrame) -> Table:
@@ -252,17 +245,23 @@ def frame_table(name: str, frame: pd.DataFrame) -> Table:
     return Table(name, [str(c) for c in frame.columns], frame.astype(object).to_numpy().tolist())
 
 
-def sheet(name: str, frame: pd.DataFrame, title: str = "", *, shown: Sequence[str] = (), folded: bool = False) -> Sheet:
+def sheet(
+    name: str, frame: pd.DataFrame, title: str = "", *, shown: Sequence[str] = (), note: str = "", folded: bool = False
+) -> Sheet:
     """A data frame as a table: in full as a file, its columns ``shown`` (default: all) on the page, numbers to the right."""
-    full = frame_table(name, frame)
     kept = frame[list(shown)] if shown else frame
     numeric = [i for i, c in enumerate(kept.columns) if kept[c].dtype.kind in "iuf"]
     rows = [[_shown(value) for value in row] for row in kept.astype(object).to_numpy().tolist()]
-    return Sheet(full, title, [str(c).replace("_", " ") for c in kept.columns], rows, numeric, folded=folded)
+    columns = [str(c).replace("_", " ") for c in kept.columns]
+    return Sheet(frame_table(name, frame), title, columns, rows, numeric, note=note, folded=folded)
 
 
 def _shown(value: object) -> str:
     """A cell as a reader wants it; nothing where there is nothing."""
     if value is None or value != value:
         return ""
-    return number(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+    return (
+        number(value, significant=True)
+        if isinstance(value, int | float) and not isinstance(value, bool)
+        else str(value)
+    )

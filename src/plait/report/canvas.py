@@ -98,11 +98,7 @@ def tick(value: float) -> str:
 
 
 def rows_axes(labels: list[str], *, per_row: float = 20.0, top: float = 8.0, most: int = 26) -> Any:
-    """Axes for one horizontal line per label, the first on top, names on the left.
-
-    Returns:
-        Figure, axes and the y positions of the labels.
-    """
+    """Figure, axes and y positions for one horizontal line per label, the first on top, names on the left."""
     named = distinct(labels, most)
     left = min(0.52 * WIDTH, 12.0 + 5.1 * max(map(width_of, named)))
     height = 34.0 + top + per_row * len(labels)
@@ -121,11 +117,7 @@ def rows_axes(labels: list[str], *, per_row: float = 20.0, top: float = 8.0, mos
 def signed_bars(records: Sequence[Mapping[Any, Any]], label: str, *, per_row: float = 20.0, line: float = 1.4) -> Any:
     """A figure of one bar per record, the first on top, coloured by its sign, with its interval as a line.
 
-    Args:
-        records: ``name``, ``value``, ``low`` and ``high`` of each; an interval that is not finite is not drawn.
-        label: of the axis.
-        per_row: points of height for each bar.
-        line: width of the interval's line.
+    Records have name, value, low and high; an interval that is not finite is not drawn.
     """
     with settings():
         figure, ax, places = rows_axes([str(r["name"]) for r in records], per_row=per_row)
@@ -190,10 +182,7 @@ def svg(figure: Any) -> str:
 def inline(document: str, name: str, label: str) -> str:
     """An SVG document as part of a page: no prologue, ids of its own, colours as the page's variables.
 
-    Args:
-        document: what ``svg`` gave.
-        name: unique within the page; letters, digits and dashes.
-        label: what a screen reader says; it must be escaped already.
+    ``name``: unique within the page; ``label``: what a screen reader says, escaped already.
     """
     body = document[document.index("<svg") :]
     opening, _, rest = body.partition(">")

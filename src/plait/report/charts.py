@@ -13,6 +13,13 @@ from plait.report.canvas import COLOURS, LINES, WIDTH, axes, distinct, settings,
 #: Lines that get a colour and a name; the others are grey.
 NAMED = 6
 MARKERS = ("o", "s", "^", "D", "v", "P")
+#: After all colours are used once, lines are dashed, then dotted.
+DASHES = ("-", "--", ":")
+
+
+def look(place: int) -> dict[str, Any]:
+    """Colour and dashes of a line by its place."""
+    return {"color": COLOURS[LINES[place % len(LINES)]], "linestyle": DASHES[place // len(LINES) % len(DASHES)]}
 
 
 @dataclass(frozen=True)
@@ -21,10 +28,7 @@ class Curve:
 
     Attributes:
         name: empty: grey and without a name.
-        x: places.
-        y: values.
-        low: lower ends of an interval, or nothing.
-        high: upper ends.
+        low: and ``high``: ends of an interval, or nothing.
     """
 
     name: str
@@ -34,7 +38,9 @@ class Curve:
     high: Sequence[float] = ()
 
 
-def curves_figure(curves: Sequence[Curve], across: str, up: str, *, markers: bool = True, whole: bool = False) -> Any:
+def curves_figure(
+    curves: Sequence[Curve], across: str, up: str, *, markers: bool = True, whole: bool = False, log: bool = False
+) -> Any:
     """Lines with their names above; None where no line has two points.
 
     Args:
@@ -43,6 +49,7 @@ def curves_figure(curves: Sequence[Curve], across: str, up: str, *, markers: boo
         up: label of the y axis.
         markers: at every point.
         whole: x in whole numbers.
+        log: x is logarithmic, with a tick at every place.
     """
     if not any(len(curve.x) > 1 for curve in curves):
         return None
@@ -55,8 +62,18 @@ def curves_figure(curves: Sequence[Curve], across: str, up: str, *, markers: boo
             if not curve.name:
                 ax.plot(curve.x, curve.y, color=COLOURS["rule"], lw=0.9, zorder=1)
         for place, (curve, name) in enumerate(zip(named, shown, strict=True)):
-            _line(ax, curve, name, place, markers)
-        ax.locator_params(axis="x", nbins=6, **({"integer": True} if whole else {}))
+            style = look(place)
+            if len(curve.low):
+                ax.fill_between(curve.x, curve.low, curve.high, color=style["color"], alpha=0.12, lw=0, zorder=2)
+            style |= {"marker": MARKERS[place % len(MARKERS)], "ms": 4.5} if markers else {}
+            ax.plot(curve.x, curve.y, lw=1.5, label=name, zorder=3, **style)
+        if log:
+            ax.set_xscale("log")
+            ticks = sorted({x for curve in curves for x in curve.x})
+            ax.set_xticks(ticks, [f"{x:g}" for x in ticks])
+            ax.set_xticks([], minor=True)
+        else:
+            ax.locator_params(axis="x", nbins=6, **({"integer": True} if whole else {}))
         ax.tick_params(labelcolor=COLOURS["muted"])
         ax.grid(True, axis="y")
         ax.set_xlabel(across)
@@ -66,46 +83,10 @@ def curves_figure(curves: Sequence[Curve], across: str, up: str, *, markers: boo
     return figure
 
 
-def _line(ax: Any, curve: Curve, name: str, place: int, markers: bool) -> None:
-    colour, marker = COLOURS[LINES[place % len(LINES)]], MARKERS[place % len(MARKERS)]
-    if len(curve.low):
-        ax.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.12, lw=0, zorder=2)
-    style = {"marker": marker, "ms": 4.5} if markers else {}
-    ax.plot(curve.x, curve.y, color=colour, lw=1.5, label=name, zorder=3, **style)
-
-
 #: Characters of a label that a map has room for.
 LABELLED = 26
 #: Opacity of the best cell.
 DARKEST = 0.6
-
-
-@dataclass(frozen=True)
-class Framed:
-    """Cells of a map that get a frame.
-
-    Attributes:
-        best: row and column of the one framed boldly.
-        ties: cells that are not told apart from it: framed thinly.
-    """
-
-    best: tuple[int, int] | None = None
-    ties: Sequence[tuple[int, int]] = ()
-
-
-@dataclass(frozen=True)
-class Shades:
-    """How the numbers of a map become colours.
-
-    Attributes:
-        higher: more is better, and darker.
-        diverging: coloured by sign: blue above 0, orange below.
-        limits: of the colours, for several maps on one scale.
-    """
-
-    higher: bool = True
-    diverging: bool = False
-    limits: tuple[float, float] | None = None
 
 
 def map_figure(
@@ -115,22 +96,20 @@ def map_figure(
     *,
     axes_are: tuple[str, str],
     texts: Sequence[Sequence[str]],
-    framed: Framed = Framed(),
-    shades: Shades = Shades(),
+    best: tuple[int, int] | None = None,
+    ties: Sequence[tuple[int, int]] = (),
+    higher: bool = True,
+    diverging: bool = False,
+    limits: tuple[float, float] | None = None,
 ) -> Any:
     """A map with a number in every cell; NaN is left empty.
 
-    Args:
-        values: one row of numbers per label of ``rows``.
-        rows: labels down.
-        columns: labels across.
-        axes_are: what the rows are, and what the columns are.
-        texts: what stands in the cells.
-        framed: cells that get a frame.
-        shades: how numbers become colours.
+    ``axes_are``: what rows and columns are; ``texts`` stand in the cells. The ``best`` cell is framed boldly, those not told
+    apart from it (``ties``) thinly. Darker is better (``higher``), or cells are coloured by sign (``diverging``: blue above
+    0, orange below); ``limits`` of the colours put several maps on one scale.
     """
     names, tops = distinct(rows, LABELLED), distinct(columns, LABELLED)
-    cell, height = _cell(texts), 19.0
+    cell, height = max(30.0, 9.0 + 5.0 * max((len(t) for line in texts for t in line), default=4)), 19.0
     left = 14.0 + 5.2 * max(map(width_of, names))
     turned = max(map(width_of, tops)) * 4.9 > cell - 4
     top = (12.0 + 5.5 * max(map(width_of, tops)) if turned else 20.0) + 14.0
@@ -138,34 +117,27 @@ def map_figure(
         figure, ax = axes(
             left + cell * len(tops) + 12, top + height * len(names) + 6, left=left, bottom=6, right=12, top=top
         )
-        shade = _shades(values, shades)
+        there = [v for line in values for v in line if math.isfinite(v)] or [0.0]
+        shade = _shades(*(limits or fenced(there)), higher=higher, diverging=diverging)
         for i, line in enumerate(values):
             for j, value in enumerate(line):
                 if math.isfinite(value):
-                    _fill(ax, j, i, shade(value), texts[i][j], shades.diverging and value < 0)
-        for i, j in framed.ties:
+                    _fill(ax, j, i, shade(value), texts[i][j], diverging and value < 0)
+        for i, j in ties:
             _frame(ax, j, i, 0.9, (1.5, 1.5))
-        if framed.best is not None:
-            _frame(ax, framed.best[1], framed.best[0], 1.8, None)
+        if best is not None:
+            _frame(ax, best[1], best[0], 1.8, None)
         _label(ax, names, tops, turned, axes_are)
     return figure
 
 
-def _cell(texts: Sequence[Sequence[str]]) -> float:
-    return max(30.0, 9.0 + 5.0 * max((len(t) for line in texts for t in line), default=4))
-
-
-def _shades(values: Sequence[Sequence[float]], shades: Shades) -> Any:
+def _shades(low: float, high: float, *, higher: bool, diverging: bool) -> Any:
     """Value -> opacity, at most ``DARKEST``: in light and dark pages alike text stays readable on it."""
-    there = [v for line in values for v in line if math.isfinite(v)] or [0.0]
-    low, high = shades.limits or fenced(there)
-    if shades.diverging:
+    if diverging:
         most = max(abs(low), abs(high)) or 1.0
         return lambda v: DARKEST * min(1.0, abs(v) / most)
     span = (high - low) or 1.0
-    return lambda v: (
-        0.04 + (DARKEST - 0.04) * min(max((v - low) / span if shades.higher else (high - v) / span, 0.0), 1.0)
-    )
+    return lambda v: 0.04 + (DARKEST - 0.04) * min(max((v - low if higher else high - v) / span, 0.0), 1.0)
 
 
 def fenced(values: Sequence[float]) -> tuple[float, float]:

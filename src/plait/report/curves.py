@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from plait.base.errors import ConfigError, nearest, need
 from plait.base.parts import write_file
-from plait.report.canvas import COLOURS, LINES, distinct, settings, width_of
-from plait.report.charts import MARKERS, NAMED, Curve
+from plait.report.blocks import Page, Section, picture
+from plait.report.canvas import COLOURS, distinct, settings, svg, width_of
+from plait.report.charts import MARKERS, NAMED, Curve, look
+from plait.report.page import render
 from plait.training.history import read
 from plait.training.history.table import PRETRAIN, STAGES, TRAIN, epochs_to, of_stage, select
 
@@ -29,30 +32,31 @@ class Panel:
     """One pair of axes.
 
     Attributes:
-        title: above it.
         up: label of the y axis.
         curves: in the same order in every panel; an empty one takes a colour and draws nothing.
         threshold: a level to be reached, dashed.
+        across: label of the x axis.
     """
 
     title: str
     up: str
     curves: Sequence[Curve]
     threshold: float | None = None
+    across: str = "epoch"
 
 
-def panels_figure(panels: Sequence[Panel]) -> Any:
+def panels_figure(panels: Sequence[Panel], most: int = NAMED) -> Any:
     """All panels, their lines named once above them; None where nothing can be drawn.
 
-    The first ``NAMED`` lines have colours and names, the others are grey.
+    The first ``most`` lines have colours and names, the others are grey.
     """
-    if not any(_finite(curve) for panel in panels for curve in panel.curves):
+    if not any(math.isfinite(y) for panel in panels for curve in panel.curves for y in curve.y):
         return None
-    names = distinct([c.name for c in panels[0].curves[:NAMED]], 60)
+    names = distinct([c.name for c in panels[0].curves[:most]], 60)
     across = min(_ACROSS, len(panels))
     down = -(-len(panels) // across)
     width = across * (_WIDTH + _BETWEEN) + 12
-    columns = _columns(names, width)
+    columns = max(1, min(len(names), int(width // (40 + 5.2 * max(map(width_of, names))))))
     top = 8 + _ROW * (-(-len(names) // columns))
     height = top + down * (_HEIGHT + _TITLE + _BOTTOM) + 4
     with settings():
@@ -64,16 +68,8 @@ def panels_figure(panels: Sequence[Panel]) -> Any:
             _draw(figure.add_axes(box), panel, names)
         _level(figure.axes, panels)
         handles, labels = figure.axes[0].get_legend_handles_labels()
-        figure.legend(
-            handles,
-            labels,
-            loc="upper left",
-            ncols=columns,
-            borderpad=0.1,
-            borderaxespad=0.3,
-            labelspacing=0.25,
-            handlelength=1.8,
-        )
+        spaces = {"borderpad": 0.1, "borderaxespad": 0.3, "labelspacing": 0.25, "handlelength": 1.8}
+        figure.legend(handles, labels, loc="upper left", ncols=columns, **spaces)
     return figure
 
 
@@ -86,32 +82,21 @@ def _level(drawn: Sequence[Any], panels: Sequence[Panel]) -> None:
             ax.set_ylim(min(low for low, _ in ends), max(high for _, high in ends))
 
 
-def _columns(names: Sequence[str], width: float) -> int:
-    """How many names fit beside each other."""
-    widest = 40 + 5.2 * max(map(width_of, names))
-    return max(1, min(len(names), int(width // widest)))
-
-
-def _finite(curve: Curve) -> bool:
-    return any(math.isfinite(value) for value in curve.y)
-
-
 def _draw(ax: Any, panel: Panel, names: Sequence[str]) -> None:
-    for curve in panel.curves[NAMED:]:
+    for curve in panel.curves[len(names) :]:
         ax.plot(curve.x, curve.y, color=COLOURS["rule"], lw=0.9, zorder=1)
     for place, (curve, name) in enumerate(zip(panel.curves, names, strict=False)):
-        colour = COLOURS[LINES[place % len(LINES)]]
+        style = look(place)
         if len(curve.low) > 1:
-            ax.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.13, lw=0, zorder=2)
-        few = len(curve.x) <= 12
-        style = {"marker": MARKERS[place % len(MARKERS)], "ms": 3.5} if few else {}
-        ax.plot(curve.x, curve.y, color=colour, lw=1.5, label=name, zorder=3, **style)
+            ax.fill_between(curve.x, curve.low, curve.high, color=style["color"], alpha=0.13, lw=0, zorder=2)
+        style |= {"marker": MARKERS[place % len(MARKERS)], "ms": 3.5} if len(curve.x) <= 12 else {}
+        ax.plot(curve.x, curve.y, lw=1.5, label=name, zorder=3, **style)
     if panel.threshold is not None:
         ax.axhline(panel.threshold, color=COLOURS["muted"], lw=0.8, ls=(0, (3, 3)), zorder=1)
     ax.set_title(panel.title, pad=5)
-    ax.set_xlabel("epoch")
+    ax.set_xlabel(panel.across)
     ax.set_ylabel(panel.up)
-    ax.locator_params(axis="x", nbins=6, integer=True)
+    ax.locator_params(axis="x", nbins=6, integer=panel.across == "epoch")
     ax.tick_params(labelcolor=COLOURS["muted"])
     ax.grid(True, axis="y")
 
@@ -124,9 +109,7 @@ ALL = "all"
 def gather(folders: Sequence[str | Path], stage: str = TRAIN) -> pd.DataFrame:
     """The records of several folders in one table; folders of one name are told apart by their paths.
 
-    Args:
-        folders: of models, studies, runs.
-        stage: ``train``, ``pretrain`` (encoders alone), or ``all``.
+    ``stage``: ``train``, ``pretrain`` (encoders alone), or ``all``.
 
     Raises:
         ConfigError: an unknown stage, or one that nobody recorded.
@@ -200,8 +183,6 @@ def summaries(frame: pd.DataFrame, values: Sequence[tuple[str, str, str]], reach
 
 def panels(frame: pd.DataFrame, values: Sequence[tuple[str, str, str]], reach: float | None) -> list[Panel]:
     """What the figure draws; every panel has the labels in the same order."""
-    from plait.report.charts import Curve
-
     labels = list(dict.fromkeys(frame["label"]))
     made = []
     for metric, part, pattern in values:
@@ -217,13 +198,7 @@ def panels(frame: pd.DataFrame, values: Sequence[tuple[str, str, str]], reach: f
 
 
 def draw(made: Sequence[Panel], out: Path, caption: str = "") -> Path:
-    """Write the figure as SVG, PNG or an HTML page, by the ending of ``out``.
-
-    Raises:
-        ConfigError: another ending, or nothing to draw.
-    """
-    from plait.report import canvas
-
+    """Write the figure as SVG, PNG or an HTML page, by the ending of ``out``."""
     if out.suffix.lower() not in FORMATS:
         raise ConfigError(f"--out {out}: expected a name that ends with {', '.join(FORMATS)}")
     figure = panels_figure(made)
@@ -231,34 +206,16 @@ def draw(made: Sequence[Panel], out: Path, caption: str = "") -> Path:
         raise ConfigError("nothing to draw: no value is a number")
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix.lower() == ".png":
-        import io
-
         held = io.BytesIO()
-        with canvas.settings():
+        with settings():
             figure.savefig(held, format="png", dpi=150, facecolor="white")
         write_file(out, held.getvalue())
     elif out.suffix.lower() == ".svg":
-        write_file(out, canvas.svg(figure).encode())
+        write_file(out, svg(figure).encode())
     else:
-        write_file(out, _page(canvas.svg(figure), caption).encode())
+        said = caption or "learning curves"
+        section = Section("curves", "Curves", "")
+        section.add_row(picture("curves", said, figure))
+        page = Page("Learning curves", said, [], [section], kind="plait curves", beside=False)
+        write_file(out, render(page).encode())
     return out
-
-
-def _page(document: str, caption: str) -> str:
-    """A page with the figure, dark where the reader's system is."""
-    from html import escape
-
-    from plait.report import canvas
-
-    light = "".join(f"--{role}:{colour};" for role, colour in canvas.COLOURS.items())
-    dark = "--ink:#e6edf3;--muted:#9198a1;--rule:#3d444d;--blue:#58a6ff;--orange:#ff8f47;--green:#3fc79a;"
-    style = (
-        f":root{{{light}--sans:{canvas.FONTS};color-scheme:light dark}}"
-        f"@media(prefers-color-scheme:dark){{:root{{{dark}}}}}"
-        "body{margin:24px;font:15px/1.5 var(--sans);color:var(--ink);background:Canvas}svg{width:100%;height:auto}"
-    )
-    drawing = canvas.inline(document, "curves", escape(caption or "learning curves", quote=True))
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Learning curves</title><style>{style}</style>'
-        f"<main><h1>Learning curves</h1><p>{escape(caption)}</p>{drawing}</main></html>"
-    )

@@ -38,8 +38,6 @@ class FitReport:
         baselines: their scores on the same rows.
         importance: of each column and modality, or None.
         leaderboard: of branches, or None.
-        history: of every epoch.
-        settings: the estimator's fields.
         record: what the fit noted: seeds, versions, data hash, seconds, weights, warnings, leaks.
         command: what to run to do it again.
     """
@@ -57,15 +55,7 @@ class FitReport:
 
 
 def write_report(folder: str | Path, report: FitReport) -> Path:
-    """Write ``report.html``, ``figures/*.svg`` and ``tables/*.csv`` (extra ``report``).
-
-    Args:
-        folder: is made where it is missing.
-        report: what there is to show.
-
-    Returns:
-        The path of the page.
-    """
+    """Write ``report.html``, ``figures/*.svg`` and ``tables/*.csv`` (extra ``report``)."""
     evaluation = report.evaluation
     page = Page(
         name=f"Predicting {evaluation.target}",

@@ -71,13 +71,7 @@ def render(page: Page) -> str:
 def write_page(folder: Path, page: Page, *, full: bool = False) -> Path:
     """Write ``report.html``, ``figures/*.svg`` and ``tables/*.csv`` (extra ``report``).
 
-    Args:
-        folder: is made where it is missing.
-        page: what there is to show.
-        full: also ``report.md`` and every figure as PDF.
-
-    Returns:
-        The path of the page.
+    ``full``: also ``report.md`` and every figure as PDF.
     """
     html = render(page)
     for section in page.sections:

@@ -21,7 +21,6 @@ class TargetScore:
     """One target of several.
 
     Attributes:
-        target: its column.
         evaluation: of its model on held-out rows.
         baselines: on the same rows.
         folder: the sub-folder that holds its model and page.

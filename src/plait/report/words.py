@@ -61,9 +61,7 @@ def counted(number: int, one: str, many: str | None = None) -> str:
 def number(value: float | int | None, *, significant: bool = False) -> str:
     """A number as a reader wants it; nothing there is a dash.
 
-    Args:
-        value: what to tell.
-        significant: keep the digits of a number near 0 (one with a unit) instead of rounding it to 0.000.
+    ``significant``: keep the digits of a number near 0 (one with a unit) instead of rounding it to 0.000.
 
     Example:
         >>> number(0.12345), number(12345.678), number(float("nan")), number(1234), number(-1e-6)
@@ -82,6 +80,17 @@ def number(value: float | int | None, *, significant: bool = False) -> str:
     else:
         message = f"{value:.3f}"
     return message.replace("-0.000", "0.000").replace("-", "−")
+
+
+def span(values: Sequence[int]) -> str:
+    """From the least to the greatest.
+
+    Example:
+        >>> span([1200, 3]), span([5, 5])
+        ('3 to 1,200', '5')
+    """
+    low, high = min(values), max(values)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def subset_name(modalities: Sequence[str], every: Sequence[str]) -> str:

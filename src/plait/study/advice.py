@@ -116,7 +116,7 @@ def advise(
         usual = "encoding took all the time; it is kept, and the same command goes on from there: give more --minutes"
         why = next(iter(raced.status()["reasons"]), usual)
         raise ConfigError(f"{place / 'race'}: not one design could be fitted ({why})")
-    chosen = winner_of(raced, metric, racing)
+    chosen = winner_of(raced, racing)
     progress.step("measure what modalities, absence and noise are worth", view)
     left = max(0.0, minutes * WITHIN - (time.monotonic() - start) / 60)
     evidence = _study("evidence", value, merged(common, tried[chosen].settings), left, metric, splits)
@@ -128,9 +128,8 @@ def advise(
         shown = _run(evidence, frames, evidence_folder(place, chosen), chosen_options, None)
     command = fit_command(chosen_options.table, schema, tried[chosen].settings)
     about = {"settings": dict(tried[chosen].settings), "variant": chosen, "command": command, "folder": place}
+    about["pareto"] = pareto(raced.lines, metric, racing.scores(raced.lines), racing.sign)
     result = _advice(schema, metric, raced, shown, **about)
-    front = pareto(raced.lines, metric, racing.scores(raced.lines), racing.sign)
-    result = dataclasses.replace(result, pareto=front)
     return dataclasses.replace(result, lines=answer(result, schema, tried, raced, metric, minutes))
 
 
@@ -147,10 +146,8 @@ def _begun(folder: Path) -> Results | None:
 
 def _seconds(raced: Results, variant: str) -> float:
     """What a fit of a design took on average."""
-    taken = [
-        line["seconds"]["total"] for line in raced.lines if line["status"] == "done" and line["variant"] == variant
-    ]
-    return float(np.mean(taken))
+    runs = raced.lines
+    return float(np.mean([r["seconds"]["total"] for r in runs if r["status"] == "done" and r["variant"] == variant]))
 
 
 def evidence_folder(place: Path, variant: str) -> Path:
@@ -170,12 +167,8 @@ def merged(settings: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, 
         >>> merged({"encoders": {"text": "minilm"}, "layers": 2}, {"encoders": {"image": "logmel"}})
         {'encoders': {'text': 'minilm', 'image': 'logmel'}, 'layers': 2}
     """
-    both = {
-        k: {**settings[k], **v}
-        for k, v in others.items()
-        if isinstance(v, Mapping) and isinstance(settings.get(k), Mapping)
-    }
-    return {**settings, **others, **both}
+    nested = [k for k, v in others.items() if isinstance(v, Mapping) and isinstance(settings.get(k), Mapping)]
+    return {**settings, **others, **{k: {**settings[k], **others[k]} for k in nested}}
 
 
 def _data(
@@ -190,29 +183,17 @@ def _data(
 def _study(
     name: str, data: Mapping[str, object], model: Mapping[str, object], minutes: float, metric: str, splits: int
 ) -> dict[str, object]:
-    return {
-        "name": name,
-        "data": dict(data),
-        "model": dict(model),
-        "seeds": splits,
-        "metrics": [metric],
-        "budget": {"minutes": round(minutes, 6)},
-    }
+    budget = {"minutes": round(minutes, 6)}
+    said = {"name": name, "data": dict(data), "model": dict(model), "seeds": splits}
+    return {**said, "metrics": [metric], "budget": budget}
 
 
 def _run(
     spec: Mapping[str, Any], frames: Mapping[str, Any], folder: Path, options: AdviceOptions, race: Racing | None
 ) -> Results:
-    study = Study.from_dict(spec, frames)
-    return study.run(
-        folder,
-        workers=options.workers,
-        engine="inline" if frames else "local",
-        store=options.store,
-        view=options.view,
-        race=race,
-        share=1.0 if race is None else RACE,
-    )
+    engine, share = "inline" if frames else "local", 1.0 if race is None else RACE
+    given: dict[str, Any] = {"workers": options.workers, "store": options.store, "view": options.view}
+    return Study.from_dict(spec, frames).run(folder, engine=engine, race=race, share=share, **given)
 
 
 def _done(results: Results) -> bool:
@@ -225,7 +206,7 @@ def _alone(names: Sequence[str]) -> list[list[str]]:
     return [list(p) for p in dict.fromkeys(tuple(p) for p in patterns if p)]
 
 
-def winner_of(results: Results, metric: str, racing: Racing) -> str:
+def winner_of(results: Results, racing: Racing) -> str:
     """The best by mean; the default where it is within one standard error of the best: the simpler is taken on a tie.
 
     Source: the one-standard-error rule of Breiman et al. 1984, Classification and Regression Trees, section 3.4.3.

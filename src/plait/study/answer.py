@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,13 +13,11 @@ import pandas as pd
 
 from plait.base import notebook
 from plait.data.modality import Schema
+from plait.study.designs import DEFAULT, Candidate, noises
 from plait.study.spec import CLEAN
 
 if TYPE_CHECKING:
     from plait.study.results import Results
-from collections.abc import Iterable
-
-from plait.study.designs import DEFAULT, Candidate, noises
 
 #: Designs of the front that are named.
 _NAMED = 4
@@ -30,11 +28,7 @@ def pareto(
 ) -> pd.DataFrame:
     """Every design by mean score, seconds of a fit and score with its worst single modality; ``front``: which no other beats.
 
-    Args:
-        lines: of the race.
-        metric: name.
-        scores: design -> split -> score, higher is better, as ``Racing.scores`` gives them.
-        sign: -1 where the metric itself is better low.
+    ``scores``: design -> split -> score, higher is better (``Racing.scores``); ``sign``: -1 where the metric is better low.
 
     Returns:
         label, score, seconds (pretraining counted), alone (missing where there is one modality) and front, best score first.
@@ -139,17 +133,9 @@ class Advice:
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
         tables = {name: getattr(self, name) for name in ("race", "modalities", "conditions", "present", "pareto")}
-        options = {
-            name: table.astype(object).where(table.notna(), None).to_dict("records") for name, table in tables.items()
-        }
-        return {
-            "variant": self.variant,
-            "settings": dict(self.settings),
-            "lines": list(self.lines),
-            **options,
-            "command": self.command,
-            "folder": str(self.folder),
-        }
+        plain = {n: table.astype(object).where(table.notna(), None).to_dict("records") for n, table in tables.items()}
+        said = {"variant": self.variant, "settings": dict(self.settings), "lines": list(self.lines)}
+        return {**said, **plain, "command": self.command, "folder": str(self.folder)}
 
 
 def answer(

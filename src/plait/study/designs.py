@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -18,10 +18,6 @@ from plait.encoders.featurize import make_encoder
 from plait.study.spec import CLEAN
 from plait.study.statistics.paired import family_variance, resampled_t
 from plait.training.settings import with_regimes
-
-if TYPE_CHECKING:
-    pass
-
 
 #: Name of the design that all others are compared with.
 DEFAULT = "default"
@@ -190,11 +186,8 @@ class Racing:
                 continue
             for setting in line["evaluations"]:
                 value = setting["metrics"].get(self.metric)
-                if (
-                    setting["condition"] == CLEAN
-                    and list(setting["present"]) == list(line["subset"])
-                    and value is not None
-                ):
+                whole = list(setting["present"]) == list(line["subset"])
+                if setting["condition"] == CLEAN and whole and value is not None:
                     place = (line["dataset"], line["seed"], line["split"])
                     result.setdefault(str(line["variant"]), {})[place] = self.sign * float(value)
         return result

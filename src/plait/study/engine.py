@@ -35,9 +35,12 @@ from plait.study.subjects import Finished, subject_of
 from plait.study.tables import Latest, Setting, StudyTable, load_table, threads
 from plait.training.settings import with_regimes
 
+#: What is done by a worker: ``run`` or ``encode``, with its plain values.
+Job = Mapping[str, Any]
+
 
 class Executor:
-    """Runs the runs of one study, one after another."""
+    """What sits at the other end of every engine: does the jobs of one study, one after another."""
 
     def __init__(self, setting: Setting) -> None:
         """Nothing is read yet."""
@@ -45,6 +48,12 @@ class Executor:
         self._subject = subject_of(setting.spec)
         self._tables = Latest(8)
         self._groups = Latest(2)
+
+    def do(self, job: Job) -> tuple[Finished | None, dict[str, Any]]:
+        """One job: a run gives what it leaves, an encoding its facts."""
+        if job["kind"] == "run":
+            return self.run(Run.from_dict(job["run"])), {}
+        return None, encode(self.table(job["data"], job["seed"]), self.setting, job)
 
     def table(self, data: int, seed: int | None) -> StudyTable:
         """One table of the study."""
@@ -115,17 +124,11 @@ def about_run(run: Run, started: datetime) -> dict[str, Any]:
     }
 
 
-#: What is done by a worker: ``run`` or ``encode``, with its plain values.
-Job = Mapping[str, Any]
-
-
 @dataclasses.dataclass(frozen=True)
 class Event:
     """What became of a job.
 
     Attributes:
-        worker: that did it.
-        job: what it was asked.
         finished: of a run; None of an encoding, or when the worker died.
         facts: of an encoding.
         died: why there is no result; None if there is one.
@@ -166,11 +169,7 @@ class Engine(Closing, ABC):
 
 
 def setting_to_dict(setting: Setting) -> dict[str, Any]:
-    """Plain values for another process.
-
-    Raises:
-        ValueError: tables in memory cannot be sent.
-    """
+    """Plain values for another process."""
     if setting.frames:
         raise ValueError("tables in memory stay in this process")
     schemas = {str(k): v for k, v in setting.schemas.items()}
@@ -185,21 +184,6 @@ def setting_from_dict(option: Mapping[str, Any]) -> Setting:
     return Setting(spec, Path(option["base"]), schemas, option["store"], threads=int(option["threads"]))
 
 
-class Worker:
-    """What sits at the other end of every engine."""
-
-    def __init__(self, setting: Setting) -> None:
-        """Nothing is read yet."""
-        self._executor = Executor(setting)
-
-    def do(self, job: Job) -> tuple[Finished | None, dict[str, Any]]:
-        """One job."""
-        if job["kind"] == "run":
-            return self._executor.run(Run.from_dict(job["run"])), {}
-
-        return None, encode(self._executor.table(job["data"], job["seed"]), self._executor.setting, job)
-
-
 class Inline(Engine):
     """One worker that is this process: for tables in memory, for tests and for looking into."""
 
@@ -207,7 +191,7 @@ class Inline(Engine):
 
     def __init__(self, setting: Setting) -> None:
         """Ready at once."""
-        self._worker = Worker(setting)
+        self._worker = Executor(setting)
         self._events: list[Event] = []
 
     def idle(self) -> list[int]:

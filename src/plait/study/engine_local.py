@@ -17,19 +17,15 @@ import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 
 from plait.base.errors import PlaitError
 from plait.base.machine import available_mb, cores, resident_mb
-from plait.study.engine import Engine, Event, Job, setting_to_dict
+from plait.study.engine import Engine, Event, Executor, Job, setting_from_dict, setting_to_dict
 from plait.study.subjects import Finished
 from plait.study.tables import Setting
-
-if TYPE_CHECKING:
-    from plait.study.engine import Worker
-
 
 #: Memory that a worker takes by itself; fewer are started where there is not so much.
 WORKER_MB = 700.0
@@ -288,7 +284,7 @@ def _serve(jobs: BinaryIO, results: BinaryIO) -> None:
         return
     waiting: queue.Queue[Any] = queue.Queue()
     threading.Thread(target=_listen, args=(jobs, waiting), daemon=True).start()
-    worker = _worker(first[0])
+    worker = Executor(setting_from_dict(first[0]))
     send(results, {"ready": os.getpid()})
     while True:
         finished, facts = worker.do(waiting.get())
@@ -305,12 +301,6 @@ def _listen(jobs: BinaryIO, waiting: queue.Queue[Any]) -> None:
         if message is None:
             os._exit(0)
         waiting.put(message[0])
-
-
-def _worker(value: Any) -> Worker:
-    from plait.study.engine import Worker, setting_from_dict
-
-    return Worker(setting_from_dict(value))
 
 
 if __name__ == "__main__":

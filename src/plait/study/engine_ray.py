@@ -24,7 +24,7 @@ from plait.data.media.given import cell_key
 from plait.encoders.embed import embed
 from plait.encoders.featurize import Featurizer
 from plait.store import Store
-from plait.study.engine import Engine, Event, Job, Worker, setting_from_dict, setting_to_dict
+from plait.study.engine import Engine, Event, Executor, Job, setting_from_dict, setting_to_dict
 from plait.study.subjects import Finished
 from plait.study.tables import Setting
 
@@ -103,7 +103,7 @@ class RayWorker:
         """Nothing is read yet."""
         os.environ.update(places)
         os.environ["PLAIT_QUIET"] = "1"
-        self._worker = Worker(setting_from_dict(setting))
+        self._worker = Executor(setting_from_dict(setting))
 
     def where(self) -> tuple[str, int]:
         """Machine and process."""
@@ -144,11 +144,7 @@ class RayEngine(Engine):
         self._starting[worker] = self._actors[worker].where.remote()
 
     def _meet(self) -> None:
-        """Note which actors have started.
-
-        Raises:
-            PlaitError: none starts.
-        """
+        """Note which actors have started."""
         known, errors = {reference: worker for worker, reference in self._starting.items()}, self._ray.exceptions
         ready = self._ray.wait(list(known), num_returns=len(known), timeout=0)[0] if known else []
         for reference in ready:

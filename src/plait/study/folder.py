@@ -64,11 +64,7 @@ class StudyFolder(Closing):
     # -- beginning -------------------------------------------------------------------------------------------------
 
     def begin(self, spec: Spec, about: Mapping[str, object]) -> None:
-        """Make the folder, or make sure that it is this study's; cut a line that was torn when a process was killed.
-
-        Raises:
-            ConfigError: the folder holds another study, or something else.
-        """
+        """Make the folder, or make sure that it is this study's; cut a line that was torn when a process was killed."""
         real = self.path.absolute()
         if real in _opened:
             raise ConfigError(f"{self.path}: this process is running this study already")

@@ -6,7 +6,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 import torch
 
@@ -14,51 +14,13 @@ from plait.base import __version__, versions
 from plait.base.cluster import check_engine
 from plait.data.schema_yaml import to_dict
 from plait.study.engine import Engine, Inline, encoding_jobs
-from plait.study.engine_local import worker_count
+from plait.study.engine_local import Local, worker_count
 from plait.study.folder import StudyFolder, identity
 from plait.study.results import Results
-from plait.study.runner import Known, Race, Runner
+from plait.study.runner import Race, Runner
 from plait.study.runs import Run, Schedule
-from plait.study.spec import Spec
 from plait.study.state import State, left, shown
 from plait.study.tables import Setting, redrawn
-
-if TYPE_CHECKING:
-    from plait.study.subjects import Frames, Subject, Tables
-
-
-class StudyFile(Protocol):
-    """A study as it was read from its file; ``plait.study.Study`` is one."""
-
-    spec: Spec
-    base: Path
-
-    @property
-    def frames(self) -> Frames:
-        """Tables in memory."""
-
-    @property
-    def name(self) -> str:
-        """What it is called."""
-
-    @property
-    def subject(self) -> Subject:
-        """What its runs make and judge."""
-
-    @property
-    def tables(self) -> Tables:
-        """The tables, read."""
-
-    @property
-    def runs(self) -> Sequence[Run]:
-        """All runs that are known before any is done."""
-
-    def require(self, *, data: bool = False) -> None:
-        """Raise every mistake of the file."""
-
-    def run(self, out: str | Path | None = None, **options: Any) -> Any:
-        """Run what is missing."""
-
 
 #: Pieces of one encoding for each worker, where time is limited.
 PIECES = 4
@@ -95,8 +57,8 @@ class RunOptions:
         check_engine(self.engine, "inline")
 
 
-def launch(study: StudyFile, path: Path, options: RunOptions) -> Results:
-    """See ``Study.run``."""
+def launch(study: Any, path: Path, options: RunOptions) -> Results:
+    """Run a ``Study``, see ``Study.run``."""
     folder, subject = StudyFolder(path), study.subject
     folder.begin(study.spec, _about(study, options.command))
     with folder:
@@ -113,8 +75,8 @@ def launch(study: StudyFile, path: Path, options: RunOptions) -> Results:
             ):
                 state.workers = workforce.workers
                 kinds = {(n, m.name): m.kind for (n, _), t in study.tables.items() for m in t.schema.modalities}
-                facts = Known(study.spec.budget, weights, kinds)
-                runner = Runner(folder, workforce, schedule, state, facts, options.race)
+                given = {"budget": study.spec.budget, "weights": weights, "kinds": kinds, "race": options.race}
+                runner = Runner(folder, workforce, schedule, state, **given)
                 limited = study.spec.budget.minutes is not None  # what has begun is finished: the pieces are small
                 pieces = workforce.workers * (PIECES if limited else 1)
                 runner.encode(encoding_jobs(study.spec, state.waiting(), study.tables, pieces, weights))
@@ -124,33 +86,31 @@ def launch(study: StudyFile, path: Path, options: RunOptions) -> Results:
     return Results.open(path)
 
 
-def _about(study: StudyFile, command: str) -> dict[str, object]:
+def _about(study: Any, command: str) -> dict[str, object]:
     seeds = study.spec.seeds
-    digests = {t.label: t.digest for (_, seed), t in study.tables.items() if seed in (None, seeds[0])}
-    tables = {
-        t.label: {
-            "rows": len(t.frame),
-            "task": t.task,
-            "target": t.target,
-            "modalities": {m.name: m.kind for m in t.schema.modalities},
-            "classes": None if t.classes is None else [str(c) for c in t.classes],
-        }
-        for (_, seed), t in study.tables.items()
-        if seed in (None, seeds[0])
-    }
+    tables = {t.label: t for (_, seed), t in study.tables.items() if seed in (None, seeds[0])}
     return {
         "name": study.name,
         "identity": identity(study.spec),
         "versions": {**versions(), "plait": __version__},
-        "data": digests,
-        "tables": tables,
+        "data": {label: t.digest for label, t in tables.items()},
+        "tables": {
+            label: {
+                "rows": len(t.frame),
+                "task": t.task,
+                "target": t.target,
+                "modalities": {m.name: m.kind for m in t.schema.modalities},
+                "classes": None if t.classes is None else [str(c) for c in t.classes],
+            }
+            for label, t in tables.items()
+        },
         "seeds": list(seeds),
         "runs": study.subject.total(study.tables),
         "command": command,
     }
 
 
-def engine_for(options: RunOptions, study: StudyFile, path: Path, jobs: int) -> Engine:
+def engine_for(options: RunOptions, study: Any, path: Path, jobs: int) -> Engine:
     """The workers that the options ask for, not more than there are jobs."""
     inferred = {
         number: to_dict(study.tables[number, None].schema)
@@ -164,8 +124,6 @@ def engine_for(options: RunOptions, study: StudyFile, path: Path, jobs: int) -> 
         from plait.study.engine_ray import RayEngine
 
         return RayEngine(setting, options.workers, jobs)
-    from plait.study.engine_local import Local, worker_count
-
     return Local(setting, worker_count(options.workers, jobs), path / "logs")
 
 
@@ -178,8 +136,6 @@ class Plan:
         by: what the number is made of: table -> {splits, subsets, ...}.
         encodings: distinct encodings of a column that are done once, and ``cells`` in them.
         groups: of runs that share rows encoded and scaled.
-        evaluations: of all runs together.
-        workers: that would be started.
         seconds: left, with so many workers; None before any run was tried.
         probed: runs that were tried for the estimate; their results are kept.
     """
@@ -201,14 +157,14 @@ class Plan:
         return dataclasses.asdict(self)
 
 
-def plan(study: StudyFile, path: Path, probes: int, workers: int | None) -> Plan:
+def plan(study: Any, path: Path, probes: int, workers: int | None) -> Plan:
     """Count, try a few runs, estimate."""
     study.require(data=True)
-    lines = _lines(path)
+    lines = StudyFolder(path).lines()
     chosen = _spread(study.runs, probes) if probes and len(lines) < probes else []
     if chosen:
         study.run(path, workers=workers, only=[run.name for run in chosen])
-        lines = _lines(path)
+        lines = StudyFolder(path).lines()
     state = State(study.runs, lines, retry_failed=False)
     jobs = encoding_jobs(study.spec, state.waiting(), study.tables, 1, {})
     count = worker_count(workers, max(1, len(state.waiting())))
@@ -227,12 +183,6 @@ def plan(study: StudyFile, path: Path, probes: int, workers: int | None) -> Plan
     )
 
 
-def _lines(path: Path) -> list[dict[str, object]]:
-    from plait.study.folder import StudyFolder
-
-    return StudyFolder(path).lines()
-
-
 def _spread(runs: Sequence[Run], count: int) -> list[Run]:
     """Choose runs evenly over the plan, at least one of every table."""
     labels = list(dict.fromkeys(run.dataset for run in runs))
@@ -244,16 +194,12 @@ def _spread(runs: Sequence[Run], count: int) -> list[Run]:
     return result
 
 
-def _by(study: StudyFile) -> dict[str, dict[str, int]]:
+def _by(study: Any) -> dict[str, dict[str, int]]:
     options: dict[str, dict[str, set[Any]]] = {}
     for run in study.runs:
-        place = options.setdefault(
-            run.dataset, {k: set() for k in ("seeds", "splits", "conditions", "subsets", "variants")}
-        )
-        place["seeds"].add(run.seed)
-        place["splits"].add(run.split)
-        place["conditions"].add(str(run.train_condition))
-        place["subsets"].add(run.subset)
-        place["variants"].add(run.variant)
+        values = {"seeds": run.seed, "splits": run.split, "conditions": str(run.train_condition)}
+        place = options.setdefault(run.dataset, {})
+        for name, value in {**values, "subsets": run.subset, "variants": run.variant}.items():
+            place.setdefault(name, set()).add(value)
     count = Counter(run.dataset for run in study.runs)
     return {label: {"runs": count[label], **{k: len(v) for k, v in parts.items()}} for label, parts in options.items()}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +17,7 @@ import numpy as np
 from plait.base import checks
 from plait.base.checks import Natural, NonNegative
 from plait.base.documents import read_json
-from plait.base.errors import ConfigError, PlaitError, PlaitWarning
+from plait.base.errors import ConfigError, PlaitError, warn
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _BLOCK = 65536
@@ -128,7 +127,7 @@ class LinesFile:
         if len(result) < len(parsed):
             count = len(parsed) - len(result)
             said = f"{count} damaged line{'s are' if count > 1 else ' is'} left out; what they told is done again"
-            warnings.warn(f"{self._path}: {said}", PlaitWarning, stacklevel=3)
+            warn(f"{self._path}: {said}")
         return result
 
 

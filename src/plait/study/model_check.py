@@ -30,7 +30,9 @@ def problems(spec: Spec) -> Iterator[Problem]:
         place: Place = ("data",) if len(spec.data) == 1 else ("data", i)
         if value.dataset is not None and value.dataset in registry.names("datasets"):
             yield from _dataset(spec, value, place)
-    yield from _metrics(spec)
+    their = tasks(spec)
+    yield from _metrics(spec, their)
+    yield from _claims(spec, their)
     if spec.budget.trained_weights is not None:
         for place, name, _ in told_fields(spec):
             if name in ("width", "max_weights"):
@@ -138,22 +140,19 @@ def _place_of(spec: Spec, *names: str) -> Place:
 # -- metrics -----------------------------------------------------------------------------------------------------------
 
 
-def _metrics(spec: Spec) -> Iterator[Problem]:
+def _metrics(spec: Spec, their: set[str] | None) -> Iterator[Problem]:
+    """Metrics that none of the tasks has, and tasks that none of the metrics is for."""
     known = {name for _, name in METRICS}
-    their = tasks(spec)
     fitting = known if their is None else {name for task, name in METRICS if task in their}
     for i, name in enumerate(spec.metrics):
         if name not in known:
             yield ("metrics", i), f"unknown metric '{name}' ({nearest(name, fitting)})"
         elif name not in fitting:
-            yield (
-                ("metrics", i),
-                f"metric '{name}' is not for {' or '.join(sorted(their or ()))} ({nearest(name, fitting)})",
-            )
+            text = f"metric '{name}' is not for {' or '.join(sorted(their or ()))} ({nearest(name, fitting)})"
+            yield ("metrics", i), text
     for task in sorted(their or ()):
         if spec.metrics and not any((task, name) in METRICS for name in spec.metrics):
             yield ("metrics",), f"metrics: none of them is for {task}; add one"
-    yield from _claims(spec, their)
 
 
 def _claims(spec: Spec, their: set[str] | None) -> Iterator[Problem]:
@@ -162,10 +161,8 @@ def _claims(spec: Spec, their: set[str] | None) -> Iterator[Problem]:
         measured = {name for task in their for name in default_metrics(task)}
     for i, claim in enumerate(spec.claims):
         if measured and claim.metric not in measured:
-            yield (
-                ("claims", i, "metric"),
-                f"claim on '{claim.metric}', which is not measured ({nearest(claim.metric, measured)})",
-            )
+            text = f"claim on '{claim.metric}', which is not measured ({nearest(claim.metric, measured)})"
+            yield ("claims", i, "metric"), text
 
 
 def default_metrics(task: str) -> tuple[str, ...]:
@@ -182,8 +179,9 @@ def default_metrics(task: str) -> tuple[str, ...]:
 
 def table_problems(subject: Subject, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
     """Mistakes that only the tables show."""
-    for part in (_modality_names, _encoders, _conditions, _table_metrics, _table_claims):
+    for part in (_modality_names, _encoders, _conditions, _table_claims):
         yield from part(subject, tables)
+    yield from _metrics(subject.spec, {table.task for table in tables.values()})
 
 
 def _modality_names(subject: Subject, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
@@ -270,18 +268,6 @@ def _nothing_left(value: object, table: StudyTable) -> bool:
         return False
     gone = conditions.lost(absences, table.frame, table.schema, table.schema.root)
     return all(bool(rows.all()) for rows in gone.values())
-
-
-def _table_metrics(subject: Subject, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
-    their = {table.task for table in tables.values()}
-    known = {name for task, name in METRICS if task in their}
-    for i, name in enumerate(subject.spec.metrics):
-        if name not in known:
-            yield ("metrics", i), f"metric '{name}' is not for {' or '.join(sorted(their))} ({nearest(name, known)})"
-    for table in tables.values():
-        fitting = {name for task, name in METRICS if task == table.task}
-        if subject.spec.metrics and not fitting & set(subject.spec.metrics):
-            yield ("metrics",), f"metrics: none of them is for {table.label} ({table.task}); {nearest('', fitting)}"
 
 
 def _table_claims(subject: Subject, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:

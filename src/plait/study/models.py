@@ -168,6 +168,8 @@ def fit_fusion(group: Group, run: Run) -> Fit:
     shared = group.rows.prepared is not None and group.rows.prepared.scalers is model.scalers_
     passes: Passes = group.rows.passes if shared else {}
     seen = group.rows.seen if shared else None  # rows that were made for this model alone are nobody else's
+    # What encoders that were trained alone cost when they were, be it in another run, and what they keep beside the model.
+    pretrained = (record.get("pretrain") or {}).values()
     encode = sum(seconds.get(stage, 0.0) for stage in ("schema", "encode", "scale"))
 
     def outputs(changing: Any, patterns: Sequence[tuple[str, ...]]) -> Mapping[tuple[str, ...], np.ndarray]:
@@ -187,12 +189,12 @@ def fit_fusion(group: Group, run: Run) -> Fit:
         seconds={
             "fit": round(seconds.get("train", time.perf_counter() - clock) + seconds.get("align", 0.0), 3),
             "encode": round(encode, 3),
-            **_pretraining(record),
+            **({"pretrain": round(sum(one["seconds"] for one in pretrained), 3)} if pretrained else {}),
         },
         weights={
             "trained": int(record["trained_weights"]),
             "frozen": int(record["frozen_weights"] or 0),
-            **_kept_weights(record),
+            **({"pretrained": sum(int(one["trained_weights"]) for one in pretrained)} if pretrained else {}),
         },
         epochs=[*model.pretrain_history_, *model.history_],
         peaks=record["stage_peak_mb"],
@@ -210,18 +212,6 @@ def _fit_by_valid(model: FusionEstimator, group: Group, test: tuple[object, obje
     together = None if group.together is None else group.together[learned]
     valid = group.x.iloc[choosing], part(choosing)
     model.fit(group.x.iloc[learned], part(learned), groups=together, test=test, valid=valid)
-
-
-def _pretraining(record: Mapping[str, Any]) -> dict[str, float]:
-    """What encoders that were trained alone cost when they were, be it in another run that could share them."""
-    value = record.get("pretrain") or {}
-    return {"pretrain": round(sum(one["seconds"] for one in value.values()), 3)} if value else {}
-
-
-def _kept_weights(record: Mapping[str, Any]) -> dict[str, int]:
-    """Weights that pretraining keeps beside the model, for others that want the same."""
-    value = record.get("pretrain") or {}
-    return {"pretrained": sum(int(one["trained_weights"]) for one in value.values())} if value else {}
 
 
 def _test(group: Group) -> tuple[object, object]:

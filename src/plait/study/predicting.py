@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -32,15 +32,12 @@ from plait.study.variants import Variant
 class Predicting(Subject):
     """What fits estimators and baselines to predict a target, and judges them on other rows."""
 
-    whose: ClassVar[str] = "model"
-    thing: ClassVar[str] = "model"
+    whose = "model"
+    thing = "model"
     managed: ClassVar[Mapping[str, str]] = {
+        **Subject.managed,
         "modalities": "the tables (data:) and modalities:",
         "task": "data:",
-        "root": "data:",
-        "store": "the option --store",
-        "progress": "the runner",
-        "random_state": "seeds:",
     }
 
     @cached_property
@@ -92,13 +89,10 @@ class Predicting(Subject):
         fitted = models.fit(group, run)
         clock = time.perf_counter()
         begin_stage()
-        requested = Requested(
-            tests=[value for value in spec.test if conditions.applies(value, table.schema)],
-            patterns=subsets(spec.present, run.subset) or [run.subset],
-            subset=run.subset,
-            names=spec.metrics or default_metrics(table.task),
-        )
-        judged = judge(table, group.test, fitted, group.lost, requested)
+        tests = [value for value in spec.test if conditions.applies(value, table.schema)]
+        patterns = subsets(spec.present, run.subset) or [run.subset]
+        names = spec.metrics or default_metrics(table.task)
+        judged = judge(table, group, fitted, run.subset, tests=tests, patterns=patterns, names=names)
         line = {
             "status": "done",
             "classes": None if table.classes is None else [label_text(c) for c in table.classes],
@@ -128,53 +122,39 @@ class Judged:
     threshold: Any = 0.5
 
 
-@dataclasses.dataclass(frozen=True)
-class Requested:
-    """What a fitted model is judged under.
-
-    Attributes:
-        tests: conditions as the study tells them.
-        patterns: what is present; where a condition decides that, only everything at once is judged.
-        subset: what the model was trained on.
-        names: metrics.
-    """
-
-    tests: Sequence[Any]
-    patterns: Sequence[Pattern]
-    subset: Pattern
-    names: Sequence[str]
-
-
 def judge(
     table: StudyTable,
-    test: np.ndarray,
+    group: models.Group,
     fitted: Fit,
-    lost: Callable[[Any], Mapping[str, np.ndarray]],
-    requested: Requested,
+    subset: Pattern,
+    *,
+    tests: Sequence[Any],
+    patterns: Sequence[Pattern],
+    names: Sequence[str],
 ) -> list[Judged]:
-    """Every test condition with every pattern.
+    """Every test condition with every pattern of what is present of the subset that the model was trained on.
 
     Where a condition takes modalities away, each row's output is that of the pattern which is left to it: one pass of the
-    model serves all rates.
+    model serves all rates, and only everything at once is judged.
     """
     result = []
-    truth, subset, threshold = truth_of(table, test), requested.subset, fitted.threshold
-    for value in requested.tests:
+    truth, threshold = truth_of(table, group.test), fitted.threshold
+    for value in tests:
         condition = conditions.parsed(value)
         changing, absences = conditions.divided(condition)
         if absences:
-            gone, every = lost(absences), all_subsets(subset)
+            gone, every = group.lost(absences), all_subsets(subset)
             given = {subset: assembled(fitted.outputs(changing, every), gone, subset)}
             limits = {subset: assembled(threshold(changing, every), gone, subset)} if callable(threshold) else {}
         else:
-            given = dict(fitted.outputs(changing, requested.patterns))
-            limits = threshold(changing, requested.patterns) if callable(threshold) else {}
+            given = dict(fitted.outputs(changing, patterns))
+            limits = threshold(changing, patterns) if callable(threshold) else {}
         for pattern, output in given.items():
             line: dict[str, Any] = {"condition": conditions.label(condition), "present": list(pattern)}
             if condition is not None:
                 line["axes"] = conditions.axes(condition)
             limit = limits.get(pattern, threshold)
-            line["metrics"] = scored(table.task, truth, output, requested.names, limit)
+            line["metrics"] = scored(table.task, truth, output, names, limit)
             result.append(Judged(line, output, limit))
     return result
 

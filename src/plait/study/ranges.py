@@ -32,9 +32,7 @@ class Range:
     Attributes:
         field: of the estimator; dotted names reach inside (``encoders.image.width``).
         low: least value; unused with ``choices``.
-        high: greatest value.
         log: as many values between 1 and 10 as between 10 and 100.
-        whole: whole numbers only.
         choices: instead of low and high: these values.
     """
 
@@ -45,15 +43,10 @@ class Range:
     whole: bool = False
     choices: tuple[Any, ...] = ()
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        if self.choices:
-            return {"choices": list(self.choices)}
-        return {"low": self.low, "high": self.high, "log": self.log, "whole": self.whole}
-
     def to_file(self) -> Any:
         """The plain value that a study file holds."""
-        return list(self.choices) if self.choices else self.to_dict()
+        ends = {"low": self.low, "high": self.high, "log": self.log, "whole": self.whole}
+        return list(self.choices) if self.choices else ends
 
     def value_of(self, kept: Any) -> Any:
         """The value behind what Optuna keeps of it."""
@@ -106,9 +99,6 @@ def storage_problem(address: str) -> str | None:
 
 def read_ranges(spec: Mapping[str, object] | Sequence[str] | None) -> tuple[Range, ...]:
     """Ranges from ``field -> [choices], 1e-4..1e-1 log or {low, high, log}``, or from ``field=...`` texts; None: the usual ones.
-
-    Raises:
-        ConfigError: an unknown field, a range upside down, a logarithmic one that touches zero.
 
     Example:
         >>> read_ranges(["learning_rate=1e-4..1e-1,log"])[0].high
@@ -213,17 +203,9 @@ class Regime:
     train: str | Mapping[str, str] | None = None
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        train = self.train if isinstance(self.train, str | None) else dict(self.train)
-        return {"train": train, **self.settings}
-
 
 def read_regimes(spec: Sequence[str] | Mapping[str, object] | None) -> tuple[Regime, ...]:
     """Regimes from words (``frozen``, ``scratch``), or from name -> ``{train: ..., setting: ...}``; None: as the schema says.
-
-    Raises:
-        ConfigError: a word or a setting that there is not.
 
     Example:
         >>> [regime.train for regime in read_regimes({"a": {"train": {"image": "scratch"}}})]
@@ -261,9 +243,6 @@ def schema_for(regime: Regime, schema: Schema, encoders: Mapping[str, Any] | Non
 
     One word for all goes to the modalities whose encoder can learn, or whose encoder is not named and whose kind has one that
     can; the others (tables of numbers, say) stay frozen in every regime.
-
-    Raises:
-        ConfigError: an unknown modality, or none that can learn.
     """
     if regime.train is None:
         return schema

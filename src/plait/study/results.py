@@ -89,24 +89,18 @@ class Results:
             named = {key: run[key] for key in run if key in NAMES or key.startswith("set.")}
             for number, setting in enumerate(line["evaluations"]):
                 axes = {f"axis.{key}": value for key, value in setting.get("axes", {}).items()}
-                place = {
-                    "evaluation": number,
-                    "condition": setting["condition"],
-                    "present": "+".join(setting["present"]),
-                }
+                place = {"condition": setting["condition"], "present": "+".join(setting["present"])}
                 for metric, value in setting["metrics"].items():
-                    records.append(
-                        {**named, **place, "metric": metric, "value": np.nan if value is None else value, **axes}
-                    )
+                    number_of = {"metric": metric, "value": np.nan if value is None else value}
+                    records.append({**named, "evaluation": number, **place, **number_of, **axes})
         if not records:
             return pd.DataFrame(columns=[*NAMES, "evaluation", "condition", "present", "metric", "value"])
         return pd.DataFrame(records)
 
     def status(self) -> dict[str, Any]:
         """How many runs are done, failed, stopped and still waiting, and why runs failed."""
-        count = {
-            status: sum(line["status"] == status for line in self.lines) for status in ("done", "failed", "stopped")
-        }
+        counts = Counter(line["status"] for line in self.lines)
+        count = {status: counts[status] for status in ("done", "failed", "stopped")}
         reasons = Counter(line["reason"] for line in self.lines if line["status"] == "failed")
         total = max(int(self.about["runs"]), len(self.lines))
         return {"name": self.name, "runs": total, **count, "waiting": total - len(self.lines), "reasons": dict(reasons)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
@@ -20,29 +19,6 @@ Race = Callable[[Sequence[Mapping[str, Any]]], Collection[str]]
 TICK, ELSEWHERE = 0.25, 1.0
 
 
-@dataclasses.dataclass
-class Flight:
-    """A run that a worker has begun."""
-
-    run: Run
-    began: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Known:
-    """What a runner knows beside the runs.
-
-    Attributes:
-        budget: limits.
-        weights: of frozen encoders, by ``encoder_key``; what is counted on the way is added.
-        kinds: (table, modality) -> kind.
-    """
-
-    budget: Budget
-    weights: dict[str, int]
-    kinds: Mapping[tuple[int, str], str]
-
-
 class Runner:
     """Does the runs of one study that are not done yet."""
 
@@ -52,16 +28,23 @@ class Runner:
         engine: Engine,
         schedule: Schedule,
         state: State,
-        known: Known,
+        *,
+        budget: Budget,
+        weights: dict[str, int],
+        kinds: Mapping[tuple[int, str], str],
         race: Race | None = None,
     ) -> None:
-        """Take what is needed."""
-        self._folder, self._engine, self._state, self._budget = folder, engine, state, known.budget
-        self._weights, self._kinds, self._race = known.weights, known.kinds, race
+        """Take what is needed.
+
+        ``weights`` of frozen encoders by ``encoder_key`` grow on the way; ``kinds``: (table, modality) -> kind.
+        """
+        self._folder, self._engine, self._state, self._budget = folder, engine, state, budget
+        self._weights, self._kinds, self._race = weights, kinds, race
         self._schedule = schedule
         self._elsewhere: dict[str, Run] = {}
         self._looked = 0.0
-        self._flying: dict[int, Flight] = {}
+        #: Worker -> its run, and when that began.
+        self._flying: dict[int, tuple[Run, float]] = {}
         self._left_out = self._stuck = False
         state.deadline = None if self._budget.minutes is None else state.begun + 60 * self._budget.minutes
 
@@ -120,7 +103,7 @@ class Runner:
             if run is None:
                 self._stuck = True
                 return
-            self._flying[worker] = Flight(run, time.monotonic())
+            self._flying[worker] = run, time.monotonic()
             self._state.flying = len(self._flying)
             self._engine.submit(worker, {"kind": "run", "run": run.to_dict()})
 
@@ -162,14 +145,13 @@ class Runner:
     def _end(self, event: Event) -> None:
         if event.worker not in self._flying:
             return  # a piece of encoding that outlived its stage
-        flight = self._flying.pop(event.worker)
-        run = flight.run
+        run, began = self._flying.pop(event.worker)
         if event.finished is not None:
             line = dict(event.finished.line)
             self._folder.keep(run.name, event.finished.arrays, event.finished.epochs, event.finished.trace)
         else:
             line = {**about_run(run, datetime.now(UTC)), "reason": event.died}
-            line["seconds"] = {"total": round(time.monotonic() - flight.began, 3)}
+            line["seconds"] = {"total": round(time.monotonic() - began, 3)}
         if "weights" in line:
             line["weights"] = {**line["weights"], "frozen": self._frozen(run)}
         self._folder.append(line)
@@ -195,15 +177,11 @@ class Runner:
 
     def _limits(self) -> None:
         """Stop runs that take too long or too much memory."""
-        for worker, flight in self._flying.items():
-            minutes = (time.monotonic() - flight.began) / 60
-            if self._budget.run_minutes is not None and minutes > self._budget.run_minutes:
-                self._engine.stop(
-                    worker,
-                    f"stopped after {minutes:.1f} minutes; budget: run_minutes allows {self._budget.run_minutes:g}",
-                )
-            used = self._engine.memory_mb(worker) if self._budget.memory_mb is not None else None
-            if used is not None and used > (self._budget.memory_mb or 0):
-                self._engine.stop(
-                    worker, f"used {used:,.0f} MB of memory; budget: memory allows {self._budget.memory_mb:,.0f} MB"
-                )
+        for worker, (_, began) in self._flying.items():
+            minutes, most = (time.monotonic() - began) / 60, self._budget.run_minutes
+            if most is not None and minutes > most:
+                self._engine.stop(worker, f"stopped after {minutes:.1f} minutes; budget: run_minutes allows {most:g}")
+            memory = self._budget.memory_mb
+            used = self._engine.memory_mb(worker) if memory is not None else None
+            if memory is not None and used is not None and used > memory:
+                self._engine.stop(worker, f"used {used:,.0f} MB of memory; budget: memory allows {memory:,.0f} MB")

@@ -96,13 +96,13 @@ def patterns_problem(value: object) -> str | None:
     if value in (None, "full", "singles", "pairs"):
         return None
     named = [one for one in value if isinstance(one, list | tuple)] if isinstance(value, list | tuple) else []
-    if isinstance(value, list | tuple) and len(named) == len(value) > 0 and all(map(_names, named)):
+    if (
+        isinstance(value, list | tuple)
+        and len(named) == len(value) > 0
+        and all(p and all(isinstance(n, str) for n in p) for p in named)
+    ):
         return None
     return f"subsets: expected full, singles, pairs or a list of lists of modalities, found {value!r:.60}"
-
-
-def _names(pattern: Sequence[object]) -> bool:
-    return bool(pattern) and all(isinstance(name, str) for name in pattern)
 
 
 def _tried(variant: Variant, subset: tuple[str, ...], names: Sequence[str]) -> bool:
@@ -228,12 +228,8 @@ def teachers(model: Mapping[str, Any]) -> set[str]:
 
 def digest(value: object) -> str:
     """16 hex digits of plain values."""
-    setting = json.dumps(value, sort_keys=True, default=_plain)
+    setting = json.dumps(value, sort_keys=True, default=lambda v: dict(v) if isinstance(v, Mapping) else str(v))
     return blake2b(setting.encode(), digest_size=8).hexdigest()
-
-
-def _plain(value: object) -> Any:
-    return dict(value) if isinstance(value, Mapping) else str(value)
 
 
 class Schedule:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,14 +11,15 @@ from typing import Annotated, Any
 import pandas as pd
 
 from plait.base import checks, config, progress, registry
-from plait.base.errors import ConfigError, MissingDependencyError, PlaitWarning, TableError, nearest
+from plait.base.errors import ConfigError, MissingDependencyError, TableError, nearest, warn
 from plait.data.modality import Schema
 from plait.data.schema import validate
+from plait.report.blocks import frame_table
 from plait.report.page import csv_text, write_text
 from plait.report.words import listed
 from plait.study import Study
 from plait.study.ranges import read_ranges, read_regimes, schema_for
-from plait.study.report import table_of, write_study_report
+from plait.study.report import write_study_report
 from plait.study.results import Results
 from plait.study.sensitivity import Sensitivity, metric_of
 from plait.study.spec import DataSpec
@@ -29,18 +29,8 @@ from plait.study.tables import load_table
 LEAST = 10
 #: Fields of a search file.
 FILE_FIELDS = (
-    "data",
-    "model",
-    "ranges",
-    "regimes",
-    "trials",
-    "metric",
-    "valid_fraction",
-    "splits",
-    "group",
-    "sampler",
-    "seed",
-    "storage",
+    *("data", "model", "ranges", "regimes", "trials", "metric", "valid_fraction", "splits"),
+    *("group", "sampler", "seed", "storage"),
 )
 _DATA = ("table", "dataset", "target", "schema", "options", "root", "remote", "task", "rows")
 
@@ -181,32 +171,24 @@ def _check(result: Sensitivity, folder: Path) -> None:
     if others:
         values.append(f"{others} of {len(result.trials)} trials failed; tables/trials.csv says why")
     if values:
-        warnings.warn("; ".join(values), PlaitWarning, stacklevel=3)
+        warn("; ".join(values))
 
 
 def write_sensitivity(results: Results) -> Path:
-    """Write ``summary.json``, ``tables/*.csv``, and with the extra ``report`` figures and the page, into the search's folder.
-
-    Returns:
-        The page, or the folder where there is none.
-    """
+    """Write ``summary.json``, ``tables/*.csv``, and with the extra ``report`` figures and the page, into the search's folder."""
     folder, result = results.folder, Sensitivity.of(results)
     write_text(folder / "summary.json", json.dumps(result.to_dict(), indent=1, ensure_ascii=False, default=str))
     for name in ("trials", "budgets", "importance"):
-        write_text(folder / "tables" / f"{name}.csv", csv_text(table_of(name, getattr(result, name))))
+        write_text(folder / "tables" / f"{name}.csv", csv_text(frame_table(name, getattr(result, name))))
     try:
         return write_study_report(results, folder)
     except MissingDependencyError as error:
-        warnings.warn(f"no page and no figures: {error}", PlaitWarning, stacklevel=3)
+        warn(f"no page and no figures: {error}")
         return folder
 
 
 def check_rows(frame: pd.DataFrame, schema: Schema) -> str:
-    """The target's column; refuses a table that there is nothing to learn from.
-
-    Raises:
-        PlaitError: no target, columns that are not there, fewer than ten rows, one class.
-    """
+    """The target's column; refuses a table that there is nothing to learn from."""
     target = schema.target
     if target is None:
         raise ConfigError("the schema names no target; say which column to predict (--target)")
@@ -225,11 +207,7 @@ def check_rows(frame: pd.DataFrame, schema: Schema) -> str:
 
 
 def read_search(path: Path) -> dict[str, Any]:
-    """The settings of a search file, with plain values; unknown fields are refused.
-
-    Raises:
-        ConfigError: not YAML, an unknown field, or no data.
-    """
+    """The settings of a search file, with plain values; unknown fields are refused."""
     value = config.read_yaml(path)
     value.pop("about", None)
     config.check_fields(value, FILE_FIELDS, str(path))

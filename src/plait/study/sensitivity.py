@@ -36,10 +36,6 @@ class Sensitivity:
             ``trained_weights``, and a column per field.
         budgets: one row per regime (``budgets``).
         importance: one row per regime and field: share of the score's variance (fANOVA).
-        metric: that was judged by.
-        lower: whether less is better.
-        ranges: fields.
-        settings: all that the search was told.
         command: what to run to do it again, or nothing.
     """
 

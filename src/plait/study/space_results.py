@@ -46,7 +46,6 @@ class Tested:
     """One difference from the reference.
 
     Attributes:
-        reference: what it is compared with.
         difference: with interval and p before correction.
         p: corrected by Holm over all that is compared by the metric in one evaluation.
     """
@@ -159,7 +158,7 @@ def differences(results: Results, table: pd.DataFrame) -> dict[tuple[str, ...], 
                 other = _reference(results, str(evaluation), part, place)
                 if other is None or other == place or other not in known:
                     continue
-                test = _test(results, split, mine, known[other], str(metric), first=metric == _first(part, place))
+                test = _test(results, split, mine, known[other], first=metric == _first(part, place))
                 if test is not None:
                     said[place] = (other, test)
             for (place, (other, test)), p in zip(
@@ -199,7 +198,7 @@ def _reference(results: Results, evaluation: str, part: pd.DataFrame, place: tup
 
 
 def _test(
-    results: Results, split: SplitSpec, mine: pd.DataFrame, other: pd.DataFrame, metric: str, *, first: bool
+    results: Results, split: SplitSpec, mine: pd.DataFrame, other: pd.DataFrame, *, first: bool
 ) -> Difference | None:
     keys = ["seed", "split"]
     both = mine.merge(other, on=keys, suffixes=("", "_other"))

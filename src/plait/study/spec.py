@@ -37,7 +37,6 @@ class SplitSpec:
             ``official`` (the data set's own parts, or each of its folds in turn); ``none`` (of a space: all are learned from).
         fractions: shares of the rows; the last part is the test part; a middle part is the validation part of models that
             want one (``validation: given``), and joins the training part of those whose own cross-fitting validates.
-        folds: of ``kfold``.
         times: holdouts per seed of ``repeated``.
         group: column whose equal values stay on one side; ``auto``: the data set's groups; None: none.
         column: that says when, for ``time``; that says ``train`` or ``test``, for ``official`` parts of a table.
@@ -126,7 +125,6 @@ class Claim:
 
     Attributes:
         data: of the paper: ``dataset/target`` or ``dataset`` of the study, or another name where it is not the same data.
-        where: in the paper.
         condition: label of a condition at test, as results have it (``absent:image=0.5``).
     """
 
@@ -216,22 +214,8 @@ class Spec:
 _MODALITIES: dict[str, Any] = {"full": "all", "every": {"subsets": "all"}}
 #: Fields of a study file, in the order in which it is written.
 FIELDS = (
-    *(
-        "name",
-        "about",
-        "source",
-        "space",
-        "search",
-        "data",
-        "model",
-        "grid",
-        "variants",
-        "exclude",
-        "seeds",
-        "split",
-        "modalities",
-    ),
-    *("conditions", "present", "metrics", "budget", "claims"),
+    *("name", "about", "source", "space", "search", "data", "model", "grid", "variants", "exclude", "seeds", "split"),
+    *("modalities", "conditions", "present", "metrics", "budget", "claims"),
 )
 
 

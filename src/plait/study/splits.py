@@ -25,11 +25,7 @@ def count(table: StudyTable, spec: SplitSpec) -> int:
 
 
 def rows_of(table: StudyTable, spec: SplitSpec, seed: int, index: int) -> Rows:
-    """Positions of training and test rows, sorted.
-
-    Raises:
-        TableError: the table has no such column, parts or folds, or too few rows.
-    """
+    """Positions of training and test rows, sorted."""
     if spec.kind == "official":
         result = _official(table, spec, index)
     elif spec.kind == "time":
@@ -46,11 +42,7 @@ def rows_of(table: StudyTable, spec: SplitSpec, seed: int, index: int) -> Rows:
 
 
 def chosen_by(table: StudyTable, spec: SplitSpec, seed: int, index: int, train: np.ndarray) -> np.ndarray:
-    """Which of the training rows (n,) bool only choose, where a model wants validation rows: the official ones, or a middle part.
-
-    Raises:
-        TableError: the split has none; the message says which have.
-    """
+    """Which training rows (n,) bool only choose, where a model wants validation rows: official ones, or a middle part."""
     if spec.kind == "official":
         column = table.parts if spec.column is None else spec.column
         words = np.full(len(train), "") if column is None else table.frame[column].iloc[train].astype(str).str.lower()

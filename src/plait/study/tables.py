@@ -21,16 +21,16 @@ from threadpoolctl import ThreadpoolController
 
 from plait.base import registry
 from plait.base.config import check_fields
-from plait.base.errors import CellError, ConfigError, PlaitWarning, TableError
+from plait.base.errors import ConfigError, PlaitWarning, TableError
+from plait.conditions.cells import content_key, contents
 from plait.data import schema
-from plait.data.cells import MEDIA, cells, media_columns
+from plait.data.cells import media_columns
 from plait.data.labels import classes_of
 from plait.data.modality import Schema
 from plait.data.remote import beside
 from plait.data.remote_cells import fetch_cells
 from plait.data.table import PART, read_table, stacked
 from plait.data.targets import Labels, target_values, with_target
-from plait.data.values import texts
 from plait.datasets.base import Loaded
 from plait.study.spec import DataSpec, Spec
 
@@ -86,33 +86,17 @@ class StudyTable:
     def digest(self) -> str:
         """Hex digest of all cells that the study uses, the contents of files included, and of the split's columns."""
         digest = blake2b(digest_size=8)
-        used = [*self.schema.modalities]
-        for modality in used:
+        for modality in self.schema.modalities:
             digest.update(f"\x1d{modality.name} {modality.kind} {modality.columns}".encode())
-            for column in _contents(self, modality):
-                for cell in column:
-                    digest.update(_key(cell))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", PlaitWarning)  # whoever encodes the rows tells of missing files
+                columns = contents(self.frame, modality, self.schema.root)
+            for cell in (cell for column in columns for cell in column):
+                digest.update(content_key(cell))
         for name in (self.schema.target, self.parts, self.folds, self.groups):
             if name is not None:
                 digest.update("\x1e".join(map(str, self.frame[name])).encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
-
-
-def _contents(table: StudyTable, modality: schema.Modality) -> list[list[object]]:
-    if modality.kind in (*MEDIA, "vector"):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", PlaitWarning)  # whoever encodes the rows tells of missing files
-            return cells(table.frame, modality, table.schema.root)
-    return [list(texts(table.frame[column])) for column in modality.columns]
-
-
-def _key(cell: object) -> bytes:
-    from plait.data.media.given import cell_key
-
-    try:
-        return b"-" if cell is None else b"+" + cell_key(cell)
-    except CellError:
-        return cell_key(str(getattr(cell, "where", type(cell).__name__)))
 
 
 def redrawn(spec: DataSpec) -> bool:
@@ -134,13 +118,7 @@ def load_table(
 ) -> StudyTable:
     """Read one table.
 
-    Args:
-        spec: which.
-        base: folder that relative paths start from.
-        seed: of a data set that is drawn anew for each.
-        frames: tables given in memory.
-        schema_told: what was inferred before, so that every process works with the same.
-        pairs: of a space, which needs no target.
+    ``schema_told``: what was inferred before, so that every process works with the same; ``pairs``: of a space: no target.
 
     Raises:
         PlaitError: a file, a target or a column is not there.
@@ -256,7 +234,6 @@ class Setting:
         schemas: position of a table -> its schema as plain values, where it was inferred.
         store: of embeddings; None is the user's.
         frames: tables in memory, for runs in this process.
-        threads: of a worker.
     """
 
     spec: Spec
@@ -310,7 +287,3 @@ class Latest:
         self._kept.move_to_end(key)
         result: T = self._kept[key]
         return result
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._kept.clear()

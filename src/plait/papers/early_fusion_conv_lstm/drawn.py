@@ -13,7 +13,6 @@ import pandas as pd
 
 from plait.base.errors import ConfigError, nearest
 from plait.estimators.estimators import FusionClassifier
-from plait.evaluation import noise_grid
 from plait.papers.early_fusion_conv_lstm import figures, noise_grids
 from plait.papers.early_fusion_conv_lstm.figures import level_name
 from plait.papers.early_fusion_conv_lstm.noise_grids import Seeds
@@ -113,7 +112,7 @@ def _commonest(results: Results) -> float:
     return float(np.unique(classes, return_counts=True)[1].max() / len(classes))
 
 
-def _at_chance(share: float, maps: Mapping[str, noise_grid.Grid]) -> str:
+def _at_chance(share: float, maps: Mapping[str, noise_grids.Grid]) -> str:
     """Which models are no better than one answer for all, at whatever ratio: nothing follows from these."""
     low = [name for name, grid in maps.items() if grid.accuracy.max() <= share]
     who = "every model" if len(low) == len(maps) > 1 else ", ".join(low)
@@ -124,7 +123,7 @@ def _at_chance(share: float, maps: Mapping[str, noise_grid.Grid]) -> str:
     )
 
 
-def _framed(maps: Sequence[noise_grid.Grid]) -> str:
+def _framed(maps: Sequence[noise_grids.Grid]) -> str:
     """What the frames are, where the test ratios have those of training."""
     pairs = [zip(one.trained, one.levels, strict=True) for one in maps if one.trained is not None]
     return " The ratios of training are framed." if any(all(v in axis for v, axis in p) for p in pairs) else ""
@@ -183,7 +182,7 @@ def activations(name: str, results: Results, folder: Path, variant: str, example
     row = (shorter if len(shorter) > example else test).iloc[example : example + 1]
     columns = list(table.schema.columns)
     levels = [dict(zip(MODALITIES, pair, strict=True)) for pair in SETTINGS]
-    result = noise_grid.activations(model, row[columns], row[table.target].iloc[0], levels, ratio="amplitude_ratio")
+    result = noise_grids.activations(model, row[columns], row[table.target].iloc[0], levels, ratio="amplitude_ratio")
     caption = f"Digit {row[table.target].iloc[0]}: the network sees the picture alone until the sound sets in (shaded)."
     return [_one(picture(name, caption, figures.activation_lines(result)))]
 

@@ -12,7 +12,7 @@ import numpy as np
 from plait.base.errors import TableError, need
 from plait.data.media.images import pixels
 from plait.encoders.spectrogram import Spectrogram
-from plait.evaluation.noise_grid import Activations, Grid, noise
+from plait.papers.early_fusion_conv_lstm.noise_grids import Activations, Grid, noise
 from plait.report.canvas import COLOURS, LINES, settings
 
 if TYPE_CHECKING:

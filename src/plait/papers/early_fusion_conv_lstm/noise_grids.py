@@ -1,16 +1,24 @@
-"""Grids of signal-to-noise ratios out of the results of a study, and one design against another over a grid."""
+"""Grids of signal-to-noise ratios out of the results of a study, one design against another, and what a network thinks."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from plait.base.errors import ConfigError, TableError
-from plait.evaluation.noise_grid import Grid
+from plait.base.inputs import Inputs, together
+from plait.conditions.parse import parse
+from plait.data.labels import label_text
+from plait.encoders.pixels import Pixels
+from plait.estimators.estimators import FusionClassifier
+from plait.estimators.preparing import scaled
+from plait.networks.conv_lstm import ConvLSTM
 from plait.study import conditions
 from plait.study.results import Results
 from plait.study.statistics.paired import Difference, crossed_t, family_variance, holm, resampled_t
@@ -19,6 +27,32 @@ from plait.study.statistics.paired import Difference, crossed_t, family_variance
 NOISE = "white_noise"
 #: Ratio -> from the amplitude of the noise over that of the signal.
 _RATIOS = {"amplitude_ratio": 1.0, "snr": 2.0, "snr_db": 0.0}
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What a model got right at every pair of ratios.
+
+    Attributes:
+        modalities: of the rows and of the columns.
+        levels: ratios of the rows and of the columns.
+        correct: (R, C, n) bool, for the same n test rows everywhere.
+        trained: the two ratios it was trained at, if there were such.
+        label: what pictures call it.
+        ratio: what the levels are, ``snr`` (power), ``amplitude_ratio`` or ``snr_db``.
+    """
+
+    modalities: tuple[str, str]
+    levels: tuple[tuple[float, ...], tuple[float, ...]]
+    correct: np.ndarray
+    trained: tuple[float, float] | None = None
+    label: str = ""
+    ratio: str = "snr"
+
+    @property
+    def accuracy(self) -> np.ndarray:
+        """(R, C)."""
+        return np.asarray(self.correct.mean(2))
 
 
 @dataclass(frozen=True)
@@ -214,3 +248,77 @@ def _at_training(seeds: Seeds) -> float:
     grid = seeds.mean
     places = [axis.index(v) if v in axis else -1 for v, axis in zip(grid.trained or (), grid.levels, strict=False)]
     return float(grid.accuracy[places[0], places[1]]) if len(places) == 2 and min(places) >= 0 else math.nan
+
+
+# -- what a model thinks while it listens -----------------------------------------------------------------------------
+
+
+def noise(modality: str, level: float, ratio: str = "snr", seed: int = 0, side: int | None = None) -> Any:
+    """White noise on one modality at a ratio; infinite is none. Pictures are first scaled down to ``side``."""
+    if ratio not in _RATIOS:
+        raise ConfigError(f"unknown ratio '{ratio}'; known: {', '.join(_RATIOS)}")
+    return parse({"white_noise": {"modality": modality, ratio: float(level), "seed": seed, "side": side}})
+
+
+def noised(
+    model: FusionClassifier, frame: pd.DataFrame, modality: str, level: float, ratio: str = "snr", seed: int = 0
+) -> Inputs:
+    """The rows as the model's networks take them, one modality noised and every other one absent, so never encoded."""
+    schema = model.schema_
+    own = {c for m in schema.modalities if m.name == modality for c in m.columns}
+    others = [c for c in schema.columns if c not in own]
+    alone = frame.assign(**{c: np.full(len(frame), None, object) for c in others})
+    encoder = model.features_.encoders[modality]
+    side = encoder.size if isinstance(encoder, Pixels) else None  # the ratio is that of what enters the network
+    changed = noise(modality, level, ratio, seed, side).apply(alone, schema, model.root)
+    parts = (schema, model.features_, model.scalers_, model.enhancers_, model.pairs_)
+    return scaled(model.settings(), changed, *parts)
+
+
+@dataclass(frozen=True)
+class Activations:
+    """The last layer of a convolutional LSTM after every step.
+
+    Attributes:
+        values: (T, C) raw outputs.
+        padding: steps before the sound sets in.
+        classes: names of the outputs.
+        truth: the class that is right.
+        levels: modality -> ratio.
+    """
+
+    values: np.ndarray
+    padding: int
+    classes: tuple[str, ...]
+    truth: str
+    levels: Mapping[str, float]
+
+
+def activations(
+    model: FusionClassifier,
+    row: pd.DataFrame,
+    truth: object,
+    settings: Iterable[Mapping[str, float]],
+    *,
+    ratio: str = "snr",
+    seed: int = 0,
+) -> list[Activations]:
+    """What the network answers after every step of one row, at each setting of ratios by modality.
+
+    Raises:
+        ConfigError: the model's network is not ``conv_lstm``.
+    """
+    member = model.members_.members[0].eval()
+    network = dict(member.networks.items()).get("joint")
+    if not isinstance(network, ConvLSTM):
+        raise ConfigError(f"activations over time are of the network conv_lstm; the model has {model.network!r}")
+    result = []
+    for levels in settings:
+        inputs = together({m: noised(model, row, m, level, ratio, seed) for m, level in levels.items()})
+        tokens = member.encode(inputs)
+        values, begun = network.over_time({m: tokens[m] for m in member.sources["joint"]})
+        heard = int(tokens[network.sequence].mask[0].sum()) if network.sequence else 0
+        shown = values[0][begun[0]].numpy()
+        classes = tuple(label_text(c) for c in model.classes_)
+        result.append(Activations(shown, len(shown) - heard, classes, label_text(truth), dict(levels)))
+    return result

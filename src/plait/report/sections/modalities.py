@@ -145,12 +145,7 @@ def _divided(game: Game) -> tuple[list[str], list[str], list[str]]:
 
 
 def worth_figure(explanation: Explanation, game: int = 0) -> Any:
-    """Shapley value of each modality with its interval, largest on top.
-
-    Args:
-        explanation: what ``explain`` gave.
-        game: which of its scores.
-    """
+    """Shapley value of each modality with its interval, largest on top."""
     value = explanation.games[game]
     worths = sorted(value["values"], key=lambda w: -w["value"])
     return signed_bars([{**w, "name": w["modality"]} for w in worths], f"worth in {value['label']}")

@@ -9,7 +9,7 @@ from typing import Any
 from plait.report.blocks import Facts, Section, Table, Text, picture, sheet
 from plait.report.canvas import COLOURS, LINES, WIDTH, axes, settings
 from plait.report.fit import FitReport
-from plait.report.words import number
+from plait.report.words import number, span
 
 PLACE = 80
 
@@ -38,12 +38,11 @@ def _costs(record: Mapping[str, Any]) -> dict[str, str]:
     """What the fit took."""
     names = {"trained_weights": "trained weights", "frozen_weights": "frozen weights", "members": "members"}
     names |= {"epochs": "epochs at most", "batch_size": "batch size", "peak_memory_mb": "peak memory, MB"}
-    result = {label: _counted(record[key]) for key, label in names.items() if record.get(key) is not None}
+    result = {}
+    for key, label in names.items():
+        if (value := record.get(key)) is not None:
+            result[label] = number(value) if isinstance(value, int | float) else str(value)
     return result | {f"{stage}, seconds": f"{s:.1f}" for stage, s in (record.get("seconds") or {}).items()}
-
-
-def _counted(value: object) -> str:
-    return number(value) if isinstance(value, int | float) else str(value)
 
 
 def kept_epochs(history: Sequence[Mapping[str, object]], most: int | None, together: bool = False) -> str:
@@ -65,17 +64,12 @@ def kept_epochs(history: Sequence[Mapping[str, object]], most: int | None, toget
         for branch in ["all"] if together and "valid_loss" in records[0] else records[0].get("valid") or {}:
             losses = [r["valid_loss"] if together else r.get("valid", {}).get(branch, math.inf) for r in records]
             kept.setdefault(branch, []).append(1 + min(range(len(losses)), key=lambda i: losses[i]))
-    said = f"Of at most {most:,} epochs, {_span(run)} were run." if most else f"{_span(run)} epochs were run."
+    said = f"Of at most {most:,} epochs, {span(run)} were run." if most else f"{span(run)} epochs were run."
     if not kept:
         return f"{said} Kept was the last: there were no held-out rows."
     one = len(kept) == 1
-    each = "; ".join(_span(epochs) if one else f"{branch} {_span(epochs)}" for branch, epochs in kept.items())
+    each = "; ".join(span(epochs) if one else f"{branch} {span(epochs)}" for branch, epochs in kept.items())
     return f"{said} Kept was the epoch with the least loss on held-out rows: {each}."
-
-
-def _span(values: Sequence[int]) -> str:
-    low, high = min(values), max(values)
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def learning_figure(history: Sequence[Mapping[str, object]]) -> Any:

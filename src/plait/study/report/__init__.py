@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
-
-import pandas as pd
+from typing import Any, ClassVar
 
 from plait.base import registry
 from plait.base.errors import need
@@ -32,7 +29,6 @@ class Material:
         results: of the study, finished or not.
         evidence: what its subject makes of them (``Subject.evidence``); empty where no run is done.
         metric: to compare by; None: each data set's main one.
-        resamples: of the bootstrap.
     """
 
     results: Results
@@ -65,32 +61,6 @@ def sections_for(subject: str) -> list[ReportSection]:
     return sorted((s for s in made if not s.subjects or subject in s.subjects), key=lambda s: s.place)
 
 
-def frame_sheet(
-    name: str, full: pd.DataFrame, shown: pd.DataFrame, title: str, note: str = "", *, folded: bool = False
-) -> Sheet:
-    """A DataFrame as a table of the page: ``shown`` is seen, ``full`` goes into the CSV file."""
-    numeric = [i for i, c in enumerate(shown.columns) if pd.api.types.is_numeric_dtype(shown[c])]
-    rows = [[_cell(v) for v in row] for row in shown.itertuples(index=False)]
-    columns = [str(c).replace("_", " ") for c in shown.columns]
-    return Sheet(table_of(name, full), title, columns, rows, numeric, note=note, folded=folded)
-
-
-def table_of(name: str, frame: pd.DataFrame) -> Table:
-    """A DataFrame as a table of a CSV file."""
-    return Table(name, [str(c) for c in frame.columns], frame.astype(object).to_numpy().tolist())
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            return "–"
-        return f"{value:,.0f}" if value == int(value) and abs(value) >= 1 else f"{value:.4g}"
-    return str(value)
-
-
-if TYPE_CHECKING:
-    pass
-
 #: Bytes of figures in the page; larger figures stay beside it, so that the page stays under 5 MB.
 ROOM = 4_000_000
 #: Place of the first section that comes after what failed.
@@ -102,10 +72,7 @@ NAMED = 30
 def write_study_report(
     results: Results, folder: str | Path, *, metric: str | None = None, resamples: int = RESAMPLES
 ) -> Path:
-    """Write ``report.html``, ``report.md``, ``figures/*.svg``, ``figures/*.pdf`` and ``tables/*.csv`` (extra ``report``).
-
-    Returns:
-        The path of the page.
+    """Write ``report.html``, ``report.md``, ``figures`` and ``tables`` (extra ``report``); the path of the page.
 
     Raises:
         ConfigError: the metric was not measured.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,26 @@ class Evidence:
     metric: Metric
     table: DataFrame
     resamples: int
+    #: The data sets of the report, in order.
+    among: Sequence[str] = ()
     _summaries: dict[str, Summary] = field(default_factory=dict, repr=False)
+
+    @property
+    def several(self) -> bool:
+        """There are other data sets in the report."""
+        return len(self.among) > 1
+
+    @property
+    def at(self) -> str:
+        """Suffix of the data set's file names; empty where there is one data set."""
+        if not self.several:
+            return ""
+        place, slugs = list(self.among).index(self.dataset), [slug(name) for name in self.among]
+        return f"-{slugs[place]}" if slugs.count(slugs[place]) == 1 else f"-{slugs[place]}-{place + 1}"
+
+    def begun(self, text: str) -> str:
+        """A sentence from a text that begins small; it says which data set is meant where there are several."""
+        return f"On {self.dataset}, {text}" if self.several else text[:1].upper() + text[1:]
 
     @cached_property
     def resampler(self) -> Resampler:
@@ -64,14 +83,28 @@ class Evidence:
         return best_of(self.headline, "label", self.metric)
 
     @cached_property
+    def _brief(self) -> tuple[dict[str, str], str]:
+        return brief([str(label) for label in dict.fromkeys(self.table["label"])])
+
+    @property
     def names(self) -> dict[str, str]:
         """Label -> as short as it can be."""
-        return brief([str(label) for label in dict.fromkeys(self.table["label"])])[0]
+        return self._brief[0]
 
-    @cached_property
+    @property
     def named_by(self) -> str:
         """What the short names tell: the heading of their column."""
-        return brief([str(label) for label in dict.fromkeys(self.table["label"])])[1]
+        return self._brief[1]
+
+    @cached_property
+    def verdicts(self) -> dict[str, str]:
+        """Label -> verdict against the best."""
+        return dict(zip(self.comparison["label"], self.comparison["verdict"], strict=True))
+
+    @cached_property
+    def means(self) -> dict[str, float]:
+        """Label -> mean on all modalities."""
+        return {str(k): float(v) for k, v in self.headline.groupby("label")["value"].mean().items()}
 
     @cached_property
     def ranked(self) -> list[str]:
@@ -115,9 +148,14 @@ class Evidence:
         """A value of the metric."""
         return number(value, significant=not math.isfinite(self.metric.range[1]))
 
-    def gain(self, value: float) -> float:
-        """A difference, turned so that above 0 is better."""
-        return value if self.higher else -value
+    def signed(self, value: float) -> str:
+        """A difference with its sign."""
+        text = self.number(abs(value))
+        return text if text == "–" else ("+" if value >= 0 else "−") + text
+
+    def interval(self, low: float, high: float) -> str:
+        """Two ends."""
+        return f"{self.number(low)} to {self.number(high)}" if math.isfinite(low) else "–"
 
     def label(self) -> str:
         """The metric, and which way is better."""
@@ -126,19 +164,14 @@ class Evidence:
 
 def gather(results: Results, metric: str | None, resamples: int) -> list[Evidence]:
     """The evidence of every data set with something to compare."""
-    result = []
+    result: list[Evidence] = []
     for dataset in datasets(results, metric):
         known = metric_of(results, dataset, metric)
         evidence = Evidence(results, dataset, known, scores(results, dataset, known.name), resamples)
-        if len(evidence.headline):
-            result.append(evidence)
+        result += [evidence] if len(evidence.headline) else []
+    for evidence in result:
+        evidence.among = [other.dataset for other in result]
     return result
-
-
-def signed(evidence: Evidence, value: Any) -> str:
-    """A difference with its sign."""
-    setting = evidence.number(abs(value))
-    return setting if setting == "–" else ("+" if value >= 0 else "−") + setting
 
 
 def records(frame: Any) -> list[dict[str, Any]]:
@@ -157,116 +190,75 @@ LOOKS: dict[str, tuple[str, str, bool]] = {
     "not decided": ("muted", "o", False),
     "worse": ("orange", "d", True),
 }
-_WORDS = {
-    "reference": "the reference",
-    "equivalent": "equivalent",
-    "identical": "equivalent",
-    "not decided": "not decided",
-    "worse": "worse",
-}
+_WORDS = {"reference": "the reference", "identical": "equivalent"}
 
 
 def scores_figure(rows: Sequence[Mapping[str, Any]], label: str) -> Any:
     """Mean with its interval, and every run as a tick; None without rows.
 
-    Args:
-        rows: best first: name, mean, low, high, verdict, runs (values).
-        label: of the metric.
+    Rows, best first, have name, mean, low, high, verdict and runs (values).
     """
+
+    def ticks(ax: Any, places: Sequence[float]) -> None:
+        for place, row in zip(places, rows, strict=True):
+            ax.plot(row["runs"], [place] * len(row["runs"]), "|", ms=5, mew=0.8, color=COLOURS["muted"], alpha=0.55)
+
+    return _intervals_figure(rows, "mean", label, ticks)
+
+
+def differences_figure(rows: Sequence[Mapping[str, Any]], label: str, margin: float) -> Any:
+    """Differences from the reference with their intervals; the band is what does not matter. None without rows.
+
+    Rows have name, difference, low, high and verdict; the reference is none of them.
+    """
+
+    def band(ax: Any, places: Sequence[float]) -> None:
+        if math.isfinite(margin):
+            ax.axvspan(-margin, margin, color=COLOURS["sky"], alpha=0.22, lw=0)
+        ax.axvline(0, color=COLOURS["muted"], lw=0.8)
+
+    return _intervals_figure([row for row in rows if math.isfinite(row["difference"])], "difference", label, band)
+
+
+def _intervals_figure(
+    rows: Sequence[Mapping[str, Any]], key: str, label: str, behind: Callable[[Any, Sequence[float]], None]
+) -> Any:
+    """A line per row: its value in the form of its verdict, with its interval."""
     if not rows:
         return None
     with settings():
-        figure, ax, places = _rows(rows)
+        per_row = 13.5 if len(rows) > 12 else 18.0
+        figure, ax, places = rows_axes([row["name"] for row in rows], per_row=per_row, top=26.0, most=28)
+        behind(ax, places)
         for place, row in zip(places, rows, strict=True):
-            ax.plot(row["runs"], [place] * len(row["runs"]), "|", ms=5, mew=0.8, color=COLOURS["muted"], alpha=0.55)
-            _line(ax, place, row["low"], row["high"], row["verdict"])
-            _dot(ax, row["mean"], place, row["verdict"])
+            name, marker, filled = LOOKS[row["verdict"]]
+            colour = COLOURS[name]
+            if math.isfinite(row["low"]) and math.isfinite(row["high"]):
+                ends = [row["low"], row["high"]]
+                ax.plot(ends, [place, place], color=colour, lw=1.7, alpha=0.55, solid_capstyle="butt")
+            ax.plot([row[key]], [place], marker, ms=5.5, color=colour, mfc=colour if filled else "none", mew=1.3)
         ax.margins(x=0.05)
         ax.set_xlabel(label)
         _legend(ax, [row["verdict"] for row in rows])
     return figure
 
 
-def differences_figure(rows: Sequence[Mapping[str, Any]], label: str, margin: float) -> Any:
-    """Differences from the reference with their intervals; the band is what does not matter. None without rows.
-
-    Args:
-        rows: name, difference, low, high, verdict; without the reference itself.
-        label: of the axis.
-        margin: of equivalence.
-    """
-    values = [row for row in rows if math.isfinite(row["difference"])]
-    if not values:
-        return None
-    with settings():
-        figure, ax, places = _rows(values)
-        if math.isfinite(margin):
-            ax.axvspan(-margin, margin, color=COLOURS["sky"], alpha=0.22, lw=0)
-        ax.axvline(0, color=COLOURS["muted"], lw=0.8)
-        for place, row in zip(places, values, strict=True):
-            _line(ax, place, row["low"], row["high"], row["verdict"])
-            _dot(ax, row["difference"], place, row["verdict"])
-        ax.margins(x=0.05)
-        ax.set_xlabel(label)
-        _legend(ax, [row["verdict"] for row in values])
-    return figure
-
-
-def _rows(rows: Sequence[Mapping[str, Any]]) -> Any:
-    many = len(rows) > 12
-    return rows_axes([row["name"] for row in rows], per_row=13.5 if many else 18.0, top=26.0, most=28)
-
-
-def _line(ax: Any, place: float, low: float, high: float, verdict: str) -> None:
-    if math.isfinite(low) and math.isfinite(high):
-        ax.plot(
-            [low, high], [place, place], color=COLOURS[LOOKS[verdict][0]], lw=1.7, alpha=0.55, solid_capstyle="butt"
-        )
-
-
-def _dot(ax: Any, value: float, place: float, verdict: str) -> None:
-    colour, marker, filled = LOOKS[verdict]
-    face = COLOURS[colour] if filled else "none"
-    ax.plot([value], [place], marker, ms=5.5, color=COLOURS[colour], mfc=face, mew=1.3)
-
-
 def _legend(ax: Any, verdicts: Sequence[str]) -> None:
     """What the forms mean, of those that are there."""
     options: dict[str, tuple[str, str, bool]] = {}
-    for verdict in ("best", "reference", "better", "equivalent", "identical", "not decided", "worse"):
+    for verdict, look in LOOKS.items():
         if verdict in verdicts:
-            options.setdefault(_WORDS.get(verdict, verdict), LOOKS[verdict])
+            options.setdefault(_WORDS.get(verdict, verdict), look)
     handles = [
         ax.plot([], [], m, color=COLOURS[c], mfc=COLOURS[c] if full else "none", ms=5.5, label=word)[0]
         for word, (c, m, full) in options.items()
     ]
-    ax.figure.legend(
-        handles=handles,
-        loc="upper left",
-        ncols=4,
-        borderpad=0.1,
-        borderaxespad=0.2,
-        handletextpad=0.1,
-        columnspacing=1.0,
-    )
+    spaces = {"borderpad": 0.1, "borderaxespad": 0.2, "handletextpad": 0.1, "columnspacing": 1.0}
+    ax.figure.legend(handles=handles, loc="upper left", ncols=4, **spaces)
 
 
 #: Heading of a column.
 INTERVAL = "95\N{NO-BREAK SPACE}% interval"
-
-
-def interval(evidence: Evidence, low: float, high: float) -> str:
-    """Two ends."""
-    return f"{evidence.number(low)} to {evidence.number(high)}" if math.isfinite(low) else "–"
-
-
-def suffix(evidence: Evidence, all_of_them: Sequence[Evidence]) -> str:
-    """Suffix of a data set's file names; empty where there is one data set."""
-    if len(all_of_them) == 1:
-        return ""
-    place = [e.dataset for e in all_of_them].index(evidence.dataset)
-    slugs = [slug(e.dataset) for e in all_of_them]
-    return f"-{slugs[place]}" if slugs.count(slugs[place]) == 1 else f"-{slugs[place]}-{place + 1}"
 
 
 def signed_number(value: float) -> str:

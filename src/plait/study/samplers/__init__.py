@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import warnings
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from plait.base.errors import ConfigError, PlaitWarning, need
+from plait.base.errors import ConfigError, need, warn
 from plait.study.ranges import Range, SearchSpec
 from plait.study.runs import Run, Schedule
 from plait.study.state import Line, State
@@ -80,10 +79,7 @@ class Regime:
     """The trials of one variant.
 
     Attributes:
-        name: of the variant.
-        sampler: draws.
         make: the runs of a trial, from what was drawn and its number.
-        drawn: of every trial so far.
         runs: of every trial so far, one per split.
         storage: where trials are kept, too.
     """
@@ -197,11 +193,7 @@ class TrialStorage:
     """The trials of one variant as a study of Optuna, in a database or in a journal file (extra ``search``)."""
 
     def __init__(self, name: str, search: SearchSpec, *, lower: bool) -> None:
-        """Open it, or make it; ``lower``: less is better.
-
-        Raises:
-            ConfigError: it cannot be opened.
-        """
+        """Open it, or make it; ``lower``: less is better."""
         assert search.storage is not None
         self.address, self.ranges = search.storage, search.ranges
         self._optuna = need("optuna", "search")
@@ -245,7 +237,7 @@ class TrialStorage:
                 )
                 self._study.add_trial(made)
         except ConfigError as error:
-            warnings.warn(f"{error}; the search's own folder has the trial", PlaitWarning, stacklevel=2)
+            warn(f"{error}; the search's own folder has the trial")
 
     def _distribution(self, of: Range) -> Any:
         if not of.choices:

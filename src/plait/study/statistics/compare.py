@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 
 BEST = "best"
+#: What is said of a reference that is not the best.
+ITSELF = {"verdict": "reference", "words": "the reference"}
 #: What runs can be compared by.
 COMPARABLE = ("label", "subset", "condition", "present")
 
@@ -135,15 +137,16 @@ def against_reference(
     margin = margin or default_margin(metric, float(parts[reference]["value"].mean()))
     value = {name: compare_pairs(both, metric, resampler, margin, least) for name, both in pairs.items()}
     adjusted = dict(zip(value, holm(np.array([c.test.p for c in value.values()])), strict=True))
-    records = [
-        {by: name, "reference": reference, **_counted(part, metric)}
-        | (
-            _record(value[name], float(adjusted[name]))
-            if name in value
-            else {**_itself(against), "above": better_than_constant(part, metric, resampler)}
-        )
-        for name, part in parts.items()
-    ]
+    itself = {"verdict": "best", "words": "best"} if against == BEST else ITSELF
+    records = []
+    for name, part in parts.items():
+        mean = float(part.groupby("seed")["value"].mean().mean())
+        record = {by: name, "reference": reference, "runs": len(part), "seeds": part["seed"].nunique(), "mean": mean}
+        if name in value:
+            record |= _record(value[name], float(adjusted[name]))
+        else:
+            record |= itself | {"above": better_than_constant(part, metric, resampler)}
+        records.append(record)
     frame = pd.DataFrame(records)
     order = _order([str(row[by]) for row in records], value, reference, first=against == BEST)
     return frame.iloc[order].reset_index(drop=True)
@@ -160,34 +163,12 @@ def _order(names: list[str], options: dict[str, Comparison], reference: str, *, 
     return sorted(range(len(names)), key=key)
 
 
-def _counted(part: DataFrame, metric: Metric) -> dict[str, object]:
-    return {
-        "runs": len(part),
-        "seeds": part["seed"].nunique(),
-        "mean": float(part.groupby("seed")["value"].mean().mean()),
-    }
-
-
-def _itself(against: str) -> dict[str, object]:
-    value = "best" if against == BEST else "the reference"
-    return {"verdict": "best" if against == BEST else "reference", "words": value}
-
-
 def _record(comparison: Comparison, p: float) -> dict[str, object]:
     test, names = comparison.test, ("d", "delta", "wilcoxon", "permutation", "least_p", "mcnemar")
-    return {
-        "difference": test.value,
-        "low": test.low,
-        "high": test.high,
-        "p": test.p,
-        "p_holm": p,
-        **{name: getattr(comparison, name) for name in (*names, "equivalence", "margin", "needed")},
-        "pairs": test.pairs,
-        "design": comparison.design,
-        "above": comparison.above[0],
-        "verdict": comparison.verdict(p),
-        "words": comparison.words(p),
-    }
+    result: dict[str, object] = {"difference": test.value, "low": test.low, "high": test.high, "p": test.p, "p_holm": p}
+    result |= {name: getattr(comparison, name) for name in (*names, "equivalence", "margin", "needed")}
+    result |= {"pairs": test.pairs, "design": comparison.design, "above": comparison.above[0]}
+    return {**result, "verdict": comparison.verdict(p), "words": comparison.words(p)}
 
 
 def rank_variants(results: Results, metric: str | None = None) -> Ranks | None:
@@ -200,7 +181,7 @@ def rank_variants(results: Results, metric: str | None = None) -> Ranks | None:
     for dataset in datasets(results, metric):
         known = metric_of(results, dataset, metric)
         table = headline(scores(results, dataset, known.name))
-        sign = 1.0 if known.direction == "higher" else -1.0
+        sign = known.sign
         if len(table):
             means[dataset] = {str(k): sign * float(v) for k, v in table.groupby("label")["value"].mean().items()}
     values: list[Any] = list(means.values())
@@ -230,8 +211,6 @@ class Ranks:
 
     Attributes:
         names: variants, best first.
-        mean: mean rank of each.
-        datasets: names of the data sets.
         chi2: Friedman's statistic, corrected for ties.
         p: of Iman and Davenport's F, that all variants are level.
         critical: mean ranks that differ by more than this differ significantly (Nemenyi).

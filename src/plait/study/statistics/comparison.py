@@ -46,10 +46,7 @@ class Comparison:
         design: ``same test rows`` (test: ``crossed_t``) or ``resampled rows`` (test: ``resampled_t``).
         seeds: that both have.
         splits: of each seed.
-        margin: of equivalence.
         equivalence: p of the two one-sided tests.
-        d: Cohen's d for pairs.
-        delta: Cliff's delta.
         wilcoxon: p of the signed-rank test over seeds.
         permutation: p of the paired permutation test over seeds.
         least_p: the smallest p that those two can reach here.
@@ -57,7 +54,6 @@ class Comparison:
         needed: seeds that this difference would need; None: no number.
         identical: every pair gave the same value.
         above: whether the first, and the reference, is better than a constant answer; None: not known.
-        constant: what a constant answer is called.
         rows: different test rows.
         least_rows: that equal scores would need before they mean anything.
     """
@@ -152,11 +148,12 @@ def compare_pairs(
     design = _design(pairs, resampler)
     test = _test(design, pairs, resampler, least_variance)
     by_seed = pairs.groupby(unit(pairs) if len(pairs) else "seed")["difference"].mean()
+    opposite = pairs.assign(**{name: pairs[f"{name}_other"] for name in ("run", "evaluation", "value")})
     values, others = pairs["value"].to_numpy(), pairs["value_other"].to_numpy()
     countable = math.isfinite(metric.range[1])
     return Comparison(
         test=test,
-        gain=test.value if metric.direction == "higher" else -test.value,
+        gain=metric.sign * test.value,
         design=design,
         seeds=pairs["seed"].nunique(),
         splits=pairs["split"].nunique(),
@@ -170,7 +167,7 @@ def compare_pairs(
         mcnemar=_mcnemar(pairs, resampler),
         needed=_needed(test, pairs),
         identical=len(pairs) > 1 and bool(np.all(np.abs(differences) <= TIED * np.maximum(np.abs(values), 1e-300))),
-        above=(better_than_constant(pairs, metric, resampler), better_than_constant(_others(pairs), metric, resampler)),
+        above=(better_than_constant(pairs, metric, resampler), better_than_constant(opposite, metric, resampler)),
         constant=CONSTANTS[metric.task],
         rows=_different_rows(pairs, resampler),
         least_rows=max(verdicts.LEAST_ROWS, math.ceil(UNSEEN / margin - TIED) if countable else 0),
@@ -190,13 +187,8 @@ def better_than_constant(part: DataFrame, metric: Metric, resampler: Resampler |
     options = {"run_other": part["run"], "evaluation_other": CONSTANT, "value_other": known, "difference": gaps}
     pairs = part.assign(**options)
     test = _test(_design(pairs, resampler), pairs, resampler, 0.0)
-    gain = test.value if metric.direction == "higher" else -test.value
+    gain = metric.sign * test.value
     return None if math.isnan(test.p) else bool(gain > 0 and test.p < verdicts.ALPHA)
-
-
-def _others(pairs: DataFrame) -> DataFrame:
-    """The other side of pairs, as rows of ``scores``."""
-    return pairs.assign(**{name: pairs[f"{name}_other"] for name in ("run", "evaluation", "value")})
 
 
 def _different_rows(pairs: DataFrame, resampler: Resampler | None) -> int:
@@ -211,16 +203,13 @@ def _different_rows(pairs: DataFrame, resampler: Resampler | None) -> int:
 
 def paired(one: DataFrame, other: DataFrame) -> DataFrame:
     """The seeds and splits that both have, one row each, in order; the other's columns end in ``_other``."""
-    mine, theirs = ({key: place for place, key in enumerate(_places(part))} for part in (one, other))
+    keys = (zip(part["seed"].tolist(), part["split"].tolist(), strict=True) for part in (one, other))
+    mine, theirs = ({key: place for place, key in enumerate(places)} for places in keys)
     both = sorted(mine.keys() & theirs.keys())
     there = other.iloc[[theirs[key] for key in both]]
     pairs = one.iloc[[mine[key] for key in both]].reset_index(drop=True)
     options = {f"{column}_other": there[column].to_numpy() for column in ("run", "evaluation", "value")}
     return pairs.assign(**options, difference=pairs["value"].to_numpy() - options["value_other"])
-
-
-def _places(part: DataFrame) -> list[tuple[int, int]]:
-    return list(zip(part["seed"].tolist(), part["split"].tolist(), strict=True))
 
 
 def _design(pairs: DataFrame, resampler: Resampler | None) -> str:

@@ -29,9 +29,7 @@ class Difference:
         error: its standard error; NaN where there is no telling.
         df: degrees of freedom of Student's t.
         p: two-sided, against no difference; NaN where there is no telling.
-        low: lower end of the 95 % interval.
-        high: upper end.
-        pairs: how many.
+        low: and ``high``: ends of the 95 % interval.
         spread: standard deviation over the pairs that the test reckons with.
         floor: part of ``error ** 2`` that more pairs of the same kind would not lessen.
     """
@@ -257,10 +255,6 @@ def mcnemar(right: NDArray[Any], other_right: NDArray[Any]) -> float:
     Formula: of the ``b + c`` rows that only one of them gets right, ``b ~ Binomial(b + c, 1/2)``.
 
     Source: McNemar 1947; Dietterich 1998, Approximate Statistical Tests, Neural Computation 10 (the exact form).
-
-    Args:
-        right: (n,) whether the one is right.
-        other_right: (n,) whether the other is.
 
     Example:
         >>> mcnemar(np.array([1, 1, 1, 1, 0]), np.array([0, 0, 0, 0, 1]))

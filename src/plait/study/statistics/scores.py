@@ -18,11 +18,7 @@ PLACE = ("dataset", "label", "variant", "subset", "train_condition", "condition"
 
 
 def metric_of(results: Results, dataset: str, metric: str | None = None) -> Metric:
-    """The metric by which a data set's variants are compared; None: the task's main one, or the first one measured.
-
-    Raises:
-        ConfigError: it was not measured there, or has no better direction.
-    """
+    """The metric by which a data set's variants are compared; None: the task's main one, or the first one measured."""
     frame = results.frame
     part = frame[frame["dataset"] == dataset]
     task = str(part["task"].iloc[0])
@@ -39,11 +35,7 @@ def metric_of(results: Results, dataset: str, metric: str | None = None) -> Metr
 
 
 def datasets(results: Results, metric: str | None = None) -> list[str]:
-    """Labels of the data sets where the metric was measured, in the order of the results.
-
-    Raises:
-        ConfigError: it was measured nowhere.
-    """
+    """Labels of the data sets where the metric was measured, in the order of the results."""
     frame = results.frame
     if frame.empty:  # nothing is done yet, or everything failed
         return []

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plait.base.errors import PlaitError
+from plait.evaluation.baselines import constant_answer
 from plait.metrics.base import Metric, inputs
 from plait.metrics.bootstrap import affordable, interval
 from plait.study.results import Results
@@ -36,13 +37,7 @@ class Resampler:
     """One metric of a data set's runs on resamples of the test rows.
 
     A row of the table is drawn equally often for every run, so that runs stay paired whichever rows they share.
-
-    Args:
-        results: of a study.
-        table: what ``scores`` gave; the rows of all its runs are drawn from.
-        metric: the metric of that table.
-        resamples: how many; fewer for very many rows.
-        seed: of the draws.
+    ``table`` is what ``scores`` gave: the rows of all its runs are drawn from; fewer ``resamples`` for very many rows.
     """
 
     def __init__(
@@ -107,12 +102,13 @@ class Resampler:
     def _given(self, run: str, evaluation: int) -> tuple[Array, Array] | None:
         """What the metric reads of one evaluation, and the targets; None where it cannot be had."""
         value = self._results.predictions(run, max(evaluation, 0))
-        y, output = np.asarray(value.target), value.output
-        threshold: Any = 0.5 if value.threshold is None else value.threshold
+        y = np.asarray(value.target)
+        given = inputs(self.metric.task, value.output, 0.5 if value.threshold is None else value.threshold)
+        if self.metric.input not in given:
+            return None
         if evaluation == CONSTANT:
-            output, threshold = _constant(self.metric, y, np.asarray(output))
-        given = inputs(self.metric.task, output, threshold)
-        return (given[self.metric.input], y) if self.metric.input in given else None
+            return constant_answer(self.metric.task, y, self.metric, np.asarray(value.output).shape[-1]), y
+        return given[self.metric.input], y
 
     def _rows_of(self, run: str) -> Array | None:
         try:
@@ -139,25 +135,6 @@ class Resampler:
             return result
         defined = result[~np.isnan(result)]
         return result + (value - defined.mean()) if len(defined) else result
-
-
-def _constant(metric: Metric, y: Array, output: Array) -> tuple[Array, float]:
-    """The same answer for every row, shaped as ``output``, and the threshold at which its labels are read."""
-    if metric.task == "regression":
-        return np.full(output.shape, y.mean()), 0.5
-    if metric.task == "classification":
-        shares = np.bincount(y[y >= 0], minlength=output.shape[1])[: output.shape[1]] / max(int((y >= 0).sum()), 1)
-        return np.repeat(shares[None], len(y), axis=0), 0.5
-    answer = np.repeat(y.mean(0)[None], len(y), axis=0)
-    if metric.input != "labels":
-        return answer, 0.5
-    sign = 1.0 if metric.direction == "higher" else -1.0
-
-    def worth(threshold: float) -> float:
-        value = sign * metric.score(y, inputs("multilabel", answer, threshold)["labels"]).value
-        return -np.inf if np.isnan(value) else float(value)
-
-    return answer, max(np.unique(answer[0]).tolist(), key=worth)
 
 
 def seed_weights(seeds: int, resamples: int, seed: int = 0) -> Array:
@@ -189,12 +166,9 @@ class Summary:
     """What a group of runs that differ by seed and split only gave.
 
     Attributes:
-        runs: how many.
-        seeds: different ones.
         mean: of the seeds' means over their splits.
         sd: standard deviation over the seeds; over the splits where there is one seed; NaN with one run.
-        low: lower end of the 95 % interval.
-        high: upper end.
+        low: and ``high``: ends of the 95 % interval.
         over: what the interval covers: ``seeds and rows``, ``rows`` (one seed), ``seeds`` (no predictions kept) or nothing.
     """
 
@@ -275,5 +249,5 @@ def summarise(
             dict(zip(PLACE, key, strict=True)) | {"metric": known.name} | vars(summary(part, known, resampler))
             for key, part in table.groupby(list(PLACE), sort=False)
         ]
-        records += sorted(result, key=lambda r: -r["mean"] if known.direction == "higher" else r["mean"])
+        records += sorted(result, key=lambda r: -known.sign * r["mean"])
     return pd.DataFrame(records)

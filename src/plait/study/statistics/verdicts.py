@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 
 from scipy import stats
@@ -24,7 +25,6 @@ def verdict(
     gain: float,
     *,
     identical: bool = False,
-    alpha: float = ALPHA,
     informed: bool = True,
     comparable: bool = True,
 ) -> str:
@@ -39,7 +39,6 @@ def verdict(
         equivalence: p of the test of equivalence.
         gain: mean difference, above 0 where it is for the better.
         identical: every pair gave the same value.
-        alpha: level.
         informed: at least one side is better than a constant answer, on enough test rows for any conclusion.
         comparable: both sides are, on enough seeds and rows for equal scores to mean anything.
 
@@ -53,9 +52,9 @@ def verdict(
         return OPEN
     if identical:
         return SAME if comparable else OPEN
-    if p < alpha:
+    if p < ALPHA:
         return BETTER if gain > 0 else WORSE
-    return EQUIVALENT if comparable and equivalence < alpha else OPEN
+    return EQUIVALENT if comparable and equivalence < ALPHA else OPEN
 
 
 def in_words(
@@ -71,15 +70,7 @@ def in_words(
 ) -> str:
     """A verdict as a reader sees it.
 
-    Args:
-        text: what ``verdict`` gave.
-        p: of the difference, corrected.
-        d: Cohen's d for pairs.
-        margin: of equivalence.
-        equivalence: its p.
-        seeds: pairs' seeds.
-        splits: splits of each.
-        needed: seeds that this difference would need; None: no number would do; 0: not asked.
+    ``needed``: seeds that this difference would need; None: no number would do; 0: not asked.
 
     Example:
         >>> in_words("better", p=0.0123, d=1.84, margin=0.01, equivalence=1.0, seeds=5)
@@ -187,17 +178,12 @@ POWER = 0.8
 MOST = 1000
 
 
-def chance(difference: float, spread: float, seeds: int, *, floor: float = 0.0, alpha: float = 0.05) -> float:
+def chance(difference: float, spread: float, seeds: int, *, floor: float = 0.0) -> float:
     """Chance that so many seeds show a true difference of this size (two-sided paired t-test).
 
-    Formula: non-central t with ``difference / sqrt(spread^2 / seeds + floor)``, ``seeds - 1`` degrees of freedom.
+    ``floor``: variance that more seeds do not lessen (the shared test rows).
 
-    Args:
-        difference: the true one.
-        spread: standard deviation of the pairs' differences.
-        seeds: pairs.
-        floor: variance that more seeds do not lessen (the shared test rows).
-        alpha: level of the test.
+    Formula: non-central t with ``difference / sqrt(spread^2 / seeds + floor)``, ``seeds - 1`` degrees of freedom.
 
     Example:
         >>> round(chance(0.5, 1.0, 34), 2)
@@ -207,47 +193,23 @@ def chance(difference: float, spread: float, seeds: int, *, floor: float = 0.0, 
     if seeds < 2 or math.isnan(error):
         return math.nan
     if error == 0:
-        return 1.0 if difference else alpha
-    away, limit = abs(difference) / error, stats.t.ppf(1 - alpha / 2, seeds - 1)
+        return 1.0 if difference else ALPHA
+    away, limit = abs(difference) / error, stats.t.ppf(1 - ALPHA / 2, seeds - 1)
     # scipy gives NaN for the far tail of a large shift, where nothing is left of it
     wrong_way = float(stats.nct.cdf(-limit, seeds - 1, away)) if away < 4 else 0.0
     return float(stats.nct.sf(limit, seeds - 1, away)) + wrong_way
 
 
-def seeds_needed(
-    difference: float,
-    spread: float,
-    *,
-    floor: float = 0.0,
-    ratio: float = 0.0,
-    alpha: float = 0.05,
-    power: float = POWER,
-) -> int | None:
-    """The fewest seeds with which a true difference of this size would be found with that chance.
+def seeds_needed(difference: float, spread: float, *, floor: float = 0.0) -> int | None:
+    """The fewest seeds with which a true difference of this size would be found with the chance ``POWER``.
 
-    Args:
-        difference: the true one.
-        spread: standard deviation of the pairs' differences.
-        floor: see ``chance``.
-        ratio: test rows by training rows, where splits share rows: adds ``ratio * spread^2`` to the floor.
-        alpha: level of the test.
-        power: the chance.
-
-    Returns:
-        None where no number up to 1,000 does: the test rows limit what can be seen, not the seeds.
+    None where no number up to 1,000 does: the test rows limit what can be seen, not the seeds.
 
     Example:
         >>> seeds_needed(0.5, 1.0), seeds_needed(0.5, 1.0, floor=0.04)
         (34, None)
     """
-    floor += ratio * spread**2
-    if not (math.isfinite(spread) and difference) or chance(difference, spread, MOST, floor=floor, alpha=alpha) < power:
+    if not (math.isfinite(spread) and difference) or chance(difference, spread, MOST, floor=floor) < POWER:
         return None
-    few, enough = 1, MOST
-    while enough - few > 1:  # the chance grows with the seeds
-        middle = (few + enough) // 2
-        if chance(difference, spread, middle, floor=floor, alpha=alpha) >= power:
-            enough = middle
-        else:
-            few = middle
-    return enough
+    # The chance grows with the seeds.
+    return 2 + bisect.bisect_left(range(2, MOST), POWER, key=lambda n: chance(difference, spread, n, floor=floor))

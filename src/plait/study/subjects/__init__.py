@@ -59,7 +59,13 @@ class Subject(ABC):
 
     whose: ClassVar[str]
     thing: ClassVar[str]
-    managed: ClassVar[Mapping[str, str]]
+    managed: ClassVar[Mapping[str, str]] = {
+        "modalities": "data:",
+        "root": "data:",
+        "store": "the option --store",
+        "progress": "the runner",
+        "random_state": "seeds:",
+    }
     pairs: ClassVar[bool] = False
 
     def __init__(self, spec: Spec) -> None:

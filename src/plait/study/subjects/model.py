@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from plait.data.schema_yaml import Problem
+from plait.report.words import span
 from plait.study import model_check, splits
 from plait.study.predicting import Predicting
 from plait.study.results import Results
@@ -68,10 +69,5 @@ class Model(Predicting):
             ]
         rows = [int(n) for e in evidence for n in e.headline["test_rows"]]
         return [(name, f"{number:,}") for name, number in facts] + (
-            [("test rows of a run", _range(rows))] if rows else []
+            [("test rows of a run", span(rows))] if rows else []
         )
-
-
-def _range(numbers: Sequence[int]) -> str:
-    low, high = min(numbers), max(numbers)
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"

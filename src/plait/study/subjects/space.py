@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -34,16 +34,9 @@ KINDS = (NONE, "holdout", "kfold")
 class Space(Subject):
     """Alignments of two or more modalities, judged without a target."""
 
-    whose: ClassVar[str] = "aligner"
-    thing: ClassVar[str] = "space"
-    managed: ClassVar[Mapping[str, str]] = {
-        "modalities": "data:",
-        "root": "data:",
-        "store": "the option --store",
-        "progress": "the runner",
-        "random_state": "seeds:",
-    }
-    pairs: ClassVar[bool] = True
+    whose = "aligner"
+    thing = "space"
+    pairs = True
 
     @property
     def _space(self) -> SpaceSpec:
@@ -83,10 +76,8 @@ class Space(Subject):
         }
         for name, there in options.items():
             if there:
-                yield (
-                    (name,),
-                    f"{name}: a study of a space has none; its evaluations say what is measured; leave it out",
-                )
+                text = f"{name}: a study of a space has none; its evaluations say what is measured; leave it out"
+                yield (name,), text
         if spec.budget.trained_weights is not None:
             yield ("budget", "trained_weights"), "budget: trained_weights matches classifiers; a space has stage.width"
         for i, data in enumerate(spec.data):
@@ -116,10 +107,8 @@ class Space(Subject):
             if name == "retrieval" and own:
                 yield place, f"retrieval: {value['dataset']} is what is learned from; leave dataset out, and split it"
             if name == "retrieval" and "dataset" not in value and not held:
-                yield (
-                    place,
-                    "retrieval searches rows that are held out; take split: kfold or holdout, or name a dataset",
-                )
+                text = "retrieval searches rows that are held out; take split: kfold or holdout, or name a dataset"
+                yield place, text
 
     def variant_problems(self, known: Sequence[Variant]) -> Iterator[Problem]:
         """Stages that cannot be made; a reference and claims that name no variant."""
@@ -172,11 +161,7 @@ class Space(Subject):
         return split.folds if split.kind == "kfold" else 1
 
     def rows(self, table: StudyTable, split: SplitSpec, seed: int, index: int) -> splits.Rows:
-        """Positions of the rows to learn from and of those held out, sorted; what is about one thing is on one side.
-
-        Raises:
-            TableError: fewer things than parts.
-        """
+        """Positions of the rows to learn from and of those held out, sorted; what is about one thing is on one side."""
         n = len(table.frame)
         if split.kind == NONE:
             return np.arange(n), np.arange(0)

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 
-from plait.report.blocks import Section, Text, picture
+from plait.report.blocks import Section, Text, picture, sheet
 from plait.report.charts import Curve, curves_figure
-from plait.study.report import Material, ReportSection, frame_sheet
+from plait.study.report import Material, ReportSection
 from plait.study.sensitivity import Sensitivity, metric_label
 
 
 class Budget(ReportSection):
     """The budget each regime of a search needed."""
 
-    subjects: ClassVar[tuple[str, ...]] = ("search",)
-    place: ClassVar[int] = 10
+    subjects = ("search",)
+    place = 10
 
     def sections(self, material: Material) -> Iterator[Section]:
         """What there is to say."""
@@ -42,9 +41,9 @@ class Budget(ReportSection):
             columns = ["regime", "trials", "failed", "best", "median", "tolerant", "trials_to_near", "seconds_to_near"]
             columns += ["trials_to_any", "seconds_to_any", "seconds"]
             note = "near: within 1 % of the regime's own best; any: of the best of all; tolerant: trials within 5 % of its best"
-            section.add(frame_sheet("budgets", sensitivity.budgets, sensitivity.budgets[columns], "", note))
+            section.add(sheet("budgets", sensitivity.budgets, shown=columns, note=note))
             best = pd.DataFrame([{"regime": name, **sensitivity.best(name)} for name in sensitivity.budgets["regime"]])
-            section.add(frame_sheet("best", best, best, "Settings of each regime's best trial"))
+            section.add(sheet("best", best, "Settings of each regime's best trial"))
             yield section
 
 

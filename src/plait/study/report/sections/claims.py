@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import ClassVar
 
 from plait.metrics.base import metrics
-from plait.report.blocks import Section, Sheet, Table
+from plait.report.blocks import Section, Sheet, frame_table
 from plait.report.words import counted, number
 from plait.study.report import Material, ReportSection
 from plait.study.report.evidence import signed_number
@@ -17,11 +16,8 @@ from plait.study.statistics.claims import HELD, NOT_HELD, UNDECIDABLE, check_cla
 class Claims(ReportSection):
     """What papers say beside what was found: held, not held, or not decidable."""
 
-    place: ClassVar[int] = 80
-    missing: ClassVar[tuple[str, str] | None] = (
-        "Claims",
-        "the study file makes none that was measured",
-    )
+    place = 80
+    missing = ("Claims", "the study file makes none that was measured")
 
     def sections(self, material: Material) -> Iterator[Section]:
         """What there is to say."""
@@ -43,12 +39,10 @@ class Claims(ReportSection):
             theirs = f"{digits(row['theirs'])} on {row['their_data']}"
             line = [where, row["verdict"], row["reason"], titles.get(row["metric"], row["metric"])]
             rows.append([*line, theirs, f"{ours} on {row['our_data']}"])
-        columns = [str(c) for c in value.columns]
-        full = value.to_numpy(object).tolist()
         note = (
             "Theirs: as the paper tells it, on the paper's data. "
             "Ours: mean and 95\N{NO-BREAK SPACE}% interval; of an order, the difference."
         )
         shown = ["claim", "verdict", "why", "metric", "theirs", "ours"]
-        section.add(Sheet(Table("claims", columns, full), "", shown, rows, (), (), note))
+        section.add(Sheet(frame_table("claims", value), "", shown, rows, (), (), note))
         yield section

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any
 
 from plait.base.errors import need
 from plait.report.blocks import Heading, Section, Sheet, Table, picture
@@ -12,11 +12,7 @@ from plait.report.canvas import COLOURS, WIDTH, axes, settings
 from plait.report.charts import fenced
 from plait.report.words import counted, number
 from plait.study.report import Material, ReportSection
-from plait.study.report.evidence import Evidence, suffix
-
-if TYPE_CHECKING:
-    pass
-
+from plait.study.report.evidence import Evidence
 
 #: Costs spread over more than this are shown on a logarithmic axis.
 WIDE = 8.0
@@ -42,12 +38,7 @@ def cost_figure(points: Sequence[Mapping[str, Any]], across: str, up: str, *, hi
     """Every variant by cost and score; those on the front are numbered, cheapest first. None with fewer than two costs.
 
     Scores far from all others are triangles at the edge, so that the rest can be told apart.
-
-    Args:
-        points: cost, score, low, high.
-        across: label of the cost.
-        up: label of the score.
-        higher: more is better.
+    Points have cost, score, low and high.
     """
     costs = [float(p["cost"]) for p in points]
     if len(set(costs)) < 2:
@@ -58,23 +49,11 @@ def cost_figure(points: Sequence[Mapping[str, Any]], across: str, up: str, *, hi
         low, high = fenced([p["score"] for p in points])
         for i, point in enumerate(points):
             if i not in best:
-                away = "v" if point["score"] < low else "^" if point["score"] > high else "o"
-                ax.plot(
-                    [point["cost"]],
-                    [min(max(point["score"], low), high)],
-                    away,
-                    ms=4.5,
-                    mfc="none",
-                    mec=COLOURS["muted"],
-                )
+                away, y = "v" if point["score"] < low else "^" if point["score"] > high else "o", point["score"]
+                ax.plot([point["cost"]], [min(max(y, low), high)], away, ms=4.5, mfc="none", mec=COLOURS["muted"])
         values = [points[i] for i in best]
-        ax.plot(
-            [p["cost"] for p in values],
-            [p["score"] for p in values],
-            drawstyle="steps-post",
-            color=COLOURS["blue"],
-            lw=1,
-        )
+        xs, ys = [p["cost"] for p in values], [p["score"] for p in values]
+        ax.plot(xs, ys, drawstyle="steps-post", color=COLOURS["blue"], lw=1)
         for number, point in enumerate(values, start=1):
             _numbered(ax, point, number)
         _ticks(ax, costs)
@@ -125,44 +104,37 @@ def _numbered(ax: Any, point: Mapping[str, Any], number: int) -> None:
 class Cost(ReportSection):
     """Score against trained weights, seconds and memory."""
 
-    place: ClassVar[int] = 50
-    missing: ClassVar[tuple[str, str] | None] = (
-        "Cost against score",
-        "one variant, or costs that are not known or all the same",
-    )
+    place = 50
+    missing = ("Cost against score", "one variant, or costs that are not known or all the same")
 
     def sections(self, material: Material) -> Iterator[Section]:
         """What there is to say."""
-        evidence: Sequence[Evidence] = material.evidence
-        result = [(e, points) for e in evidence if len(points := _points(e)) > 1 and _column(points)]
+        result = [(e, points) for e in material.evidence if len(points := _points(e)) > 1 and _column(points)]
         if not result:
             return
-        section = Section("cost", "Cost against score", " ".join(_cheapest(e, p, len(evidence)) for e, p in result[:3]))
+        section = Section("cost", "Cost against score", " ".join(_cheapest(e, points) for e, points in result[:3]))
         for e, points in result:
-            if len(evidence) > 1:
-                section.add(Heading(e.dataset))
-            at = suffix(e, evidence)
+            section.add(Heading(e.dataset) if e.several else None)
             drawn = []
             for column, label in COSTS.items():
                 values = [p | {"cost": p[column]} for p in points if math.isfinite(p[column]) and p[column] >= 0]
                 figure = cost_figure(values, label, e.label(), higher=e.higher) if len(values) > 1 else None
-                drawn.append(picture(f"cost-{column.replace('_', '-')}{at}", _front(e, values, label), figure))
+                drawn.append(picture(f"cost-{column.replace('_', '-')}{e.at}", _front(e, values, label), figure))
             section.add_row(*drawn)
-            section.add(_sheet(e, points, at))
+            section.add(_sheet(e, points))
         yield section
 
 
 def _points(evidence: Evidence) -> list[dict[str, Any]]:
     """Score and mean costs of every variant, best first."""
     runs = evidence.results.runs.set_index("run")[list(COSTS)].astype(float)
-    verdicts = dict(zip(evidence.comparison["label"], evidence.comparison["verdict"], strict=True))
     result = []
     for label in evidence.ranked:
         s = evidence.summary_of(label)
         costs = runs.loc[evidence.headline.loc[evidence.headline["label"] == label, "run"]].mean()
         if costs.notna().any():
             options = {"label": label, "name": evidence.names[label], "score": s.mean, "low": s.low, "high": s.high}
-            result.append(options | {"verdict": verdicts[label]} | {c: float(costs[c]) for c in COSTS})
+            result.append(options | {"verdict": evidence.verdicts[label]} | {c: float(costs[c]) for c in COSTS})
     return result
 
 
@@ -178,54 +150,43 @@ def _front(evidence: Evidence, points: Sequence[dict[str, Any]], label: str) -> 
     return f"{label}. Numbered: variants that no cheaper one reaches: {value}{away}"
 
 
-def _cheapest(evidence: Evidence, points: Sequence[dict[str, Any]], several: int) -> str:
-    """The cheapest variant that is not proven worse than the best."""
-    column = next(
-        (c for c in COSTS if len({p[c] for p in points}) > 1 and all(math.isfinite(p[c]) for p in points)), None
-    )
-    on = f"On {evidence.dataset}, " if several > 1 else ""
-    if column is None:
-        return f"{on}all variants cost the same.".capitalize() if not on else f"{on}all variants cost the same."
-    if evidence.at_chance:
-        return f"{on}{'n' if on else 'N'}o variant is better than the {evidence.constant}, whatever it costs."
-    level = [p for p in points if p["verdict"] != "worse"]
-    least = min(level, key=lambda p: p[column])
-    best = next(p for p in points if p["verdict"] == "best")
-    what = f"({_amount(least[column])} {COSTS[column]})"
-    if least is best:
-        others = (
-            counted(len(level) - 1, "other variant") + f" not proven worse cost{'s' if len(level) == 2 else ''} more"
-        )
-        tail = others if len(level) > 1 else "all cheaper ones are proven worse"
-        return f"{on}{'t' if on else 'T'}he best variant {what} is also the cheapest of its level: {tail}."
-    proven = "proven equivalent to" if least["verdict"] in ("equivalent", "identical") else "not proven worse than"
-    times = best[column] / least[column] if least[column] else math.inf
-    return (
-        f"{on}{'t' if on else 'T'}he cheapest variant that is {proven} the best is {evidence.said(least['label'])} {what}, "
-        f"{_ratio(times)} the cost of {evidence.said(best['label'])} ({_amount(best[column])})."
-    )
-
-
 def _column(points: Sequence[dict[str, Any]]) -> str | None:
     """The first cost that is known of all and not the same for all."""
     value = (c for c in COSTS if len({p[c] for p in points}) > 1 and all(math.isfinite(p[c]) for p in points))
     return next(value, None)
 
 
-def _ratio(times: float) -> str:
-    return f"1/{times:.0f} of" if times >= 10 else f"1/{times:.1f} of"
+def _cheapest(evidence: Evidence, points: Sequence[dict[str, Any]]) -> str:
+    """The cheapest variant that is not proven worse than the best."""
+    column = _column(points)
+    assert column is not None
+    if evidence.at_chance:
+        return evidence.begun(f"no variant is better than the {evidence.constant}, whatever it costs.")
+    level = [p for p in points if p["verdict"] != "worse"]
+    least = min(level, key=lambda p: p[column])
+    best = next(p for p in points if p["verdict"] == "best")
+    what = f"({_amount(least[column])} {COSTS[column]})"
+    if least is best:
+        verb = f"not proven worse cost{'s' if len(level) == 2 else ''} more"
+        others = f"{counted(len(level) - 1, 'other variant')} {verb}"
+        tail = others if len(level) > 1 else "all cheaper ones are proven worse"
+        return evidence.begun(f"the best variant {what} is also the cheapest of its level: {tail}.")
+    proven = "proven equivalent to" if least["verdict"] in ("equivalent", "identical") else "not proven worse than"
+    times = best[column] / least[column] if least[column] else math.inf
+    return evidence.begun(
+        f"the cheapest variant that is {proven} the best is {evidence.said(least['label'])} {what}, "
+        f"1/{times:.{int(times < 10)}f} of the cost of {evidence.said(best['label'])} ({_amount(best[column])})."
+    )
 
 
 def _amount(value: float) -> str:
     return number(round(value)) if value >= 100 else f"{value:.3g}" if math.isfinite(value) else "–"
 
 
-def _sheet(evidence: Evidence, points: Sequence[dict[str, Any]], at: str) -> Sheet:
+def _sheet(evidence: Evidence, points: Sequence[dict[str, Any]]) -> Sheet:
     full = [[p["label"], p["score"], *[p[c] for c in COSTS], p["verdict"]] for p in points]
     rows = [[p["name"], evidence.number(p["score"]), *[_amount(p[c]) for c in COSTS]] for p in points]
-    columns = ["variant", "mean", *COSTS, "verdict"]
     shown = [evidence.named_by, evidence.label(), *COSTS.values()]
-    marks = [p["verdict"] for p in points]
-    note = "Means over the runs, as measured while this study ran."
-    numeric = tuple(range(1, len(shown)))
-    return Sheet(Table(f"cost{at}", columns, full), "Costs of every variant", shown, rows, numeric, marks, note, True)
+    table = Table(f"cost{evidence.at}", ["variant", "mean", *COSTS, "verdict"], full)
+    note, marks = "Means over the runs, as measured while this study ran.", [p["verdict"] for p in points]
+    return Sheet(table, "Costs of every variant", shown, rows, range(1, len(shown)), marks, note, True)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import ClassVar
 
 from plait.report import charts
 from plait.report.blocks import Picture, Section, Sheet, Table, picture
 from plait.report.words import counted
 from plait.study.report import Material, ReportSection
-from plait.study.report.evidence import Evidence, suffix
+from plait.study.report.evidence import Evidence
 
 #: Order of words that have one.
 ORDERED = ("early", "middle", "late", "decision")
@@ -19,25 +18,21 @@ ORDERED = ("early", "middle", "late", "decision")
 class Design(ReportSection):
     """Maps of two settings: depth by operator, or whichever two fields a grid has."""
 
-    place: ClassVar[int] = 30
-    missing: ClassVar[tuple[str, str] | None] = (
-        "Depth by operator",
-        "the grid does not have two fields that vary",
-    )
+    place = 30
+    missing = ("Depth by operator", "the grid does not have two fields that vary")
 
     def sections(self, material: Material) -> Iterator[Section]:
         """What there is to say."""
-        evidence: Sequence[Evidence] = material.evidence
-        result = [(e, fields) for e in evidence if (fields := _fields(e)) is not None]
+        result = [(e, fields) for e in material.evidence if (fields := _fields(e)) is not None]
         if not result:
             return
         down, across = result[0][1]
         title = f"{down.capitalize()} by {across}" if (down, across) != ("depth", "fusion") else "Depth by operator"
-        section = Section("design", title, " ".join(_sentence(e, f, len(evidence)) for e, f in result[:2]))
+        section = Section("design", title, " ".join(_sentence(e, f) for e, f in result[:2]))
         for e, fields in result:
-            drawn = _picture(e, fields, f"design{suffix(e, evidence)}")
-            section.add_row(drawn[0])
-            section.add(drawn[1])
+            drawn, table = _picture(e, fields, f"design{e.at}")
+            section.add_row(drawn)
+            section.add(table)
         yield section
 
 
@@ -77,20 +72,21 @@ def _sorted(values: Sequence[str]) -> list[str]:
     return sorted(names, key=key)
 
 
-def _sentence(evidence: Evidence, fields: tuple[str, str], several: int) -> str:
+def _sentence(evidence: Evidence, fields: tuple[str, str]) -> str:
     cells = _cells(evidence, fields)
-    verdicts = dict(zip(evidence.comparison["label"], evidence.comparison["verdict"], strict=True))
     where = next((place for place, labels in cells.items() if evidence.best in labels), None)
-    on = f"On {evidence.dataset}, " if several > 1 else ""
     if where is None:
-        return f"{on}the best variant lies outside this map."
-    told_apart = {place: all(verdicts[label] == "worse" for label in labels) for place, labels in cells.items()}
-    level = sum(not apart for place, apart in told_apart.items() if place != where)
-    others = len(cells) - 1
-    message = f"{on}“{where[0]}” with “{where[1]}” holds the best variant"
+        return evidence.begun("the best variant lies outside this map.")
+    level = sum(not _all_worse(evidence, labels) for place, labels in cells.items() if place != where)
+    message = evidence.begun(f"“{where[0]}” with “{where[1]}” holds the best variant")
+    others = f"the {counted(len(cells) - 1, 'other cell')}"
     if level == 0:
-        return f"{message}; all in the {counted(others, 'other cell')} are proven worse."
-    return f"{message}; {level} of the {counted(others, 'other cell')} hold one that is not proven worse (dashed)."
+        return f"{message}; all in {others} are proven worse."
+    return f"{message}; {level} of {others} hold one that is not proven worse (dashed)."
+
+
+def _all_worse(evidence: Evidence, labels: Sequence[str]) -> bool:
+    return all(evidence.verdicts[label] == "worse" for label in labels)
 
 
 def _picture(evidence: Evidence, fields: tuple[str, str], name: str) -> tuple[Picture | None, Sheet]:
@@ -99,33 +95,27 @@ def _picture(evidence: Evidence, fields: tuple[str, str], name: str) -> tuple[Pi
     if len(columns) < len(rows) and fields != ("depth", "fusion"):
         rows, columns, fields = columns, rows, (fields[1], fields[0])
         cells = {(b, a): labels for (a, b), labels in cells.items()}
-    means = evidence.headline.groupby("label")["value"].mean()
-    values = [[_mean([float(means[x]) for x in cells.get((a, b), [])]) for b in columns] for a in rows]
-    verdicts = dict(zip(evidence.comparison["label"], evidence.comparison["verdict"], strict=True))
-    best, ties = None, []
-    for i, a in enumerate(rows):
-        for j, b in enumerate(columns):
-            items = [verdicts[label] for label in cells.get((a, b), [])]
-            best = (i, j) if "best" in items else best
-            if "best" not in items and any(v != "worse" for v in items):
-                ties.append((i, j))
+    values = [[_mean([evidence.means[x] for x in cells.get((a, b), [])]) for b in columns] for a in rows]
+    places = {(rows.index(a), columns.index(b)): labels for (a, b), labels in cells.items()}
+    best = next((place for place, labels in places.items() if evidence.best in labels), None)
+    ties = [place for place, labels in places.items() if place != best and not _all_worse(evidence, labels)]
     figure = charts.map_figure(
         values,
         rows,
         columns,
         axes_are=fields,
         texts=[[evidence.number(v) if math.isfinite(v) else "" for v in line] for line in values],
-        framed=charts.Framed(best, ties),
-        shades=charts.Shades(evidence.higher),
+        best=best,
+        ties=ties,
+        higher=evidence.higher,
     )
     several = ", mean over the other settings" if any(len(labels) > 1 for labels in cells.values()) else ""
     caption = f"{evidence.metric.label} on {evidence.dataset}{several}"
     caption += "; darker: better; framed: with the best variant; dashed: not proven worse"
-    sheet = Table(
-        name, [f"{fields[0]} \\ {fields[1]}", *columns], [[a, *line] for a, line in zip(rows, values, strict=True)]
-    )
+    full = [[a, *line] for a, line in zip(rows, values, strict=True)]
     shown = [[a, *[evidence.number(v) for v in line]] for a, line in zip(rows, values, strict=True)]
-    folded = Sheet(sheet, "The same as a table", sheet.columns, shown, tuple(range(1, len(columns) + 1)), folded=True)
+    table = Table(name, [f"{fields[0]} \\ {fields[1]}", *columns], full)
+    folded = Sheet(table, "The same as a table", table.columns, shown, range(1, len(columns) + 1), folded=True)
     return picture(name, caption, figure), folded
 
 

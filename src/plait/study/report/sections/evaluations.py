@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from plait.evaluation.similarity import TOLERANCES, sentence_similarity
 from plait.report.blocks import Heading, Section, Sheet, Table, picture
-from plait.report.canvas import COLOURS, LINES, distinct, settings
+from plait.report.charts import Curve, curves_figure
+from plait.report.curves import Panel, panels_figure
 from plait.report.words import counted, number, slug
 from plait.study.folder import RUNS
 from plait.study.lines_file import read_arrays
@@ -25,16 +26,14 @@ NOTE = (
     "● the reference; ▲ proven better; ○ not decided; no sign: proven worse (first metric; p two-sided, corrected by Holm "
     "over the rows of this table). Mean ± standard deviation over runs."
 )
-#: Panels beside each other.
-_ACROSS = 3
 Tests = Mapping[tuple[str, ...], Tested]
 
 
 class Evaluations(ReportSection):
     """Every evaluation of aligned spaces with what is proven, its tables and curves; then costs, and a paper's numbers."""
 
-    subjects: ClassVar[tuple[str, ...]] = ("space",)
-    place: ClassVar[int] = 10
+    subjects = ("space",)
+    place = 10
 
     def sections(self, material: Material) -> Iterator[Section]:
         """One by one, in the order of the study file."""
@@ -222,11 +221,12 @@ def add_curves(section: Section, results: Results, evaluation: str, dataset: str
     if kind == "sentence_similarity":
         shares = _tolerances(results, evaluation, dataset)
         text = "share of pairs whose cosine is nearer to score / 5 than the tolerance, by class of similarity"
-        section.add_row(picture(f"{at}-tolerance", text, tolerance_figure(shares, TOLERANCES)))
+        section.add_row(picture(f"{at}-tolerance", text, tolerance_figure(shares)))
         return
     for (name, part), curves in _curves(results, evaluation, dataset).items():
         across, up, log, text = LOOKS[kind, name]
-        drawn = lines_figure(curves, across, up, log=log)
+        lines = [Curve(label, list(curve), list(curve.values())) for label, curve in curves.items() if len(curve) > 1]
+        drawn = curves_figure(lines, across, up, log=log)
         value = "-".join(filter(None, [at, part and slug(part), name]))
         section.add_row(picture(value, f"{part}: {text}" if part else text, drawn))
 
@@ -270,58 +270,13 @@ def _tolerances(results: Results, evaluation: str, dataset: str) -> dict[str, np
     return {label: np.mean(shares, axis=0) for label, shares in result.items()}
 
 
-#: After all colours are used once, lines are dashed, then dotted.
-DASHES = ("-", "--", ":")
-
-
-def tolerance_figure(curves: Mapping[str, np.ndarray], tolerances: np.ndarray) -> Any:
+def tolerance_figure(curves: Mapping[str, np.ndarray]) -> Any:
     """One panel per similarity class, one line per way to compare sentences (Faye et al., figure 3); None without lines."""
-    if not curves:
-        return None
-    from matplotlib.figure import Figure
-
-    classes = len(next(iter(curves.values())))
-    rows = -(-(classes + 1) // _ACROSS)  # the legend has the place of a panel, so that a page holds all of it
-    with settings():
-        figure = Figure(figsize=(8.6, 2.5 * rows), layout="constrained")
-        panels = figure.subplots(rows, _ACROSS, sharey=True, squeeze=False).ravel()
-        for panel in panels[classes:]:
-            panel.set_axis_off()
-        for place, panel in enumerate(panels[:classes]):
-            for number, shares in enumerate(curves.values()):
-                panel.plot(tolerances, shares[place], lw=1.3, **_look(number))
-            panel.set(title=f"score {place} to {place + 1}", xlabel="tolerance", ylim=(0, 1.02))
-        for panel in panels[:classes:_ACROSS]:
-            panel.set_ylabel("share within the tolerance")
-        panels[classes].legend(list(panels[0].lines), distinct(list(curves), 40), loc="center left")
-    return figure
-
-
-def lines_figure(curves: Mapping[str, Mapping[float, float]], across: str, up: str, *, log: bool = False) -> Any:
-    """One line per space; None where none has two points."""
-    options = {name: curve for name, curve in curves.items() if len(curve) > 1}
-    if not options:
-        return None
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import NullFormatter, ScalarFormatter
-
-    with settings():
-        figure = Figure(figsize=(6.4, 3.2), layout="constrained")
-        panel = figure.subplots()
-        for number, curve in enumerate(options.values()):
-            places: Sequence[float] = sorted(curve)
-            panel.plot(places, [curve[x] for x in places], marker="o", ms=3, lw=1.3, **_look(number))
-        panel.set(xlabel=across, ylabel=up)
-        if log:
-            panel.set_xscale("log")
-            panel.xaxis.set_major_formatter(ScalarFormatter())
-            panel.xaxis.set_minor_formatter(NullFormatter())
-        panel.set_xticks(sorted({x for curve in options.values() for x in curve}))
-        panel.yaxis.grid(True)
-        figure.legend(list(panel.lines), distinct(list(options), 34), loc="outside right center")
-    return figure
-
-
-def _look(number: int) -> dict[str, Any]:
-    dashes = DASHES[number // len(LINES) % len(DASHES)]
-    return {"color": COLOURS[LINES[number % len(LINES)]], "linestyle": dashes}
+    classes = len(next(iter(curves.values()), ()))
+    lines = [
+        [Curve(name, TOLERANCES.tolist(), shares[place].tolist()) for name, shares in curves.items()]
+        for place in range(classes)
+    ]
+    up = "share within the tolerance"
+    panels = [Panel(f"score {i} to {i + 1}", up, one, across="tolerance") for i, one in enumerate(lines)]
+    return panels_figure(panels, most=len(curves))

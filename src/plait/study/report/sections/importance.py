@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
-from plait.report.blocks import Section, picture
+from plait.report.blocks import Section, picture, sheet
 from plait.report.canvas import COLOURS, LINES, rows_axes, settings, short
-from plait.study.report import Material, ReportSection, frame_sheet
+from plait.study.report import Material, ReportSection
 from plait.study.report.evidence import records
 
 
 class Importance(ReportSection):
     """The share of the variance of a search that each field explains."""
 
-    subjects: ClassVar[tuple[str, ...]] = ("search",)
-    place: ClassVar[int] = 30
-    missing: ClassVar[tuple[str, str] | None] = (
-        "Which field matters",
-        "fewer than five trials, one field, or Optuna (extra search) is not installed",
-    )
+    subjects = ("search",)
+    place = 30
+    missing = ("Which field matters", "fewer than five trials, one field, or Optuna (extra search) is not installed")
 
     def sections(self, material: Material) -> Iterator[Section]:
         """What there is to say."""
@@ -27,14 +24,11 @@ class Importance(ReportSection):
             if not len(sensitivity.importance):
                 return
             few = int(sensitivity.importance["trials"].min())
-            words = (
-                f"Share of the variance of the score that each field explains alone (fANOVA, {few} trials "
-                "or more: a rough guide)."
-            )
+            words = f"Share of the score's variance that each field explains alone (fANOVA, {few} trials or more: a rough guide)."
             section = Section("importance", "Which field matters", words)
             names = [n for n in sensitivity.regimes if n in set(sensitivity.importance["regime"])]
             section.add_row(picture("importance", words, importance_figure(records(sensitivity.importance), names)))
-            section.add(frame_sheet("importance", sensitivity.importance, sensitivity.importance, "", folded=True))
+            section.add(sheet("importance", sensitivity.importance, folded=True))
             yield section
 
 

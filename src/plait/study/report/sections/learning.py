@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
-from plait.report import charts as study_curves
+from plait.report import charts
 from plait.report.blocks import Section, picture
 from plait.report.words import counted
 from plait.study.report import Material, ReportSection
-from plait.study.report.evidence import Evidence, suffix
+from plait.study.report.evidence import Evidence
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -18,33 +18,22 @@ if TYPE_CHECKING:
 class Learning(ReportSection):
     """Losses of the best variants over the epochs."""
 
-    place: ClassVar[int] = 60
-    missing: ClassVar[tuple[str, str] | None] = (
-        "Learning curves",
-        "no history of epochs was kept",
-    )
+    place = 60
+    missing = ("Learning curves", "no history of epochs was kept")
 
     def sections(self, material: Material) -> Iterator[Section]:
         """What there is to say."""
-        evidence: Sequence[Evidence] = material.evidence
-        result = [(e, value) for e in evidence if (value := _histories(e))]
+        result = [(e, value) for e in material.evidence if (value := _histories(e))]
         if not result:
             return
-        section = Section(
-            "learning", "Learning curves", " ".join(_sentence(e, t, len(evidence)) for e, t in result[:3])
-        )
+        section = Section("learning", "Learning curves", " ".join(_sentence(e, t) for e, t in result[:3]))
         drawn = []
         for e, value in result:
             across = f"Loss on held-out rows, mean over seeds and members, of the best variants on {e.dataset}"
             curves = [_curve(e, label, history, len(value)) for label, history in value.items()]
             across += "; band: from the least to the greatest run" if len(value) <= 3 else ""
-            drawn.append(
-                picture(
-                    f"learning{suffix(e, evidence)}",
-                    across,
-                    study_curves.curves_figure(curves, "epoch", "validation loss", markers=False, whole=True),
-                )
-            )
+            figure = charts.curves_figure(curves, "epoch", "validation loss", markers=False, whole=True)
+            drawn.append(picture(f"learning{e.at}", across, figure))
         section.add_row(*drawn)
         yield section
 
@@ -54,7 +43,7 @@ def _histories(evidence: Evidence) -> dict[str, DataFrame]:
     import pandas as pd
 
     result = {}
-    for label in evidence.ranked[: study_curves.NAMED]:
+    for label in evidence.ranked[: charts.NAMED]:
         runs = evidence.headline.loc[evidence.headline["label"] == label, "run"]
         values = [evidence.results.epochs(str(run)).assign(run=run) for run in runs]
         kept = [t for t in values if {"epoch", "valid_loss"} <= set(t)]
@@ -63,21 +52,21 @@ def _histories(evidence: Evidence) -> dict[str, DataFrame]:
     return result
 
 
-def _curve(evidence: Evidence, label: str, history: DataFrame, lines: int) -> study_curves.Curve:
+def _curve(evidence: Evidence, label: str, history: DataFrame, lines: int) -> charts.Curve:
     by_run = history.groupby(["run", "epoch"])["valid_loss"].mean().unstack("run")
     xs = [float(x) + 1 for x in by_run.index]
     ends: list[Any] = (
         [[float(v) for v in by_run.min(axis=1)], [float(v) for v in by_run.max(axis=1)]] if lines <= 3 else []
     )
-    return study_curves.Curve(evidence.names[label], xs, [float(v) for v in by_run.mean(axis=1)], *ends)
+    return charts.Curve(evidence.names[label], xs, [float(v) for v in by_run.mean(axis=1)], *ends)
 
 
-def _sentence(evidence: Evidence, options: dict[str, DataFrame], several: int) -> str:
+def _sentence(evidence: Evidence, options: dict[str, DataFrame]) -> str:
     label, history = next(iter(options.items()))
     keys = ["run", "member"] if "member" in history else ["run"]
     least = history.loc[history.dropna(subset="valid_loss").groupby(keys)["valid_loss"].idxmin(), "epoch"] + 1
     last = int(history["epoch"].max()) + 1
-    on = f" on {evidence.dataset}" if several > 1 else ""
+    on = f" on {evidence.dataset}" * evidence.several
     return (
         f"The held-out loss of {evidence.said(label)}{on} is least at epoch {least.median():.0f} "
         f"({int(least.min())} to {int(least.max())} over {counted(len(least), 'training')}); no training ran longer than "

@@ -4,22 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from plait.report import charts
 from plait.report.blocks import Heading, Section, Sheet, picture
 from plait.report.words import listed, subset_name
 from plait.study.report import Material, ReportSection
-from plait.study.report.evidence import (
-    INTERVAL,
-    Evidence,
-    against_table,
-    interval,
-    records,
-    scores_figure,
-    signed,
-    suffix,
-)
+from plait.study.report.evidence import INTERVAL, Evidence, against_table, records, scores_figure
 from plait.study.statistics.scores import plain, size
 
 #: What each verdict on "everything but this modality" means for the modality; the places are those of ``_forms``.
@@ -44,45 +35,32 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 NOTE = "● the reference; ▲ better than it; ≈ level with it, which is proven; ○ not decided; no sign: proven worse."
-_VIEWS = {
-    "subset": "Trained on only these",
-    "present": "Trained on all, only these present at test",
-}
+_VIEWS = {"subset": "Trained on only these", "present": "Trained on all, only these present at test"}
 
 
 class Modalities(ReportSection):
     """Subsets at training and patterns at test, each against everything."""
 
-    place: ClassVar[int] = 20
-    missing: ClassVar[tuple[str, str] | None] = (
-        "Modalities",
-        "one subset of modalities and one pattern of presence: nothing to compare",
-    )
+    place = 20
+    missing = ("Modalities", "one subset of modalities and one pattern of presence: nothing to compare")
 
     def sections(self, material: Material) -> Iterator[Section]:
         """What there is to say."""
-        evidence: Sequence[Evidence] = material.evidence
-        there = [
-            (e, by, part) for e in evidence for by in _VIEWS if len(part := _part(e, by)) and part[by].nunique() > 1
-        ]
+        views = [(e, by, _part(e, by)) for e in material.evidence for by in _VIEWS]
+        there = [(e, by, part) for e, by, part in views if len(part) and part[by].nunique() > 1]
         if not there:
             return
-        section = Section(
-            "modalities", "Modalities", " ".join(_sentence(e, by, part, len(evidence)) for e, by, part in there[:3])
-        )
+        section = Section("modalities", "Modalities", " ".join(_sentence(*view) for view in there[:3]))
         for e, by, part in there:
-            title = _VIEWS[by] + (f": {e.dataset}" if len(evidence) > 1 else "")
+            title = _VIEWS[by] + f": {e.dataset}" * e.several
             section.add(Heading(f"{title} ({e.said(e.best)})" if e.headline["label"].nunique() > 1 else title))
             value = e.against(part[part["label"] == e.best], by, e.full)
             rows = _rows(e, part, by, value)
-            at = f"{by}{suffix(e, evidence)}"
+            at, label = f"{by}{e.at}", e.metric.label
+            intervals = f"{title}: {label}, 95\N{NO-BREAK SPACE}% intervals"
             section.add_row(
-                picture(
-                    f"modalities-{at}",
-                    f"{title}: {e.metric.label}, 95\N{NO-BREAK SPACE}% intervals",
-                    scores_figure(rows, e.label()),
-                ),
-                picture(f"modalities-map-{at}", f"{title}: mean {e.metric.label} of every variant", _map(e, part, by)),
+                picture(f"modalities-{at}", intervals, scores_figure(rows, e.label())),
+                picture(f"modalities-map-{at}", f"{title}: mean {label} of every variant", _map(e, part, by)),
             )
             section.add(_sheet(e, rows, by, at))
         yield section
@@ -103,7 +81,7 @@ def names_of(evidence: Evidence, subsets: Sequence[str]) -> dict[str, str]:
     return {subset: subset_name(subset.split("+"), every) for subset in subsets}
 
 
-def _sentence(evidence: Evidence, by: str, part: DataFrame, several: int) -> str:
+def _sentence(evidence: Evidence, by: str, part: DataFrame) -> str:
     """Which modalities does the best variant need?"""
     value = evidence.against(part[part["label"] == evidence.best], by, evidence.full)
     verdicts = dict(zip(value[by].astype(str), value["verdict"].astype(str), strict=True))
@@ -121,9 +99,7 @@ def _sentence(evidence: Evidence, by: str, part: DataFrame, several: int) -> str
             if worse
             else "no subset is proven worse than everything"
         ]
-    where = f"On {evidence.dataset}, t" if several > 1 else "T"
-    when = "rained on less than everything" if by == "subset" else "ested on less than everything"
-    return f"{where}{when}: {'; '.join(parts)}."
+    return evidence.begun(f"{'trained' if by == 'subset' else 'tested'} on less than everything: {'; '.join(parts)}.")
 
 
 def _forms(names: Sequence[str]) -> tuple[str, ...]:
@@ -137,10 +113,10 @@ def _rows(evidence: Evidence, part: DataFrame, by: str, frame: DataFrame) -> lis
     names = names_of(evidence, [str(s) for s in frame[by]])
     result = []
     for row in sorted(records(frame), key=lambda row: row["verdict"] != "reference"):  # everything on top
-        summary = evidence.summary(part[(part["label"] == evidence.best) & (part[by] == row[by])])
-        runs = part[(part["label"] == evidence.best) & (part[by] == row[by])]["value"].tolist()
-        record = {"name": names[row[by]], "mean": summary.mean, "low": summary.low, "high": summary.high, "runs": runs}
-        result.append(record | {"verdict": row["verdict"], "summary": summary, "row": row})
+        mine = part[(part["label"] == evidence.best) & (part[by] == row[by])]
+        summary = evidence.summary(mine)
+        record = {"name": names[row[by]], "verdict": row["verdict"], "runs": mine["value"].tolist(), "row": row}
+        result.append(record | {"mean": summary.mean, "low": summary.low, "high": summary.high, "summary": summary})
     return result
 
 
@@ -160,7 +136,7 @@ def _map(evidence: Evidence, part: DataFrame, by: str) -> object:
         [names[s] for s in subsets],
         axes_are=(evidence.named_by, "modalities"),
         texts=texts,
-        shades=charts.Shades(evidence.higher),
+        higher=evidence.higher,
     )
 
 
@@ -169,7 +145,7 @@ def _sheet(evidence: Evidence, rows: Sequence[Mapping[str, Any]], by: str, at: s
     for record in rows:
         row, s, plain = record["row"], record["summary"], record["verdict"] == "reference"
         shown.append([record["name"], evidence.number(s.mean), "everything" if plain else row["words"]])
-        shown[-1] += [interval(evidence, s.low, s.high), "" if plain else signed(evidence, row["difference"])]
+        shown[-1] += [evidence.interval(s.low, s.high), "" if plain else evidence.signed(row["difference"])]
         shown[-1].append(evidence.number(s.sd))
         full.append(({**row, "value": row[by]}, s))
     heads = ["modalities", evidence.label(), "against everything", INTERVAL, "difference", "sd"]

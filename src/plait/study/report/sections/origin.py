@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from plait.base import config
 from plait.report.blocks import Facts, Section, Text
@@ -14,8 +14,8 @@ from plait.study.report import Material, ReportSection
 class Origin(ReportSection):
     """Versions, seeds, data hashes, the command and the study file."""
 
-    subjects: ClassVar[tuple[str, ...]] = ()
-    place: ClassVar[int] = 100
+    subjects = ()
+    place = 100
 
     def sections(self, material: Material) -> Iterator[Section]:
         """Always."""
@@ -39,12 +39,7 @@ class Origin(ReportSection):
         ]
         pairs += [(f"data hash of {name}", str(digest)) for name, digest in data.items()]
         pairs += [(str(name), str(version)) for name, version in dict(about.get("versions", {})).items()]
-        pairs += _source(results.spec)
+        pairs += [(f"source, {key}", str(value)) for key, value in results.spec.source.items()]
         section.add(Facts(pairs))
         section.add(Text(config.to_yaml(results.spec.to_dict()), "Study file (YAML)", code=True))
         yield section
-
-
-def _source(spec: Any) -> list[tuple[str, str]]:
-    options = dict(spec.source)
-    return [(f"source, {key}", str(value)) for key, value in options.items()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any
 
 from plait.report.blocks import Section, Sheet, Table, picture
 from plait.report.canvas import COLOURS, axes, distinct, settings, width_of
@@ -20,8 +20,8 @@ STEP = 13.0
 class Ranked(ReportSection):
     """Mean ranks over data sets, with the critical difference."""
 
-    place: ClassVar[int] = 70
-    missing: ClassVar[tuple[str, str] | None] = (
+    place = 70
+    missing = (
         "Ranks over data sets",
         f"critical differences need {LEAST} data sets and two variants that are on all of them",
     )

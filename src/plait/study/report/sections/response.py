@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from plait.report.blocks import Picture, Row, Section, picture
-from plait.report.canvas import COLOURS, LINES, WIDTH, axes, distinct, settings, short
-from plait.report.charts import MARKERS
-from plait.study.report import Material, ReportSection, frame_sheet
+from plait.report.blocks import Picture, Section, picture, sheet
+from plait.report.canvas import COLOURS, WIDTH, axes, distinct, settings, short
+from plait.report.charts import MARKERS, look
+from plait.study.report import Material, ReportSection
 from plait.study.sensitivity import metric_label
 
 #: Dots over which the line of a response is averaged, as a share of all.
@@ -21,8 +21,8 @@ _PARTS = 4
 class Response(ReportSection):
     """The score over each field that was searched."""
 
-    subjects: ClassVar[tuple[str, ...]] = ("search",)
-    place: ClassVar[int] = 20
+    subjects = ("search",)
+    place = 20
 
     def sections(self, material: Material) -> Iterator[Section]:
         """What there is to say."""
@@ -39,8 +39,8 @@ class Response(ReportSection):
                 name = f"response-{r.field.replace('.', '-').replace('_', '-')}"
                 drawn = response_figure(points, r.field, metric_label(sensitivity), log=r.log)
                 pictures.append(picture(name, f"{metric_label(sensitivity).capitalize()} over {r.field}.", drawn))
-            section.blocks += [Row([p for p in pictures if p is not None])]
-            section.add(frame_sheet("trials", sensitivity.trials, sensitivity.trials, "Every trial", folded=True))
+            section.add_row(*pictures)
+            section.add(sheet("trials", sensitivity.trials, "Every trial", folded=True))
             yield section
 
 
@@ -53,11 +53,7 @@ def response_figure(
 ) -> Any:
     """Dots of every trial and a line of their means over quarters of the range, per regime; None without a trial.
 
-    Args:
-        points: regime -> values of the field, scores.
-        field: of the estimator.
-        label: of the score.
-        log: logarithmic axis.
+    ``points``: regime -> values of the field, scores.
     """
     there = {name: p for name, p in points.items() if len(p[0])}
     if not there:
@@ -67,12 +63,12 @@ def response_figure(
     with settings():
         figure, ax = axes(WIDTH, 176.0 + head, left=48, bottom=34, right=12, top=head)
         for place, (name, (values, scores)) in enumerate(there.items()):
-            colour, marker = COLOURS[LINES[place % len(LINES)]], MARKERS[place % len(MARKERS)]
+            style, marker = look(place), MARKERS[place % len(MARKERS)]
             x = np.asarray([words.index(str(v)) for v in values] if words else values, dtype=float)
             y = np.asarray(scores, dtype=float)
             shift = 0.08 * (place - (len(there) - 1) / 2) if words else 0.0
-            ax.plot(x + shift, y, marker, ms=3.8, mew=0, color=colour, alpha=0.55)
-            ax.plot(*_means(x, y, log and not words, bool(words)), color=colour, lw=1.5, label=short(name, 44))
+            ax.plot(x + shift, y, marker, ms=3.8, mew=0, color=style["color"], alpha=0.55)
+            ax.plot(*_means(x, y, log and not words, bool(words)), lw=1.5, label=short(name, 44), **style)
         if log and not words:
             _log_axis(ax)
         if words:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from plait.base.errors import ConfigError
 from plait.report import charts
 from plait.report.blocks import Heading, Picture, Section, Sheet, Table, picture
 from plait.report.words import counted, slug
 from plait.study.report import Material, ReportSection
-from plait.study.report.evidence import INTERVAL, Evidence, against_table, interval, records, signed, suffix
+from plait.study.report.evidence import INTERVAL, Evidence, against_table, records
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -27,29 +29,22 @@ NOTE = "● without any condition; ▲ better; ≈ level with it, which is prove
 class Robustness(ReportSection):
     """Every condition at test against none: curves, maps and a table."""
 
-    place: ClassVar[int] = 40
-    missing: ClassVar[tuple[str, str] | None] = (
-        "Robustness",
-        "no conditions at test",
-    )
+    place = 40
+    missing = ("Robustness", "no conditions at test")
 
     def sections(self, material: Material) -> Iterator[Section]:
         """What there is to say."""
-        evidence: Sequence[Evidence] = material.evidence
-        result = [(e, part) for e in evidence if (part := judged(e))["condition"].nunique() > 1]
+        result = [(e, part) for e in material.evidence if (part := judged(e))["condition"].nunique() > 1]
         if not result:
             return
-        section = Section(
-            "robustness", "Robustness", " ".join(_sentence(e, part, len(evidence)) for e, part in result[:3])
-        )
+        section = Section("robustness", "Robustness", " ".join(_sentence(e, part) for e, part in result[:3]))
         for e, part in result:
-            if len(evidence) > 1:
+            if e.several:
                 section.add(Heading(e.dataset))
-            at = suffix(e, evidence)
-            section.add_row(*_curves(e, part, at))
-            for maps in _maps(e, part, at):
+            section.add_row(*_curves(e, part))
+            for maps in _maps(e, part):
                 section.add_row(*maps)
-            section.add(_sheet(e, part, at), _everyone(e, part, at))
+            section.add(_sheet(e, part), _everyone(e, part))
         yield section
 
 
@@ -60,11 +55,11 @@ def judged(evidence: Evidence) -> DataFrame:
     return result
 
 
-def _sentence(evidence: Evidence, part: DataFrame, several: int) -> str:
+def _sentence(evidence: Evidence, part: DataFrame) -> str:
     value = evidence.against(part[part["label"] == evidence.best], "condition", evidence.clean)
     others = value[value["verdict"] != "reference"]
     worse, level = others[others["verdict"] == "worse"], others[others["verdict"].isin(("equivalent", "identical"))]
-    on = f"on {evidence.dataset} " if several > 1 else ""
+    on = f"on {evidence.dataset} " if evidence.several else ""
     name = evidence.said(evidence.best)
     free = f"{counted(len(level), 'is', 'are')} proven to cost nothing"
     if worse.empty:
@@ -72,12 +67,12 @@ def _sentence(evidence: Evidence, part: DataFrame, several: int) -> str:
     most = max(records(worse), key=lambda row: abs(row["difference"]))
     return (
         f"{len(worse)} of {counted(len(others), 'condition')} {on}{'are' if len(worse) > 1 else 'is'} proven to cost {name} "
-        f"something, most of all {most['condition']} ({signed(evidence, most['difference'])})"
+        f"something, most of all {most['condition']} ({evidence.signed(most['difference'])})"
         + (f"; {free}." if len(level) else ".")
     )
 
 
-def _curves(evidence: Evidence, part: DataFrame, at: str) -> list[Picture | None]:
+def _curves(evidence: Evidence, part: DataFrame) -> list[Picture | None]:
     """One figure for each kind of condition and modality with several strengths."""
     if not set(KINDS) <= set(part):
         return []
@@ -88,7 +83,7 @@ def _curves(evidence: Evidence, part: DataFrame, at: str) -> list[Picture | None
             figure = _curve(evidence, part, group, str(kind))
             caption = f"{evidence.metric.label} on {evidence.dataset} under {spoken(kind)} ({modality})"
             caption += "; bands: 95\N{NO-BREAK SPACE}% intervals" if len(evidence.ranked) <= BANDS else ""
-            pictures.append(picture(f"curve-{slug(f'{kind} {modality}')}{at}", caption, figure))
+            pictures.append(picture(f"curve-{slug(f'{kind} {modality}')}{evidence.at}", caption, figure))
     return pictures
 
 
@@ -123,7 +118,7 @@ def _strength(kind: str) -> str:
         return "strength"
 
 
-def _maps(evidence: Evidence, part: DataFrame, at: str) -> list[list[Picture | None]]:
+def _maps(evidence: Evidence, part: DataFrame) -> list[list[Picture | None]]:
     """For conditions on two modalities at once: a map for each of the best variants, and the difference of the first two."""
     factors = [str(c) for c in part if str(c).startswith("axis.") and c not in KINDS]
     both = [f for f in factors if part[f].notna().any()]
@@ -136,60 +131,45 @@ def _maps(evidence: Evidence, part: DataFrame, at: str) -> list[list[Picture | N
                 & part[[f for f in both if f not in (down, across)]].isna().all(axis=1)
             ]
             for kind, value in group.groupby("axis.kind", sort=False):
-                result.append(_map_row(evidence, part, value, str(kind), down, across, at))
+                result.append(_map_row(evidence, part, value, str(kind), down, across))
     return result
 
 
 def _map_row(
-    evidence: Evidence, part: DataFrame, group: DataFrame, kind: str, down: str, across: str, at: str
+    evidence: Evidence, part: DataFrame, group: DataFrame, kind: str, down: str, across: str
 ) -> list[Picture | None]:
     labels = [label for label in evidence.ranked if label in set(group["label"])][:MAPS]
     ys, xs = _levels(group[down]), _levels(group[across])
-    tables = {label: _table(evidence, group[group["label"] == label], down, across, ys, xs) for label in labels}
-    there = [v for value in tables.values() for line in value for v in line if math.isfinite(v)]
-    limits = charts.fenced(there)
-    named = f"{slug(kind)}-{slug(down[5:])}-{slug(across[5:])}{at}"
-    named_axes, shades = (down[5:], across[5:]), charts.Shades(evidence.higher, limits=limits)
+    heads = [f"{y:g}" for y in ys], [f"{x:g}" for x in xs]
+    axes = (down[5:], across[5:])
+    named = f"map-{slug(kind)}-{slug(axes[0])}-{slug(axes[1])}{evidence.at}"
+    tables = {label: _table(group[group["label"] == label], down, across, ys, xs) for label in labels}
+    limits = charts.fenced([v for value in tables.values() for line in value for v in line if math.isfinite(v)])
+    shades: Any = {"higher": evidence.higher, "limits": limits}
     pictures = []
     for place, (label, values) in enumerate(tables.items(), start=1):
         marked = _trained(part, group, label, down, across, ys, xs)
         texts = [[_digits(v) for v in line] for line in values]
-        heads = [f"{y:g}" for y in ys], [f"{x:g}" for x in xs]
-        framed = charts.Framed(marked)
-        figure = charts.map_figure(values, *heads, axes_are=named_axes, texts=texts, framed=framed, shades=shades)
+        figure = charts.map_figure(values, *heads, axes_are=axes, texts=texts, best=marked, **shades)
         caption = f"{evidence.metric.label} of {evidence.said(label)} under {spoken(kind)}; all maps on one scale"
         caption += "; framed: what it was trained under" if marked else ""
-        pictures.append(picture(f"map-{named}-{place}", caption, figure))
+        pictures.append(picture(f"{named}-{place}", caption, figure))
     if len(labels) > 1:
-        pictures.append(_difference(evidence, labels, tables, ys, xs, f"map-{named}-difference", named_axes))
+        one, other = (np.array(tables[label]) for label in labels[:2])
+        values = ((one - other) * (1 if evidence.higher else -1)).tolist()
+        texts = [[signed_digits(v) for v in line] for line in values]
+        figure = charts.map_figure(values, *heads, axes_are=axes, texts=texts, diverging=True)
+        first, second = (evidence.said(label) for label in labels[:2])
+        caption = f"Difference: blue where {first} is better, orange where {second} is"
+        pictures.append(picture(f"{named}-difference", caption, figure))
     return pictures
-
-
-def _difference(
-    evidence: Evidence,
-    labels: Sequence[str],
-    tables: dict[str, Any],
-    ys: Any,
-    xs: Any,
-    name: str,
-    named_axes: tuple[str, str],
-) -> Picture | None:
-    one, other = (tables[label] for label in labels[:2])
-    values = [[evidence.gain(a - b) for a, b in zip(p, q, strict=True)] for p, q in zip(one, other, strict=True)]
-    texts = [[signed_digits(v) for v in line] for line in values]
-    heads = [f"{y:g}" for y in ys], [f"{x:g}" for x in xs]
-    shades = charts.Shades(evidence.higher, diverging=True)
-    figure = charts.map_figure(values, *heads, axes_are=named_axes, texts=texts, shades=shades)
-    first, second = (evidence.said(label) for label in labels[:2])
-    caption = f"Difference: blue where {first} is better, orange where {second} is"
-    return picture(name, caption, figure)
 
 
 def _levels(values: Any) -> list[float]:
     return sorted(float(v) for v in values.dropna().unique())
 
 
-def _table(evidence: Evidence, group: DataFrame, down: str, across: str, ys: Any, xs: Any) -> list[list[float]]:
+def _table(group: DataFrame, down: str, across: str, ys: Any, xs: Any) -> list[list[float]]:
     means = group.groupby([down, across])["value"].mean()
     return [[float(means.get((y, x), math.nan)) for x in xs] for y in ys]
 
@@ -204,13 +184,9 @@ def _trained(
 
 
 def _digits(value: float) -> str:
-    return (
-        f"{value:.2f}".replace("-", "−")
-        if math.isfinite(value) and abs(value) < 100
-        else f"{value:.0f}"
-        if math.isfinite(value)
-        else ""
-    )
+    if not math.isfinite(value):
+        return ""
+    return f"{value:.2f}".replace("-", "−") if abs(value) < 100 else f"{value:.0f}"
 
 
 def spoken(kind: object) -> str:
@@ -233,7 +209,7 @@ def signed_digits(value: float) -> str:
     return f"{value:+.2f}".replace("-", "−") if math.isfinite(value) else ""
 
 
-def _sheet(evidence: Evidence, part: DataFrame, at: str) -> Sheet:
+def _sheet(evidence: Evidence, part: DataFrame) -> Sheet:
     """Every condition for the best variant."""
     mine = part[part["label"] == evidence.best]
     shown, full, marks = [], [], []
@@ -241,19 +217,19 @@ def _sheet(evidence: Evidence, part: DataFrame, at: str) -> Sheet:
         s = evidence.summary(mine[mine["condition"] == row["condition"]])
         plain = row["verdict"] == "reference"
         words = "without any condition" if plain else row["words"]
-        shown.append([row["condition"], evidence.number(s.mean), words, interval(evidence, s.low, s.high)])
-        shown[-1].append("" if plain else signed(evidence, row["difference"]))
+        cost = "" if plain else evidence.signed(row["difference"])
+        shown.append([row["condition"], evidence.number(s.mean), words, evidence.interval(s.low, s.high), cost])
         full.append(({**row, "value": row["condition"]}, s))
         marks.append(row["verdict"])
     against = f"{evidence.names[evidence.best]} against itself without"
     heads = ["at test", evidence.label(), against, INTERVAL, "cost"]
     folded = len(shown) > 25
     title = f"All {len(shown)} conditions in numbers" if folded else ""
-    table = against_table(f"robustness{at}", "condition", full)
+    table = against_table(f"robustness{evidence.at}", "condition", full)
     return Sheet(table, title, heads, shown, (1, 3, 4), marks, NOTE, folded)
 
 
-def _everyone(evidence: Evidence, part: DataFrame, at: str) -> Sheet | None:
+def _everyone(evidence: Evidence, part: DataFrame) -> Sheet | None:
     """Mean of every variant under every condition."""
     labels = [label for label in evidence.ranked if label in set(part["label"])]
     if len(labels) < 2:
@@ -263,5 +239,5 @@ def _everyone(evidence: Evidence, part: DataFrame, at: str) -> Sheet | None:
     full = [[c, *[float(means.get((c, label), math.nan)) for label in labels]] for c in conditions]
     rows = [[line[0], *[evidence.number(v) for v in line[1:]]] for line in full]
     heads = ["at test", *[evidence.names[label] for label in labels]]
-    table = Table(f"conditions{at}", ["condition", *labels], full)
-    return Sheet(table, "Every variant under every condition", heads, rows, tuple(range(1, len(heads))), folded=True)
+    table = Table(f"conditions{evidence.at}", ["condition", *labels], full)
+    return Sheet(table, "Every variant under every condition", heads, rows, range(1, len(heads)), folded=True)

@@ -5,22 +5,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from plait.metrics.base import metrics
 from plait.report.blocks import SIGNS, Heading, Section, Sheet, Table, Text, picture
 from plait.report.words import brief, counted, listed, number
 from plait.study.report import Material, ReportSection
-from plait.study.report.evidence import (
-    INTERVAL,
-    Evidence,
-    differences_figure,
-    interval,
-    records,
-    scores_figure,
-    signed,
-    suffix,
-)
+from plait.study.report.evidence import INTERVAL, Evidence, differences_figure, records, scores_figure
 from plait.study.statistics.verdicts import p_text
 
 #: Rows of a table that are shown at once.
@@ -33,7 +24,7 @@ LEGEND = "● best; ≈ level with it, which is proven; ○ not decided; no sign
 class Scores(ReportSection):
     """What every variant reaches, and whether that is more or less than the best."""
 
-    place: ClassVar[int] = 10
+    place = 10
 
     def sections(self, material: Material) -> Iterator[Section]:
         """What there is to say."""
@@ -47,20 +38,19 @@ class Scores(ReportSection):
         for e, text in zip(evidence, values, strict=True):
             if len(evidence) > 1:
                 section.add(Heading(e.dataset), Text(text))
-            _add_figures(section, e, suffix(e, evidence))
-            section.add(_sheet(e, suffix(e, evidence), several=len(evidence)))
-            section.add(tests_sheet(e, suffix(e, evidence)), metrics_sheet(e, suffix(e, evidence)))
+            _add_figures(section, e)
+            section.add(_sheet(e), tests_sheet(e), metrics_sheet(e))
         yield section
 
 
-def _add_figures(section: Section, evidence: Evidence, at: str) -> None:
+def _add_figures(section: Section, evidence: Evidence) -> None:
     rows = _rows(evidence)
     label = evidence.metric.label
     caption = f"{label} on {evidence.dataset}: mean with its 95\N{NO-BREAK SPACE}% interval; ticks: single runs"
     section.add_row(
-        picture(f"scores{at}", caption, scores_figure(rows, evidence.label())),
+        picture(f"scores{evidence.at}", caption, scores_figure(rows, evidence.label())),
         picture(
-            f"differences{at}",
+            f"differences{evidence.at}",
             f"Difference from the best in {label}, with its 95\N{NO-BREAK SPACE}% interval (before correction); "
             f"the band is what does not matter ({_margin(evidence)})",
             differences_figure(_differences(rows), f"difference in {label}", _margin_value(evidence)),
@@ -72,21 +62,18 @@ def _overview(evidence: Sequence[Evidence]) -> Sheet:
     """Every variant on every data set: the mean, with its sign."""
     labels = list(dict.fromkeys(label for e in evidence for label in e.ranked))
     names, heading = brief(labels)
-    means = [e.headline.groupby("label")["value"].mean().to_dict() for e in evidence]
-    values = [dict(zip(e.comparison["label"], e.comparison["verdict"], strict=True)) for e in evidence]
     rows, full = [], []
     for label in labels:
         cells = [
-            f"{SIGNS[t[label]]} {e.number(m[label])}".strip() if label in m else "–"
-            for e, m, t in zip(evidence, means, values, strict=True)
+            f"{SIGNS[e.verdicts[label]]} {e.number(e.means[label])}" if label in e.means else "–" for e in evidence
         ]
-        rows.append([names[label], *cells])
-        full.append([label, *[m.get(label, math.nan) for m in means]])
+        rows.append([names[label], *[cell.strip() for cell in cells]])
+        full.append([label, *[e.means.get(label, math.nan) for e in evidence]])
     metrics = {e.label() for e in evidence}
     heads = [heading, *[e.dataset if len(metrics) == 1 else f"{e.dataset}, {e.label()}" for e in evidence]]
     note = f"Mean {metrics.pop()}. {LEGEND}" if len(metrics) == 1 else LEGEND
     table = Table("overview", ["variant", *[e.dataset for e in evidence]], full)
-    return Sheet(table, "", heads, rows, tuple(range(1, len(heads))), (), note)
+    return Sheet(table, "", heads, rows, range(1, len(heads)), (), note)
 
 
 def sentence(evidence: Evidence) -> str:
@@ -96,9 +83,7 @@ def sentence(evidence: Evidence) -> str:
     reached = f"“{evidence.best}” reaches {evidence.metric.label} {evidence.number(best.mean)}"
     if math.isfinite(best.low):
         over = {"seeds and rows": "seeds and test rows", "rows": "test rows", "seeds": "seeds"}[best.over]
-        reached += (
-            f" (95\N{NO-BREAK SPACE}% interval {evidence.number(best.low)} to {evidence.number(best.high)} over {over})"
-        )
+        reached += f" (95\N{NO-BREAK SPACE}% interval {evidence.interval(best.low, best.high)} over {over})"
     if len(value) == 1:
         return f"{reached}{f', no better than the {evidence.constant}' * evidence.at_chance}."
     whole = value["runs"] == value["runs"].max()
@@ -114,16 +99,15 @@ def _counts(evidence: Evidence) -> str:
         other = "both" if len(value) == 2 else "all"
         return f"{other} no better than the {evidence.constant}; not decided"
     level = counts["equivalent"] + counts["identical"]
-    seeds = int(evidence.headline["seed"].nunique())
-    parts = [f"{counted(counts['worse'], 'other is', 'others are')} proven worse"] if counts["worse"] else []
-    parts += (
-        [f"{counted(level, 'other is', 'others are')} equivalent to it within {_margin(evidence)}"] if level else []
-    )
-    if counts["not decided"]:
-        parts.append(f"{counts['not decided']} cannot be told from it with {counted(seeds, 'seed')}")
+    with_seeds = f"with {counted(int(evidence.headline['seed'].nunique()), 'seed')}"
     if not counts["worse"] and not level:
-        return f"no difference is proven with {counted(seeds, 'seed')}"
-    return ", ".join(parts)
+        return f"no difference is proven {with_seeds}"
+    parts = {
+        f"{counted(counts['worse'], 'other is', 'others are')} proven worse": counts["worse"],
+        f"{counted(level, 'other is', 'others are')} equivalent to it within {_margin(evidence)}": level,
+        f"{counts['not decided']} cannot be told from it {with_seeds}": counts["not decided"],
+    }
+    return ", ".join(text for text, count in parts.items() if count)
 
 
 def _over_all(evidence: Sequence[Evidence]) -> str:
@@ -181,7 +165,7 @@ def _differences(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _sheet(evidence: Evidence, at: str, *, several: int) -> Sheet:
+def _sheet(evidence: Evidence) -> Sheet:
     full, rows, marks = [], [], []
     fields = _settings(evidence)
     most = int(evidence.comparison["runs"].max())
@@ -194,8 +178,8 @@ def _sheet(evidence: Evidence, at: str, *, several: int) -> Sheet:
             + [row["verdict"], row["words"]]
         )
         runs = f"{s.runs}" if s.runs == most else f"{s.runs} of {most}"
-        away = signed(evidence, row["difference"]) if row["verdict"] != "best" else ""
-        spread = [interval(evidence, s.low, s.high), away, evidence.number(s.sd), runs]
+        away = evidence.signed(row["difference"]) if row["verdict"] != "best" else ""
+        spread = [evidence.interval(s.low, s.high), away, evidence.number(s.sd), runs]
         rows.append([record["name"], evidence.number(s.mean), row["words"], *spread])
         marks.append(row["verdict"])
     names = list(next(iter(fields.values()), {}))
@@ -203,9 +187,9 @@ def _sheet(evidence: Evidence, at: str, *, several: int) -> Sheet:
     columns += ["difference", "difference_low", "difference_high", "p_holm", "verdict", "words"]
     shown = [evidence.named_by, evidence.label(), "against the best", INTERVAL, "difference", "sd", "runs"]
     note = LEGEND if len(rows) > 1 else ""
-    folded = len(rows) > UNFOLDED or several > MANY
+    folded = len(rows) > UNFOLDED or len(evidence.among) > MANY
     title = f"All {len(rows)} variants in numbers" if folded else ""
-    return Sheet(Table(f"scores{at}", columns, full), title, shown, rows, (1, 3, 4, 5, 6), marks, note, folded)
+    return Sheet(Table(f"scores{evidence.at}", columns, full), title, shown, rows, (1, 3, 4, 5, 6), marks, note, folded)
 
 
 def _settings(evidence: Evidence) -> dict[str, dict[str, Any]]:
@@ -224,37 +208,19 @@ def _plain(value: object) -> Any:
     return "" if value is None or (isinstance(value, float) and math.isnan(value)) else value
 
 
-_TESTS = ("p", "p_holm", "d", "delta", "wilcoxon", "permutation", "least_p", "mcnemar", "equivalence", "needed")
-_HEADINGS = (
-    "p",
-    "p (Holm)",
-    "d",
-    "Cliff's δ",
-    "Wilcoxon",
-    "permutation",
-    "least p",
-    "McNemar",
-    "equivalence",
-    "seeds needed",
-)
+#: Column -> heading.
+_TESTS = {"p": "p", "p_holm": "p (Holm)", "d": "d", "delta": "Cliff's δ", "wilcoxon": "Wilcoxon"}
+_TESTS |= {"permutation": "permutation", "least_p": "least p", "mcnemar": "McNemar"}
+_TESTS |= {"equivalence": "equivalence", "needed": "seeds needed"}
 
 
-def tests_sheet(evidence: Evidence, at: str) -> Sheet | None:
+def tests_sheet(evidence: Evidence) -> Sheet | None:
     """Every test of every comparison."""
-    value = evidence.comparison
-    if len(value) < 2:
+    others = [row for row in records(evidence.comparison) if row["verdict"] != "best"]
+    if not others:
         return None
-    others = [row for row in records(value) if row["verdict"] != "best"]
-    rows = [
-        [
-            evidence.names[row["label"]],
-            *[_p(row[k]) for k in ("p", "p_holm")],
-            *[_short(row[k]) for k in ("d", "delta")],
-        ]
-        + [_p(row[k]) for k in _TESTS[4:-1]]
-        + [_needed(row)]
-        for row in others
-    ]
+    looks = {"d": _short, "delta": _short, "needed": _needed}
+    rows = [[evidence.names[row["label"]], *[looks.get(k, _p)(row[k]) for k in _TESTS]] for row in others]
     columns = ["label", "reference", "pairs", "seeds", *_TESTS, "margin", "design"]
     full = [[row[c] for c in columns] for row in others]
     design = {"same test rows": "seeds share their test rows: t-test over seeds and rows"}
@@ -264,13 +230,12 @@ def tests_sheet(evidence: Evidence, at: str) -> Sheet | None:
     note = f"p: {used}. Against the best, which these very scores chose. "
     if least > 0.05:
         note += f"Wilcoxon and permutation cannot go below {least:.3g} with so few pairs: they do not decide here."
-    shown = [evidence.named_by, *_HEADINGS]
-    return Sheet(
-        Table(f"tests{at}", columns, full), "Every test", shown, rows, tuple(range(1, len(shown))), (), note, True
-    )
+    shown = [evidence.named_by, *_TESTS.values()]
+    table = Table(f"tests{evidence.at}", columns, full)
+    return Sheet(table, "Every test", shown, rows, range(1, len(shown)), (), note, True)
 
 
-def metrics_sheet(evidence: Evidence, at: str) -> Sheet | None:
+def metrics_sheet(evidence: Evidence) -> Sheet | None:
     """Means of all other metrics, for who wants to look."""
     frame = evidence.results.frame
     runs = dict(zip(evidence.headline["run"], evidence.headline["evaluation"], strict=True))
@@ -292,8 +257,8 @@ def metrics_sheet(evidence: Evidence, at: str) -> Sheet | None:
     columns = ["variant", *[text for name in known for text in (name, f"{name}_sd")]]
     shown = [evidence.named_by, *titles]
     note = "Mean ± standard deviation over the runs."
-    numeric = tuple(range(1, len(shown)))
-    return Sheet(Table(f"metrics{at}", columns, full), "Every metric", shown, rows, numeric, (), note, True)
+    table = Table(f"metrics{evidence.at}", columns, full)
+    return Sheet(table, "Every metric", shown, rows, range(1, len(shown)), (), note, True)
 
 
 def _p(value: float) -> str:
@@ -304,6 +269,5 @@ def _short(value: float) -> str:
     return "–" if math.isnan(value) else "∞" if math.isinf(value) else f"{value:.2f}".replace("-", "−")
 
 
-def _needed(row: dict[str, Any]) -> str:
-    value = row["needed"]
-    return "no number" if value is None or (isinstance(value, float) and math.isnan(value)) else str(int(value))
+def _needed(value: float | None) -> str:
+    return "no number" if value is None or math.isnan(value) else str(int(value))

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from plait.report.blocks import Section
+from plait.report.blocks import Section, sheet
 from plait.report.words import counted
 from plait.study.folder import RUNS
-from plait.study.report import Material, ReportSection, frame_sheet
-from plait.study.report.evidence import Evidence, suffix
+from plait.study.report import Material, ReportSection
+from plait.study.report.evidence import Evidence
 from plait.study.results import Results
 from plait.training.history import read
 from plait.training.history.table import LOWER, epochs_to
@@ -43,13 +43,9 @@ def times(results: Results) -> pd.DataFrame:
         parts |= {"encoding": seconds.get("encode", 0.0), "test": seconds.get("test", np.nan)}
         answers = max(1, len(line.get("evaluations", ())) * int(line.get("test_rows") or 1))
         named = {key: line[key] for key in ("run", "dataset", "variant", "seed")} | {"subset": "+".join(line["subset"])}
-        rows.append(
-            named
-            | parts
-            | {"total": parts["pretraining"] + parts["training"], "per_answer": 1000 * parts["test"] / answers}
-            | {"stored_mb": BYTES * weights.get("trained", np.nan) / 1e6}
-            | {"kept_mb": BYTES * weights.get("pretrained", 0) / 1e6}
-        )
+        ends = {"total": parts["pretraining"] + parts["training"], "per_answer": 1000 * parts["test"] / answers}
+        ends |= {"stored_mb": BYTES * weights.get("trained", np.nan) / 1e6}
+        rows.append(named | parts | ends | {"kept_mb": BYTES * weights.get("pretrained", 0) / 1e6})
     return pd.DataFrame(rows)
 
 
@@ -72,7 +68,7 @@ def reached(results: Results, run: str, metric: str, threshold: float | None = N
 class Time(ReportSection):
     """Pretraining, training and test of every variant, and the epochs to a score."""
 
-    place: ClassVar[int] = 55
+    place = 55
 
     def sections(self, material: Material) -> Iterator[Section]:
         """What there is to say."""
@@ -84,10 +80,8 @@ class Time(ReportSection):
         for evidence in material.evidence:
             shown = _shown(evidence, every)
             if len(shown):
-                section.add(
-                    frame_sheet(f"time{suffix(evidence, material.evidence)}", shown, shown, evidence.dataset, NOTE)
-                )
-                said.append(_sentence(shown, evidence.dataset if len(material.evidence) > 1 else ""))
+                section.add(sheet(f"time{evidence.at}", shown, evidence.dataset, note=NOTE))
+                said.append(_sentence(shown, evidence))
         section.sentence = " ".join(said)
         yield section
 
@@ -117,9 +111,9 @@ def _shown(evidence: Evidence, every: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _sentence(shown: pd.DataFrame, dataset: str) -> str:
+def _sentence(shown: pd.DataFrame, evidence: Evidence) -> str:
     """How large a part pretraining is of the whole."""
     first = shown[shown["pretraining s"] > 0]
     share = first["pretraining s"].sum() / first["total s"].sum()
-    on = f"On {dataset} p" if dataset else "P"
-    return f"{on}retraining is {share:.0%} of the time of the {counted(len(first), 'variant')} that pretrain."
+    text = f"pretraining is {share:.0%} of the time of the {counted(len(first), 'variant')} that pretrain."
+    return evidence.begun(text)
