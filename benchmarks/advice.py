@@ -168,7 +168,7 @@ def build() -> list[list[str]]:
     datasets = list(dict.fromkeys(x["data"] for x in lines))
     tests = _tests(lines, datasets)
     parts = [_head(head, lines, datasets), "## The verdict\n", _told(lines, datasets, tests)]
-    parts += ["## The claims\n", ev.table(("over tables", "claim", *ev.TEST_HEAD), ev.test_rows(tests))]
+    parts += ["## The claims\n", ev.table(("over tables", "claim", *ev.TEST_HEAD), ev.test_rows(tests)), SEEDS]
     parts += ["## Table by table\n", _tables(lines, datasets), _picture(lines, datasets), "## Every design\n"]
     parts += [_designs(lines, datasets), END]
     LINES.with_suffix(".md").write_text("\n".join(parts).rstrip() + "\n", encoding="utf-8")
@@ -303,6 +303,7 @@ def _designs(lines: Sequence[ev.Line], datasets: Sequence[str]) -> str:
     return ev.table(head, rows)
 
 
+SEEDS = "Where a verdict asks for seeds, they are tables here.\n"
 END = """## Full size, and what is open
 
 `ROWS`, `ROUNDS` and `SETTINGS` at the head of `benchmarks/advice.py`: 1,500 rows, ten rounds and five networks a design are

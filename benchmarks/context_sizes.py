@@ -202,9 +202,9 @@ def build() -> list[list[str]]:
 END = """## What this changes, and what is open
 
 The page of before held one seed in which `context` from a random start was at chance by a fault that is mended (a context
-began as large as what it is added to); its row, and the sentence that `context` finds nothing, are withdrawn. Larger
-sizes (750, 2,500 and 6,400 photographs of captions), five folds of all sizes and ConVIRT are the recipes as they are, `plait
-study run size_text` and `size_images`: about four hours of one core.
+began as large as what it is added to); its row, and the sentence that `context` finds nothing, are withdrawn. Sizes, arms and
+folds that the tables lack (a photograph of captions is four pairs: 750 are 3,000, 2,500 are 10,000, 6,400 are 25,600) are the
+recipes as they are, `plait study run size_text` and `size_images`: about four hours of one core.
 """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -73,12 +74,8 @@ def seen_by_baselines(model: FusionEstimator, train: pd.DataFrame, test: pd.Data
 
 def plain_inputs(model: FusionEstimator, features: Featurizer, frame: pd.DataFrame) -> Inputs:
     """Rows through encoders that are frozen, and the model's store; cells that cannot be read were told of before."""
-    store = model.opened_store()
-    try:
+    with model.opened_store() or contextlib.nullcontext() as store:
         return features.transform(frame, model.root, store, strict=False, progress=False)
-    finally:
-        if store is not None:
-            store.close()
 
 
 def _joined(*parts: Inputs) -> Inputs:
