@@ -144,8 +144,7 @@ class _Graph:
 
 def _units(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Vectors of length one, and which are not zero."""
-    from plait.alignment.network import unit
+    from plait.alignment.network import units
 
-    result = unit(torch.from_numpy(np.ascontiguousarray(vectors, dtype=np.float32))).numpy()
-    there: np.ndarray = np.any(result, axis=1)
-    return result, there
+    result = units(vectors)
+    return result, np.any(result, axis=1)
