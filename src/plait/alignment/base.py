@@ -58,11 +58,7 @@ class Alignment(registry.Named, ABC):
         return "vectors" if self.frozen else "prepared"
 
     def pairs_of(self, names: Sequence[str]) -> list[tuple[str, str]]:
-        """Which modalities are compared: all pairs; the loss is the mean over them.
-
-        Raises:
-            ConfigError: fewer than two modalities.
-        """
+        """Which modalities are compared: all pairs; the loss is the mean over them."""
         if len(names) < 2:
             raise ConfigError(f"alignment needs two modalities or more, found {', '.join(names) or 'none'}")
         return list(combinations(names, 2))

@@ -313,9 +313,5 @@ def check_evaluation(spec: Mapping[str, object]) -> None:
 
 
 def judged(spec: Mapping[str, object], requested: Asked) -> list[Part]:
-    """The parts of one evaluation.
-
-    Raises:
-        PlaitError: it cannot be done with this space or these data.
-    """
+    """The parts of one evaluation."""
     return EVALUATIONS[str(spec["name"])](requested, **{k: v for k, v in spec.items() if k != "name"})
