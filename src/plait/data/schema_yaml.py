@@ -204,9 +204,6 @@ def _value_problems(name: object, spec: Mapping[str, object], path: tuple[str, .
                 )
 
 
-# -- writing -----------------------------------------------------------------------------------------------------------
-
-
 def to_yaml(schema: Schema, targets: Sequence[str] = ()) -> str:
     """A schema as YAML with comments on what each column was taken for; ``from_yaml`` reads it back.
 
