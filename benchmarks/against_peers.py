@@ -213,16 +213,19 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--rows", type=int, default=4000)
     parser.add_argument("--threads", type=int, default=int(os.environ.get("OMP_NUM_THREADS", 1)))
-    parser.add_argument("--limit", type=float, default=150.0, help="seconds that AutoGluon is given")
+    parser.add_argument(
+        "--limit", type=float, default=150.0, help="seconds that AutoGluon, CatBoost and TabM are given"
+    )
     parser.add_argument("--store", help="folder of the store of embeddings; default OUT/store")
     parser.add_argument("--retry", action="store_true", help="try runs that failed again")
     parser.add_argument("--page", type=Path, help="write this page from what is there, run nothing")
+    parser.add_argument("--note", default="", help="what the page is to say beside it")
     given = parser.parse_args()
     given.store = given.store or str(given.out / "store")
     if given.page:
         from peers_page import write_page
 
-        write_page(lines(given.out), list(TABLES), {t: TABLES[t][0] for t in TABLES}, given.page)
+        write_page(lines(given.out), list(TABLES), {t: TABLES[t][0] for t in TABLES}, given.page, given.note)
         return
     given.out.mkdir(parents=True, exist_ok=True)
     os.nice(19)

@@ -21,27 +21,25 @@ SHOWN = {"classification": ("log_loss", "accuracy"), "regression": ("mae", "r2")
 OURS = ("plait", "plait_light")
 #: Worse than the best of the others by more than this share breaks the rule.
 MARGIN = 0.02
+#: Seeds of every ranked table that a system must have to be ranked.
+FEWEST_SEEDS = 3
 ABOUT = """# plait beside its peers
 
 Written by `python benchmarks/against_peers.py --out {out} --page {page}`; what is compared, and how, stands at the head of
-`benchmarks/against_peers.py` and `benchmarks/peers.py`. {runs} runs: {tables} tables, {seeds} seeds, at most {rows:,} rows of
-a table, {threads} thread. Mean and standard deviation over seeds. Settings are defaults; no system was tuned, and none has
-seen a test row.{few}
+`benchmarks/against_peers.py` and `benchmarks/peers.py`. {runs} runs: {tables} tables, at most {rows:,} rows of a table,
+{threads} thread; seeds of each system: {seeds}. Mean and standard deviation over a system's seeds. Settings are defaults
+but where `peers.py` says so: those of LightGBM are chosen, and skrub's trees stop, by a part of the training rows. No system has
+seen a test row.
+
+plait was developed while rows of most of these tables were looked at, its settings being chosen on validation rows; no choice
+was made by this race. With fewer than five seeds a single table decides nothing: its rows are few of many draws.{note}
 """
-FEW = """
-
-With fewer than five seeds a single table decides nothing: its rows are {seeds} of many draws. plait was developed while rows
-of most of these tables were looked at, its settings being chosen on validation rows; no choice was made by this race.
-
-Rows of plait and of AutoGluon are of two days. That AutoGluon was far ahead on issues in the first race of seed 0 is what
-led to plait's words beside texts; they were designed on validation rows of issues and movies. plait's rows are of commit
-4dc7b88, in which words were asked for row by row also where rows have groups (hearthstone, petfinder, games, mosi)."""
 
 
 def write_page(
-    lines: Sequence[Mapping[str, Any]], tables: Sequence[str], datasets: Mapping[str, str], page: Path
+    lines: Sequence[Mapping[str, Any]], tables: Sequence[str], datasets: Mapping[str, str], page: Path, note: str = ""
 ) -> None:
-    """Page and picture from the lines so far; a table that lacks a system's runs is told."""
+    """Page and picture from the lines so far; ``note``: what else is to be said of them."""
     known = pd.DataFrame([line for line in lines if "error" not in line])
     if known.empty:
         raise SystemExit("no results yet")
@@ -49,14 +47,16 @@ def write_page(
     known["loss"] = [row[SHOWN[row["task"]][0]] for _, row in known.iterrows()]
     known["score"] = [row[SHOWN[row["task"]][1]] for _, row in known.iterrows()]
     tables = [name for name in tables if name in set(known["table"])]
+    counts = known.groupby("system")["seed"].nunique()
     about = {
         "runs": len(known),
         "tables": len(tables),
-        "seeds": known["seed"].nunique(),
+        "seeds": ", ".join(f"{system} {counts[system]}" for system in order(known)),
         "rows": int(known["rows"].max()),
+        "threads": int(known["threads"].max()),
+        "note": f"\n\n{note.strip()}" if note.strip() else "",
     }
-    few = FEW.format(**about) if about["seeds"] < 5 else ""
-    text = [ABOUT.format(**about, few=few, threads=int(known["threads"].max()), out="runs/peers", page=page)]
+    text = [ABOUT.format(**about, out="runs/peers", page=page)]
     page.parent.mkdir(parents=True, exist_ok=True)
     if ranks := ranked(known, tables, datasets):
         page.with_suffix(".svg").write_text(svg(ranks_figure(ranks, list(ranks.names))))
@@ -71,13 +71,29 @@ def write_page(
 
 
 def ranked(known: pd.DataFrame, tables: Sequence[str], datasets: Mapping[str, str]) -> Ranks | None:
-    """Ranks over one target per data set, the first of each, that every system has answered."""
-    means = known.pivot_table(index="table", columns="system", values="loss").reindex(tables)
+    """Ranks over one target per data set, the first of each, and the seeds that every ranked system has answered."""
     first = {datasets[name]: name for name in reversed(tables)}
-    means = means.loc[[name for name in tables if name in first.values()]].dropna()
+    shown = [name for name in tables if name in first.values()]
+    seeds = known.pivot_table(index="table", columns="system", values="seed", aggfunc="nunique").reindex(shown)
+    systems = [s for s in order(known) if (seeds[s].fillna(0) >= FEWEST_SEEDS).sum() == len(shown)]
+    if len(systems) < 2:  # too early: whoever has a seed of a table
+        systems = [s for s in order(known) if seeds[s].notna().all()]
+    means = alike(known[known["system"].isin(systems)]).pivot_table(index="table", columns="system", values="loss")
+    means = means.reindex(index=shown, columns=systems).dropna()
     if len(means) < 3 or means.shape[1] < 2:
         return None
     return rank(-means.to_numpy(), list(means.columns), list(means.index))
+
+
+def alike(known: pd.DataFrame) -> pd.DataFrame:
+    """The rows of those seeds of each table that all systems with rows of it have, or nearly all."""
+    kept = []
+    for _, part in known.groupby("table"):
+        counts = part.groupby("system")["seed"].nunique()
+        systems = counts.index[counts >= min(FEWEST_SEEDS, counts.max())]
+        seeds = part[part["system"].isin(systems)].groupby("seed")["system"].nunique()
+        kept.append(part[part["system"].isin(systems) & part["seed"].isin(seeds.index[seeds == len(systems)])])
+    return pd.concat(kept)
 
 
 def ranks_text(ranks: Ranks, page: Path) -> str:
@@ -86,7 +102,7 @@ def ranks_text(ranks: Ranks, page: Path) -> str:
         [
             "## Mean ranks\n",
             f"By mean log loss or mean absolute error on {len(ranks.datasets)} data sets (the first target of each, where every\n"
-            f"system has an answer): {', '.join(ranks.datasets)}.\n"
+            f"system has an answer), over the seeds that all have: {', '.join(ranks.datasets)}.\n"
             f"Friedman's test (Iman and Davenport) p = {ranks.p:.3g}; mean ranks differ significantly by more than\n"
             f"{ranks.critical:.2f} (Nemenyi, 5 %).\n",
             f"![Critical differences of mean ranks]({page.with_suffix('.svg').name})\n",
@@ -102,32 +118,34 @@ def order(known: pd.DataFrame) -> list[str]:
 
 
 def score_table(known: pd.DataFrame, tables: Sequence[str], value: str) -> str:
-    """Tables x systems; the best mean is bold."""
+    """Tables x systems; the best mean is bold; in brackets of how many seeds, where others have more."""
     systems = order(known)
     lines = [["table", "rows (train, test)", *systems]]
     for name in tables:
         part = known[known["table"] == name]
         stats = part.groupby("system")[value].agg(["mean", "std", "count"]).reindex(systems)
         best = stats["mean"].min() if value == "loss" else stats["mean"].max()
-        cells = [_cell(row, best) for _, row in stats.iterrows()]
+        cells = [_cell(row, best, stats["count"].max()) for _, row in stats.iterrows()]
         lines.append([name, f"{int(part['train'].mean()):,}, {int(part['test'].mean()):,}", *cells])
     return _markdown(lines)
 
 
-def _cell(row: pd.Series, best: float) -> str:
+def _cell(row: pd.Series, best: float, most: float) -> str:
     if not np.isfinite(row["mean"]):
         return "-"
     spread = f" ± {row['std']:.3f}" if row["count"] > 1 else ""
-    return f"**{row['mean']:.3f}**{spread}" if row["mean"] == best else f"{row['mean']:.3f}{spread}"
+    few = f" ({int(row['count'])})" if row["count"] < most else ""
+    return (f"**{row['mean']:.3f}**" if row["mean"] == best else f"{row['mean']:.3f}") + spread + few
 
 
 def rule_table(known: pd.DataFrame, tables: Sequence[str]) -> str:
-    """How far plait is from the best of the others, on the seeds that both have."""
+    """How far plait is from the best of the others, on the seeds that all have."""
     others = [s for s in order(known) if s not in OURS]
     lines = [["table", "best of the others", *(f"{ours}: {what}" for ours in OURS for what in ("loss", "score"))]]
     counts = dict.fromkeys(OURS, 0)
+    compared = alike(known)
     for name in tables:
-        means = known[known["table"] == name].groupby("system")[["loss", "score"]].mean()
+        means = compared[compared["table"] == name].groupby("system")[["loss", "score"]].mean()
         rivals = means.loc[[s for s in others if s in means.index]]
         if rivals.empty:
             continue
@@ -144,8 +162,8 @@ def rule_table(known: pd.DataFrame, tables: Sequence[str]) -> str:
     run = set(known["system"])
     told = "; ".join(f"{ours}: {n} of {len(lines) - 1} tables" for ours, n in counts.items() if ours in run)
     return (
-        f"Loss relative to the best of the others (bold: more than 2 % worse), score as a difference. Worse: {told}.\n\n"
-        + _markdown(lines)
+        "Loss relative to the best of the others (bold: more than 2 % worse), score as a difference, on the seeds of a table\n"
+        f"that all have; systems with fewer than {FEWEST_SEEDS} seeds left out. Worse: {told}.\n\n" + _markdown(lines)
     )
 
 

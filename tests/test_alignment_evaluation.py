@@ -16,7 +16,7 @@ from plait.base.errors import ConfigError, TableError
 from plait.data.modality import Schema
 from plait.evaluation import spaces
 from plait.evaluation.probes import fine_tuning, linear_probe
-from plait.evaluation.similarity import best_threshold, both_ways, paraphrase, retrieval, sentence_similarity, top_k
+from plait.evaluation.similarity import best_threshold, paraphrase, retrieval, sentence_similarity, top_k
 from plait.evaluation.spaces import Asked, check_evaluation, judged
 
 
@@ -103,9 +103,9 @@ def test_absent_rows_take_no_part() -> None:
     vectors = np.eye(4)
     gone = vectors.copy()
     gone[2] = 0.0
-    found = both_ways(vectors, gone, np.arange(4), np.arange(4), ("image", "text"))
-    assert (found["image to text"].queries, found["image to text"].gallery) == (3, 3)
-    assert (found["text to image"].queries, found["text to image"].gallery) == (3, 4)
+    there, back = (retrieval(*sides, np.arange(4), np.arange(4)) for sides in ((vectors, gone), (gone, vectors)))
+    assert (there.queries, there.gallery) == (3, 3)
+    assert (back.queries, back.gallery) == (3, 4)
 
 
 def test_what_cannot_be_judged() -> None:

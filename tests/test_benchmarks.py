@@ -112,6 +112,29 @@ def test_the_page_ranks_one_target_of_each_data_set(monkeypatch: pytest.MonkeyPa
     assert (tmp_path / "peers.svg").read_text().startswith("<?xml")
 
 
+def test_systems_are_compared_on_the_seeds_that_all_of_them_have(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("matplotlib")
+    page = loaded("peers_page", monkeypatch)
+    seeds = {"plait": 5, "skrub": 5, "autogluon": 3, "catboost": 1}
+    losses = {"plait": 0.30, "skrub": 0.40, "autogluon": 0.32, "catboost": 0.10}
+    lines = [
+        line(table, seed, system, losses[system] + (9.0 if seed > 2 and system == "plait" else 0.0))
+        for table in "abc"
+        for system, count in seeds.items()
+        for seed in range(count)
+    ]
+    page.write_page(lines, list("abc"), {name: name for name in "abc"}, tmp_path / "peers.md", "Of two days.")
+    text = (tmp_path / "peers.md").read_text()
+    assert "seeds of each system: plait 5, autogluon 3, catboost 1, skrub 5" in " ".join(text.split())
+    assert "Of two days." in text
+    assert "| plait | 1.00 |" in text
+    assert not re.search(r"\| catboost \| \d", text)
+    assert "| a | autogluon 0.320 | -6.2% |" in text
+    assert "| **0.100** (1) |" in text
+
+
 def test_peers_see_components_learned_on_training_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     peers = loaded("peers", monkeypatch)
     rng = np.random.default_rng(0)
@@ -134,6 +157,7 @@ def test_peers_see_components_learned_on_training_rows(monkeypatch: pytest.Monke
 
 
 def test_the_race_runs(tmp_path: Path) -> None:
+    pytest.importorskip("lightgbm")
     rng = np.random.default_rng(0)
     names = [*PAYMENTS[:1], "y", *PAYMENTS[1:]]
     rows = pd.DataFrame(rng.choice(["a", "b", "c"], (150, len(names))), columns=names)
@@ -141,10 +165,12 @@ def test_the_race_runs(tmp_path: Path) -> None:
     (tmp_path / "payments").mkdir()
     rows.to_csv(tmp_path / "payments" / "payments.csv.gz", index=False)
     command = [sys.executable, str(FOLDER / "against_peers.py"), "--out", str(tmp_path / "out"), "--seeds", "1"]
-    command += ["--tables", "payments", "--systems", "plait_light"]
+    command += ["--tables", "payments", "--systems", "plait_light", "lightgbm"]
     subprocess.run(command, capture_output=True, check=True, env={**os.environ, "PLAIT_DATA": str(tmp_path)})
-    (told,) = (json.loads(text) for text in (tmp_path / "out" / "results.jsonl").read_text().splitlines())
-    assert (told["train"], told["test"], "error" in told) == (120, 30, False)
-    assert told["megabytes"] > 0
-    assert told["busy_seconds"] > 0
-    assert 0 < told["log_loss"] < 2
+    lines = [json.loads(text) for text in (tmp_path / "out" / "results.jsonl").read_text().splitlines()]
+    assert [told["system"] for told in lines] == ["plait_light", "lightgbm"]
+    for told in lines:
+        assert (told["train"], told["test"], "error" in told) == (120, 30, False)
+        assert told["megabytes"] > 0
+        assert told["busy_seconds"] > 0
+        assert 0 < told["log_loss"] < 2

@@ -349,3 +349,45 @@ def test_a_sample_has_rows_of_every_label(ticking: list[float], monkeypatch: pyt
         model.fit(pd.DataFrame({"text": text}), MultiLabelBinarizer().fit_transform(label) if several else label)
     learned = pd.Series(label)[model.learned_rows_].explode().nunique()
     assert learned == (2 if several else 380)
+
+
+@pytest.fixture
+def encoding(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A clock that stands still but while cells are encoded; seconds, and seconds that a cell takes."""
+    clock, prepare = [0.0, 0.0], HashedNgrams.prepare
+
+    def slowly(self: HashedNgrams, cells: Sequence[str]) -> dict[str, np.ndarray]:
+        clock[0] += clock[1] * len(cells)
+        return prepare(self, cells)
+
+    monkeypatch.setattr(HashedNgrams, "prepare", slowly)
+    monkeypatch.setattr(deadline, "now", lambda: clock[0])
+    monkeypatch.setattr(deadline, "busy", lambda: clock[0])
+    return clock
+
+
+TEXT = {"text": {"kind": "text", "columns": ["text"], "encoder": "hashed_ngrams"}}
+
+
+def test_a_sample_keeps_the_shares_of_its_classes(encoding: list[float]) -> None:
+    encoding[1] = 0.17
+    label = np.array(["often"] * 2700 + [f"rare {i % 30}" for i in range(300)])
+    frame = pd.DataFrame({"text": [f"note {i}" for i in np.random.default_rng(0).permutation(3000)]})
+    model = model_of(minutes=2.0, members=2, branches=["joint"], width=16, modalities=TEXT)
+    with pytest.warns(PlaitWarning, match=r"2,\d+ of 3,000 rows to learn from"):
+        model.fit(frame, label)
+    assert (label[model.learned_rows_] == "often").mean() < 0.5  # ten of every rare class, and then as they come
+    unseen = frame[~model.learned_rows_][:100]
+    often = model.predict_proba(unseen)[:, list(model.classes_).index("often")].mean()
+    assert 0.75 <= often <= 0.95
+
+
+def test_a_budget_is_used_for_as_many_rows_as_there_is_time_for(encoding: list[float]) -> None:
+    encoding[1] = 0.015
+    label = np.array(["no", "yes"] * 5000)
+    frame = pd.DataFrame({"text": [f"word{i} {y} note" for i, y in enumerate(label)], "label": label})
+    settings = {"minutes": 1.0, "epochs": 2, "branches": ("linear",), "members": 1, "progress": False}
+    settings |= {"store": "none", "encoders": {"text": "hashed_ngrams"}}
+    with pytest.warns(PlaitWarning, match=r"of 8,500 rows to learn from, [\d,]+ of 1,500 rows to judge by"):
+        fit_table(frame, schema.infer(frame, target="label"), settings)
+    assert 40 <= encoding[0] <= 60

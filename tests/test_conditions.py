@@ -264,7 +264,7 @@ def test_parse(told: Any, options: Any) -> None:
         ({"absent": {"patterns": ["image"]}}, "patterns must be a mapping"),
         ({"absent": {"patterns": {"image": 1}, "text": 0.1}}, "rates and patterns are given; keep one"),
         ("white_noise:snr=-1", "snr must be a number from 0, found -1"),
-        ("white_noise:snr_db=0,snr=1", "the only way that the ratio is given"),
+        ("white_noise:snr_db=0,snr=1", "the only way that it is given"),
         ("white_noise:snr_db=0,strength=1", "snr_db and strength are given"),
         ({"white_noise": {"snr_db": math.nan}}, "snr_db must be a number"),
         ("white_noise:side=0", "side must be a whole number"),

@@ -264,6 +264,7 @@ def test_inputs_are_described_in_the_file_and_beside_it(plain: Any, exported: Pa
     assert beside["checked"]["largest_difference"] <= beside["checked"]["tolerance"]
 
 
+@pytest.mark.filterwarnings("ignore:categories that no row of the fit had:plait.PlaitWarning")  # yew
 def test_a_level_never_seen_and_an_empty_table_row(plain: Any, exported: Path) -> None:
     strange = TABLE.iloc[:4].copy()
     strange["wood"] = ["yew", "oak", None, "yew"]

@@ -95,9 +95,9 @@ def test_efficientnet_over_its_lower_layers_is_the_whole_network(layers: int) ->
     torch.manual_seed(0)
     whole = efficientnet_lite0.EfficientNetLite0().eval().requires_grad_(False)
     pixels = torch.randint(0, 255, (2, 96, 96, 3), dtype=torch.uint8)
-    expected = whole({"pixels": pixels})
+    expected = whole({"pixels": pixels}).pooled()
     upper = efficientnet_lite0.Above(whole, layers)
-    between = efficientnet_lite0.Below(whole, layers)({"pixels": pixels})
+    between = efficientnet_lite0.below(whole, layers)({"pixels": pixels})
     assert between.x.shape[1] == 9
     torch.testing.assert_close(upper(between).x[:, 0], expected, atol=1e-5, rtol=0)
     assert all(upper.get_submodule(name).groups == 1 for name in upper.targets())

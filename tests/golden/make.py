@@ -195,6 +195,19 @@ def compared(frame: pd.DataFrame, folder: Path) -> Any:
     return FusionClassifier(**settings).fit(rows, np.where(rows.index % 2 > 0, "same", "not"))
 
 
+def looks(frame: pd.DataFrame, folder: Path) -> Any:
+    """Words of a text, how it looks, and its frequent words by themselves beside what its encoder gives."""
+    rng = np.random.default_rng(4)
+    known = np.array([a + b + c for a in "bdgk" for b in "aeiou" for c in ("nt", "rk", "mp")] + " ".join(WORDS).split())
+    drawn, breaks = rng.integers(0, len(known), (400, 12)), rng.integers(0, 6, 400)
+    ends = [rng.permutation(["\n"] * n + [" "] * (12 - n)) for n in breaks]
+    text = ["".join(w + e for w, e in zip(known[d], end, strict=True)) for d, end in zip(drawn, ends, strict=True)]
+    rows = pd.DataFrame({"name": text, "reading": [[float(x)] * 5 for x in rng.normal(size=400)]})
+    given = {"text": {**TEXT, "encoder": {"name": "hashed_ngrams", "width": 4}}, "reading": VECTOR}
+    label = np.where(np.isin(drawn, [0, 9, 17]).any(1), "word", np.where(breaks > 2, "lines", "plain"))
+    return FusionClassifier(**{**SMALL, "epochs": 10, "modalities": given}).fit(rows, label)
+
+
 def fed(frame: pd.DataFrame, folder: Path) -> Any:
     """A text encoder that was trained alone before, from its folder."""
     text = {**TEXT, "encoder": {"name": "cnn_text", "width": 8}, "train": "scratch"}
@@ -236,6 +249,7 @@ KINDS: dict[str, Callable[[pd.DataFrame, Path], Any]] = {
         intervals,
         costs,
         compared,
+        looks,
         fed,
         space,
         aligner,

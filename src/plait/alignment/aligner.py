@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Mapping, Sequence
@@ -19,7 +20,7 @@ from plait.alignment import file
 from plait.alignment.base import Alignment, make_stage
 from plait.alignment.batches import mined_pairs
 from plait.alignment.index import Hit, Index
-from plait.alignment.network import AlignmentNetwork, unit
+from plait.alignment.network import AlignmentNetwork, unit, units
 from plait.alignment.pairs import (
     Batch,
     Cells,
@@ -188,15 +189,11 @@ class ModalityAligner(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
         self.history_ = self.stage_.fit(self.network_, pairs, seed=self._seed, progress=self.progress)
 
     def _batches(self, tables: Mapping[str, pd.DataFrame]) -> dict[str, tuple[Batch, torch.Tensor]]:
-        store = None if self.store == "none" else Store(self.store)
-        given = partial(features_of, root=self.root or self.schema_.root, store=store, strict=self.strict)
-        given, takes = partial(given, progress=self.progress), self.stage_.takes
-        known = {m.name: m for m in self.schema_.modalities}
-        try:
+        known, takes = {m.name: m for m in self.schema_.modalities}, self.stage_.takes
+        with contextlib.nullcontext() if self.store == "none" else Store(self.store) as store:
+            given = partial(features_of, root=self.root or self.schema_.root, store=store, strict=self.strict)
+            given = partial(given, progress=self.progress)
             return {n: given(known[n], e := self.encoders_[n], table, takes=takes(e)) for n, table in tables.items()}
-        finally:
-            if store is not None:
-                store.close()
 
     # -- use -------------------------------------------------------------------------------------------------------
 
@@ -241,7 +238,7 @@ class ModalityAligner(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
 
     def joined(self, cells: Mapping[str, Cells] | pd.DataFrame) -> np.ndarray:
         """One vector (n, D) of length one per row: the mean over the modalities that it has, zeros where it has none."""
-        return unit(torch.from_numpy(np.sum(list(self.transform(cells).values()), axis=0))).numpy()
+        return units(np.sum(list(self.transform(cells).values()), axis=0))
 
     def similarity(self, a: Mapping[str, Cells] | pd.DataFrame, b: Mapping[str, Cells] | pd.DataFrame) -> np.ndarray:
         """Cosine similarities (n, m) of the rows of ``a`` and of ``b``; zero where one is absent."""

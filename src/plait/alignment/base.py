@@ -89,6 +89,9 @@ class Alignment(registry.Named, ABC):
 def make_stage(spec: str | Mapping[str, object]) -> Alignment:
     """The stage that a name, or ``{name: ..., option: ...}``, asks for.
 
+    Raises:
+        ConfigError: no such stage or option; the message names the nearest one.
+
     Example:
         >>> make_stage({"name": "cca", "components": 8}).components
         8

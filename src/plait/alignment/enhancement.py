@@ -103,11 +103,7 @@ def _enhancement(modality: str, value: Any, names: Sequence[str], learning: set[
 
 
 def check_options(modality: str, value: object) -> HardestNegatives:
-    """The stage that ``align`` asks of one modality; of its anchors only that there are some is checked.
-
-    Raises:
-        ConfigError: an unknown option, or a value that is none.
-    """
+    """The stage that ``align`` asks of one modality; of its anchors only that there are some is checked."""
     where = f"align.{modality}"
     options = dict(value) if isinstance(value, Mapping) else {"anchors": value}
     own = {name: options.pop(name) for name in ("keep", "joint", "drop") if name in options}

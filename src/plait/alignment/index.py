@@ -72,7 +72,11 @@ class Index:
         return len(self.vectors)
 
     def search(self, queries: np.ndarray, k: int) -> list[list[Hit]]:
-        """The k most similar of each query (q, D), best first; of equal ones the earlier row."""
+        """The k most similar of each query (q, D), best first; of equal ones the earlier row.
+
+        Raises:
+            TableError: the index is empty, k is larger than it, or a query is a zero vector.
+        """
         if not len(self):
             raise TableError("the index is empty: nothing was put in, or all its cells are absent")
         if not 1 <= k <= len(self):
@@ -144,8 +148,7 @@ class _Graph:
 
 def _units(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Vectors of length one, and which are not zero."""
-    from plait.alignment.network import unit
+    from plait.alignment.network import units
 
-    result = unit(torch.from_numpy(np.ascontiguousarray(vectors, dtype=np.float32))).numpy()
-    there: np.ndarray = np.any(result, axis=1)
-    return result, there
+    result = units(vectors)
+    return result, np.any(result, axis=1)

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -32,6 +33,11 @@ def unit(x: Tensor) -> Tensor:
     x = x * torch.where(there, 1.0 / torch.where(there, largest, 1.0), 0.0)
     square = x.square().sum(-1, keepdim=True)
     return x * torch.where(there, square, 1.0).rsqrt()
+
+
+def units(vectors: np.ndarray) -> np.ndarray:
+    """The same of an array, in single precision."""
+    return np.asarray(unit(torch.from_numpy(np.ascontiguousarray(vectors, dtype=np.float32))).numpy())
 
 
 #: The temperature is kept within these: below, float32 has no gradient left; above, nothing is told apart.

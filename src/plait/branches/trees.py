@@ -28,8 +28,9 @@ MOST_LABELS = 20
 FEWEST = 80
 #: Trees of one ensemble; with many classes a round has many of them.
 MOST_TREES = 400
-#: Columns of which a split may look at all; of more at a quarter, at least at so many: as good, and twice as fast.
-MOST_SEEN = 16
+#: Columns of which a split may look at all; of more at a quarter, at least at so many and at most at so many: as good, and
+#: twice as fast.
+LEAST_SEEN, MOST_SEEN = 16, 64
 #: Classes from which a round has so many trees that there are few rounds, at a rate of 0.25 instead of 0.1, columns have 63
 #: bins instead of 255, and embeddings 16 components instead of 30 (held-out loss of the mixture as good, a third sooner).
 MANY_CLASSES, FEW_COMPONENTS = 8, 16
@@ -69,7 +70,7 @@ class Trees(FittedBranch):
     Options: ``engine``: what grows them, ``scikit-learn``, or with the extra ``boost`` ``lightgbm`` or ``catboost``
     (symmetric trees; categories of more than 20 levels by their encodings only); ``rounds`` at most; ``learning_rate`` (none:
     0.1, of 8 classes and more 0.25); ``leaves`` of a tree (none: 8, of 3,000 rows and more 15); ``min_rows`` of a leaf;
-    ``penalty`` on leaves; ``share`` of the columns that a split may look at (none: a quarter, 16 at least); ``bins`` of a
+    ``penalty`` on leaves; ``share`` of the columns that a split may look at (none: a quarter, 16 to 64 of them); ``bins`` of a
     number (none: 255, of 8 classes and more 63); ``components`` of an embedding (none: 30, of 8 classes and more 16);
     ``most`` trees of an ensemble, which are rounds times classes.
 
@@ -146,7 +147,7 @@ class Trees(FittedBranch):
             leaves=self.leaves or (8 if len(rows.fold) < MANY_ROWS else 15),
             min_rows=self.min_rows,
             penalty=self.penalty,
-            share=self.share or min(1.0, max(0.25, MOST_SEEN / x.shape[1])),
+            share=self.share or min(1.0, max(min(0.25, MOST_SEEN / x.shape[1]), LEAST_SEEN / x.shape[1])),
             bins=self.bins or (255 if few else 63),
         )
         loss = rows.loss if rows.task == "regression" else "log"

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 import warnings
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
 
+from plait.base import checks
 from plait.base.errors import CellError, PlaitWarning
 from plait.conditions.base import Condition
 from plait.data.cells import MEDIA, _text_column, cells
@@ -66,6 +68,35 @@ def content_key(cell: object) -> bytes:
 @dataclasses.dataclass(kw_only=True)
 class SignalCondition(Condition):
     """A condition on pictures, films or sounds, as they come out of their files."""
+
+    #: Other options that say the strength -> how: one of them or the strength is given, else it is ``usual``.
+    ways: ClassVar[Mapping[str, Callable[[float], float]]] = {}
+    usual: ClassVar[float] = 1.0
+
+    def __post_init__(self) -> None:
+        """Compute the strength from whichever option was given."""
+        given = [way for way in self.ways if getattr(self, way) is not None]
+        if not (isinstance(self.strength, float) and math.isnan(self.strength)):
+            given.append("strength")
+        if self.ways and len(given) > 1:
+            raise self.refusal(given[0], f"the only way that it is given ({' and '.join(given)} are given)")
+        for way in given if self.ways and "strength" not in given else ():
+            checks.refuse(checks.problems(type(self), {way: getattr(self, way)}), f"condition {self.name()}")
+            self.strength = self.ways[way](getattr(self, way))
+        if self.ways and not given:
+            self.strength = self.usual
+        super().__post_init__()
+
+    def options(self) -> dict[str, Any]:
+        """The strength in the form in which it was given."""
+        result = super().options()
+        if any(getattr(self, way) is not None for way in self.ways):
+            result.pop("strength", None)
+        return result
+
+    def at(self, strength: float) -> Self:
+        """The same condition, with the same noise, at another strength."""
+        return self._replaced(strength=strength, **dict.fromkeys(self.ways))
 
     def columns(
         self, frame: pd.DataFrame, schema: Schema, chosen: list[Modality], root: str | None

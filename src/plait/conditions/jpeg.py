@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import io
 import math
-from typing import Annotated, Any, Self
+from collections.abc import Callable, Mapping
+from typing import Annotated, ClassVar
 
 import numpy as np
 from PIL import Image
 
-from plait.base import checks
 from plait.base.checks import Within
 from plait.conditions.base import Strength
 from plait.conditions.cells import SignalCondition
@@ -37,31 +37,11 @@ class Jpeg(SignalCondition):
 
     kinds = ("image", "video")
     measure = "1 - quality / 100"
+    usual = 0.9
+    ways: ClassVar[Mapping[str, Callable[[float], float]]] = {"quality": lambda quality: 1 - quality / 100}
 
     strength: Strength = math.nan
     quality: Annotated[int, Within(1, 100)] | None = None
-
-    def __post_init__(self) -> None:
-        """Turn quality into strength."""
-        value = not (isinstance(self.strength, float) and math.isnan(self.strength))
-        if self.quality is not None:
-            if value:
-                raise self.refusal("quality", "the only way that it is given (strength is given too)")
-            checks.whole(self.quality, "condition jpeg: quality", 1, 100)
-        if not value:
-            self.strength = 1 - (10 if self.quality is None else self.quality) / 100
-        super().__post_init__()
-
-    def options(self) -> dict[str, Any]:
-        """The quality where it was given as such, else the strength."""
-        result = super().options()
-        if self.quality is not None:
-            result.pop("strength", None)
-        return result
-
-    def at(self, strength: float) -> Self:
-        """The same condition at another strength."""
-        return self._replaced(strength=strength, quality=None)
 
     def changed(self, signal: np.ndarray, generator: np.random.Generator, rate: int | None) -> np.ndarray:
         """The pictures, saved and opened again."""

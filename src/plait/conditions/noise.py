@@ -6,9 +6,9 @@ import dataclasses
 import functools
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, ClassVar
 
 import numpy as np
 
@@ -25,7 +25,6 @@ from plait.data.media.sounds import audio
 SILENCE = 1e-12
 #: Stronger noise is no different: the signal is beyond float32 in it.
 _ALL_NOISE = 1e6
-_WAYS = ("snr_db", "snr", "amplitude_ratio")
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -45,6 +44,11 @@ class Noise(SignalCondition):
 
     measure = "amplitude of the noise / amplitude of the signal"
     most = math.inf
+    ways: ClassVar[Mapping[str, Callable[[float], float]]] = {
+        "snr_db": lambda ratio: math.inf if ratio == -math.inf or -ratio / 20 > 300 else 10 ** (-ratio / 20),
+        "snr": lambda ratio: 1 / math.sqrt(ratio) if ratio else math.inf,
+        "amplitude_ratio": lambda ratio: 1 / ratio if ratio else math.inf,
+    }
 
     strength: Strength = math.nan
     snr_db: Annotated[float, Within(infinite=True)] | None = None
@@ -53,34 +57,9 @@ class Noise(SignalCondition):
     turn_down: bool = False
     redraw: bool = False
 
-    def __post_init__(self) -> None:
-        """Compute the strength from whichever ratio was given."""
-        given = [way for way in _WAYS if getattr(self, way) is not None]
-        value = not (isinstance(self.strength, float) and math.isnan(self.strength))
-        if len(given) + value > 1:
-            named = " and ".join([*given, *(["strength"] if value else [])])
-            raise self.refusal(given[0], f"the only way that the ratio is given ({named} are given)")
-        for way in given:
-            self.check_number(way, -math.inf if way == "snr_db" else 0.0, math.inf)
-            self.strength = _strength(way, float(getattr(self, way)))
-        if not given and not value:
-            self.strength = 1.0
-        super().__post_init__()
-
-    def options(self) -> dict[str, Any]:
-        """The ratio in the form in which it was given."""
-        result = super().options()
-        if any(getattr(self, way) is not None for way in _WAYS):
-            result.pop("strength", None)
-        return result
-
-    def at(self, strength: float) -> Self:
-        """The same noise at another strength."""
-        return self._replaced(strength=strength, **dict.fromkeys(_WAYS))
-
     def fingerprint(self) -> str:
         """Digest of the strength; it does not depend on the form in which the ratio was given."""
-        if self.redraw or any(getattr(self, way) is not None for way in _WAYS):
+        if self.redraw or any(getattr(self, way) is not None for way in self.ways):
             return dataclasses.replace(self.at(self.strength), redraw=False).fingerprint()
         return super().fingerprint()
 
@@ -88,15 +67,6 @@ class Noise(SignalCondition):
         """The signal and the noise at their ratio."""
         mixed = mix(signal, noise, self.strength)
         return turned_down(mixed, signal) if sound and self.turn_down else mixed
-
-
-def _strength(way: str, ratio: float) -> float:
-    """Amplitude of the noise over that of the signal."""
-    if way == "snr_db":
-        return math.inf if ratio == -math.inf or -ratio / 20 > 300 else 10 ** (-ratio / 20)
-    if ratio == 0:
-        return math.inf
-    return 1 / ratio if way == "amplitude_ratio" else 1 / math.sqrt(ratio)
 
 
 def power(signal: np.ndarray) -> float:

@@ -140,12 +140,11 @@ def _first_name(column: Column) -> str:
 def _of_names(column: Column, kind: str) -> Verdict | None:
     from plait.data.media.formats import AMBIGUOUS
 
-    names = [str(v) for v in _items(column, _TRIED)]
-    other_names = all(name.rpartition(".")[2].lower().strip() in AMBIGUOUS for name in names)
-    if other_names and lost(column, Place(column.root)):
+    endings = {str(v).rpartition(".")[2].lower().strip() for v in _items(column, _TRIED)}
+    why = lost(column) if endings <= AMBIGUOUS or column.root is not None else None
+    if why and endings <= AMBIGUOUS:
         return None
-    reason = f"names of {kind} files, as {_first_name(column)}"
-    return Verdict(kind, reason, doubt=_said_lost(names, column.root), named=True)
+    return Verdict(kind, f"names of {kind} files, as {_first_name(column)}", doubt=why, named=True)
 
 
 def _unlike_pictures(column: Column, kind: str) -> str | None:
@@ -165,32 +164,19 @@ def _unlike_pictures(column: Column, kind: str) -> str | None:
     return problem
 
 
-def lost(column: Column, place: Place) -> bool:
-    """Whether none of the first files that a column names is there."""
-    return not any(_there(value, place) for value in _items(column, _TRIED))
-
-
-def _there(value: object, place: Place) -> bool:
-    try:
-        return not isinstance(value, str | os.PathLike) or place.find(os.fsdecode(value)) is not None
-    except CellError:
-        return False
-
-
-def _said_lost(names: list[str], root: str | None) -> str | None:
-    """What to say when none of these files is found."""
-    if root is None:
-        return None
-    place = Place(root)
-    problem = None
-    for name in names:
+def lost(column: Column) -> str | None:
+    """What to say where none of the first files that a column names is there."""
+    place, names, problem = Place(column.root), _items(column, _TRIED), None
+    for value in names:
         try:
-            if place.find(name) is not None:
+            if not isinstance(value, str | os.PathLike) or place.find(os.fsdecode(value)) is not None:
                 return None
         except CellError as error:
             problem = str(error)
-    return problem or (
-        f"none of its first {len(names)} files is there, as {shown_path(names[0])} under {place.base}; pass --root"
+    if problem is not None or not names:  # lists of files may all be empty
+        return problem
+    return (
+        f"none of its first {len(names)} files is there, as {shown_path(str(names[0]))} under {place.base}; pass --root"
     )
 
 
@@ -201,8 +187,7 @@ def repeated(frame: pd.DataFrame, result: Mapping[str, Verdict], root: str | Non
     kind holds media that are.
     """
     columns = {name: Column(frame[name], root) for name, v in result.items() if v.kind in ("image", "audio", "video")}
-    place = Place(root) if columns else None
-    empty = {n: place is not None and result[n].named and lost(c, place) for n, c in columns.items()}
+    empty = {n: result[n].named and lost(c) for n, c in columns.items()}
     out: dict[str, Verdict] = {}
     for name, column in columns.items():
         others = [
@@ -210,7 +195,7 @@ def repeated(frame: pd.DataFrame, result: Mapping[str, Verdict], root: str | Non
         ]
         if not result[name].named or not others:
             continue
-        twin = next((o for o in others if place is not None and _same_files(column, columns[o], place)), None)
+        twin = next((o for o in others if _same_files(column, columns[o])), None)
         first = next((o for o in others if not result[o].named), others[0])
         if twin is not None:
             reason = f"names the very files that '{twin}' holds"
@@ -222,9 +207,9 @@ def repeated(frame: pd.DataFrame, result: Mapping[str, Verdict], root: str | Non
     return out
 
 
-def _same_files(column: Column, other: Column, place: Place) -> bool:
+def _same_files(column: Column, other: Column) -> bool:
     """Whether the first rows of two columns hold the same media, to the byte."""
-    tried = np.flatnonzero(~column.gone & ~other.gone)[:_COMPARED].tolist()
+    place, tried = Place(column.root), np.flatnonzero(~column.gone & ~other.gone)[:_COMPARED].tolist()
     pairs = [(_digest(column.series.iloc[i], place), _digest(other.series.iloc[i], place)) for i in tried]
     return len(pairs) > 0 and all(a is not None and a == b for a, b in pairs)
 

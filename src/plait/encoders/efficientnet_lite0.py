@@ -16,7 +16,7 @@ from torch.nn import functional
 from plait.base.encoder import Cut, Encoder
 from plait.base.machine import fast_dtype
 from plait.base.tokens import Tokens
-from plait.encoders.packages import package_file
+from plait.encoders.packages import Pooled, package_file
 from plait.encoders.pixel_arrays import squeezed
 
 #: Sides of the picture, pixels.
@@ -95,7 +95,7 @@ class Normalisation(NamedTuple):
 
 
 class EfficientNetLite0(nn.Module):
-    """Pictures to vectors: the mean of the last convolution over the places.
+    """Pictures to a token per place, which the last unit makes.
 
     Attributes:
         units: stem, blocks and head, in order.
@@ -111,7 +111,7 @@ class EfficientNetLite0(nn.Module):
                 channels = out
         stem, head = Convolution(3, 32, 3, stride=2), Convolution(channels, WIDTH, 1)
         self.units = nn.ModuleList([stem, *blocks, head])
-        self.folded: dict[Convolution, Normalisation] = {}
+        self.folded: dict[nn.Module, Normalisation] = {}
 
     def load(self, given: Mapping[str, Tensor]) -> None:
         """Take the weights of the package's file, its normalisations folded in."""
@@ -136,17 +136,11 @@ class EfficientNetLite0(nn.Module):
             yield block.narrow, f"_blocks.{i}._project_conv", f"_blocks.{i}._bn2"
         yield head, "_conv_head", "_bn1"
 
-    def exact(self) -> set[nn.Module]:
-        """The units that stay in float32."""
-        return set(list(self.units)[:_EXACT])
-
-    def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """``pixels`` uint8 (B, H, W, 3) -> (B, 1280)."""
-        parts = [self._features(part) for part in torch.split(batch["pixels"], _TOGETHER)]
-        return torch.cat(parts) if parts else torch.zeros(0, WIDTH)
-
-    def _features(self, pixels: Tensor) -> Tensor:
-        return self.through(pixels).float().mean((2, 3))
+    def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
+        """``pixels`` uint8 (B, H, W, 3) -> (B, places, C)."""
+        parts = [self.through(part).float() for part in torch.split(batch["pixels"], _TOGETHER)]
+        x = torch.cat(parts).flatten(2).transpose(1, 2)
+        return Tokens(x, torch.ones(x.shape[:2], dtype=torch.bool))
 
     def through(self, pixels: Tensor) -> Tensor:
         """What the last unit makes of pictures: (B, C, H, W)."""
@@ -157,20 +151,10 @@ class EfficientNetLite0(nn.Module):
         return x
 
 
-class Below(nn.Module):
-    """All but the last units: pictures to a token per place."""
-
-    def __init__(self, network: EfficientNetLite0, layers: int) -> None:
-        """Take the last ``layers`` units off the network, which is used up."""
-        super().__init__()
-        network.units = network.units[: len(network.units) - layers]
-        self.network = network
-
-    def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        """``pixels`` uint8 (B, H, W, 3) -> (B, places, C)."""
-        parts = [self.network.through(part).float() for part in torch.split(batch["pixels"], _TOGETHER)]
-        x = torch.cat(parts).flatten(2).transpose(1, 2)
-        return Tokens(x, torch.ones(x.shape[:2], dtype=torch.bool))
+def below(network: EfficientNetLite0, layers: int) -> EfficientNetLite0:
+    """The network, its last ``layers`` units taken off."""
+    network.units = network.units[: len(network.units) - layers]
+    return network
 
 
 class Above(nn.Module):
@@ -204,7 +188,7 @@ def round_to_bfloat16(network: EfficientNetLite0) -> None:
     the rounding of the biases before does (Nagel et al. 2019, data-free quantisation, arXiv 1906.04721, section 4.2).
     Measured on 201 Hearthstone and Pokemon pictures: cosine to float32 at least 0.9996 instead of 0.9972.
     """
-    exact = network.exact()
+    exact = list(network.units)[:_EXACT]
     mean, error = torch.zeros(0), torch.zeros(0)  # of what goes from block to block: its mean, and that of its error
     for unit in network.units:
         if isinstance(unit, Block):
@@ -221,7 +205,7 @@ def _block(net: EfficientNetLite0, block: Block, mean: Tensor, error: Tensor, ex
     inner, inner_error = mean, error
     for convolution in (block.widen, block.each, block.narrow):
         if convolution is None:  # the first block: its input comes from the stem, which is exact
-            inner, _ = _after_relu6(net.folded[_stem(net)])
+            inner, _ = _after_relu6(net.folded[net.units[0]])
             inner_error = torch.zeros_like(inner)
             continue
         left = torch.zeros(convolution.inner.out_channels) if exact else _make_up(convolution, inner, inner_error)
@@ -231,12 +215,6 @@ def _block(net: EfficientNetLite0, block: Block, mean: Tensor, error: Tensor, ex
         else:
             inner, inner_error = net.folded[convolution].mean, left
     return (mean + inner, error + inner_error) if block.added else (inner, inner_error)
-
-
-def _stem(net: EfficientNetLite0) -> Convolution:
-    stem = net.units[0]
-    assert isinstance(stem, Convolution)
-    return stem
 
 
 def _make_up(convolution: Convolution, mean: Tensor, error: Tensor) -> Tensor:
@@ -301,12 +279,12 @@ class EfficientNet(Encoder):
         return {"pixels": squeezed(cells, SIDE)}
 
     def module(self) -> nn.Module:
-        return _Vectors(lite0(fast=True))
+        return Pooled(lite0(fast=True))
 
     def cut(self, layers: int) -> Cut:
         """Blocks and the last convolution are counted; the first convolution is always below."""
         upper = Above(lite0(fast=False), layers)
-        return Cut(Below(lite0(fast=True), layers), upper, upper.targets())
+        return Cut(below(lite0(fast=True), layers), upper, upper.targets())
 
     @property
     def dim(self) -> int:
@@ -324,12 +302,3 @@ def lite0(fast: bool) -> EfficientNetLite0:
     if fast and fast_dtype() is torch.bfloat16:
         round_to_bfloat16(network)
     return network.eval().requires_grad_(False)
-
-
-class _Vectors(nn.Module):
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        return Tokens.of_vectors(self.network(batch))

@@ -300,7 +300,7 @@ class _Words(nn.Module):
 
     def _features(self, ids: Tensor) -> Tensor:
         mask = ids != PADDING
-        ids, mask = ids[:, : longest(mask)], mask[:, : longest(mask)]
+        ids, mask = ids[:, : (end := longest(mask))], mask[:, :end]
         result: Tensor = self.network(self.dropout(self.embedding(ids)), mask)
         return result
 

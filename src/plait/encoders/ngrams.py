@@ -244,7 +244,7 @@ def fit_ngrams(
     """The modalities whose words or looks tell more of the target than all that the encoders give; and the rows with them.
 
     Args:
-        modalities: of text or code, frozen.
+        modalities: frozen; those of text or code are asked.
         frame: the training rows.
         inputs: the same, scaled.
         target: (n, k) numbers to be told by a linear fit.
@@ -254,9 +254,11 @@ def fit_ngrams(
     tokens = dict(inputs.tokens)
     for modality in modalities:
         name = modality.name
+        if modality.kind not in ("text", "code") or name not in tokens or tokens[name].x.shape[1] != 1:
+            continue  # of a sequence the tokens say themselves which words there are
         there = inputs.present[name].nonzero()[:, 0].numpy()
-        if len(there) < FEWEST or name not in tokens or tokens[name].x.shape[1] != 1:
-            continue  # few rows; or a sequence, whose tokens say themselves which words there are
+        if len(there) < FEWEST:
+            continue
         texts = joined(frame, modality)
         tried = there[:: -(-len(there) // TRIED_ROWS)]
         counts = _counts([texts[row] for row in tried])

@@ -155,7 +155,7 @@ class _Network(Scaled):
 
     def _features(self, steps: Tensor, mask: Tensor) -> Tensor:
         lengths = mask.sum(1).clamp_min(1)  # plait export computes absent rows, too
-        steps, mask = steps[:, : longest(mask)], mask[:, : longest(mask)]
+        steps, mask = steps[:, : (end := longest(mask))], mask[:, :end]
         x = self.scaled(steps)
         if isinstance(self.states, nn.RNNBase):
             # Packed, or the backward direction would start in the padding.

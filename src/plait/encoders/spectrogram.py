@@ -123,4 +123,4 @@ class Spectrogram(ScratchEncoder):
 class _Frames(nn.Module):
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
         mask = batch["mask"]
-        return Tokens(batch["spectrogram"][:, : longest(mask)].float(), mask[:, : longest(mask)])
+        return Tokens(batch["spectrogram"][:, : (end := longest(mask))].float(), mask[:, :end])

@@ -70,7 +70,7 @@ class _Network(Scaled):
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
         mask = batch["mask"]
-        x, mask = batch["spectrogram"][:, : longest(mask)], mask[:, : longest(mask)]
+        x, mask = batch["spectrogram"][:, : (end := longest(mask))], mask[:, :end]
         return where_present(mask.any(1), lambda rows: self._features(x[rows], mask[rows]), self.dim)
 
     def _features(self, frames: Tensor, mask: Tensor) -> Tensor:

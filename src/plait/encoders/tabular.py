@@ -20,7 +20,7 @@ from plait.data.column import Column
 from plait.data.schema import tabular_type
 from plait.data.values import text_of
 from plait.encoders.tabular_numbers import Features, Limits, Number, View
-from plait.encoders.tabular_words import Category, features_of, restore
+from plait.encoders.tabular_words import Category, Spelling, features_of, restore
 
 #: Share of new categories up to which nothing is said of a column with rare ones.
 USUAL_NEW = 0.05
@@ -93,10 +93,11 @@ class Tabular(Encoder):
 
     def unseen(self, frame: pd.DataFrame) -> list[str]:
         """Of each column of categories with some that the fit had not seen: how many cells hold one, and which, for example."""
-        numbers = {f.name for f in self.features if isinstance(f, Number)}
+        # Codes are read as numbers, names by their letters, too: of these a new one is not unknown.
+        read = {f.name for f in self.features if isinstance(f, Number | Spelling)}
         said = []
-        for feature in self.features:  # of codes, which are numbers as well, most may be new
-            if not isinstance(feature, Category) or feature.name in numbers or feature.name not in frame.columns:
+        for feature in self.features:
+            if not isinstance(feature, Category) or feature.name in read or feature.name not in frame.columns:
                 continue
             new = feature.unseen(column := Column(frame[feature.name]))
             most = USUAL_NEW * column.present if feature.other else 0  # where many are rare, some are always new

@@ -59,7 +59,7 @@ class FitSettings:
         components: frozen features beyond this many are reduced to their directions of most variance.
         pairs: ``auto``: two modalities of one encoder (a question and an answer) are also compared, where a linear fit gains by
             it on training rows that were left out; ``none``: they never are.
-        ngrams: ``auto``: the words and pairs of words of a text stand beside the features of its frozen encoder, where a linear
+        ngrams: ``auto``: the words of a text, and how it looks, stand beside the features of its frozen encoder, where a linear
             fit gains by them on training rows that were left out; ``none``: they never do.
         dropout: of each block; None: by the number of rows.
         input_dropout: of single features as they enter, which holds a small table back from learning them by heart; None: by

@@ -42,9 +42,10 @@ from plait.training.rows import hiding
 
 #: What to do about a column that is missing when a fitted model is used.
 PARTIAL = "where the modality is to count as absent, pass --partial (in Python: model.partial = True)"
-#: Rows that are never too many, rows that are encoded by the clock, share of the time for training that encoding may take, and
-#: rows that a sample has of a class, if there are so many.
-FEW_ROWS, PILOT_ROWS, ENCODING, ROWS_OF_CLASS = 400, 96, 0.5, 10
+#: Rows that are never too many, rows that are encoded by the clock, and rows that a sample has of a class, if there are so many.
+FEW_ROWS, PILOT_ROWS, ROWS_OF_CLASS = 400, 96, 10
+#: Seconds of the processor that a default fit learns for, once and for a row; share of the time for it that is planned with.
+LEARNING, LEARNING_ROW, PLANNED = 4.0, 4e-3, 0.9
 #: A tabular modality keeps so many features whatever ``components`` says.
 TABULAR_FEATURES = 1024
 
@@ -173,6 +174,7 @@ def prepare(settings: FitSettings, given: GivenRows) -> Prepared:
         frame, target, weight, row_index = rows.merge_equal(frame[used], target, weight, features.column_types)
         kept = affordable(settings, features, frame, target, given.end)
         if kept is not None:
+            weight = weight * _evening(target, weight, kept)
             frame, target, weight, row_index = rows.only(kept, frame, target, weight, row_index)
         unlearned = _without_rows(target, classes) if task_name == "classification" else ()
         task = task_class(task_name).learn(target, weight)
@@ -214,8 +216,8 @@ def prepare(settings: FitSettings, given: GivenRows) -> Prepared:
         if takes_pairs(settings):
             inputs = dataclasses.replace(inputs, pairs=fit_pairs(plain, scalers, inputs, row_weight, numbers, together))
         if takes_ngrams(settings):
-            texts = [m for m in result.modalities if m.kind in ("text", "code") and m.name in plain]
-            features.ngrams, inputs = fit_ngrams(texts, frame, inputs, numbers, together)
+            given_as_is = [m for m in result.modalities if m.name in plain]
+            features.ngrams, inputs = fit_ngrams(given_as_is, frame, inputs, numbers, together)
     return Prepared(
         result,
         task,
@@ -253,11 +255,27 @@ def affordable(
         begun = end.spent
         encode(settings, some, frame.iloc[part], whole=False, end=end)
         end.encoding = (end.spent - begun) / len(part)
-    room = max(FEW_ROWS, int(ENCODING * end.for_training() / max(end.encoding, 1e-9)))
+    time = PLANNED * (end.for_training() - end.lasting(LEARNING))
+    room = max(FEW_ROWS, int(time / (end.encoding + end.lasting(LEARNING_ROW))))
     if room >= len(frame):
         return None
     end.left_out.append(f"{len(frame) - room:,} of {len(frame):,} rows to learn from")
     return np.sort(order[np.argsort(_seen_before(target[order]), kind="stable")[:room]])
+
+
+def _evening(target: np.ndarray, weight: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """Factors (n,) by which classes weigh in the rows ``kept`` what they weigh in all; of labels and values one.
+
+    Example:
+        >>> _evening(np.array([0, 0, 0, 1]), np.ones(4), np.array([0, 3])).tolist()
+        [1.5, 1.5, 1.5, 0.5]
+    """
+    if target.ndim == 2 or target.dtype.kind == "f":
+        return np.ones(len(target))
+    whole = np.bincount(target, weight)
+    part = np.bincount(target[kept], weight[kept], minlength=len(whole))
+    share = (whole / whole.sum()) / np.maximum(part / part.sum(), 1e-12)
+    return np.asarray(share[target])
 
 
 def _seen_before(target: np.ndarray) -> np.ndarray:

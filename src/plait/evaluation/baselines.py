@@ -179,6 +179,15 @@ class Ready(NamedTuple):
     threshold: float = 0.5
 
 
+class Lead(NamedTuple):
+    """The metric that leads, what a class is answered by (``inputs``), the baselines wanted, and those that are ``ready``."""
+
+    metric: str
+    costs: Array | None = None
+    names: Sequence[str] = NAMES
+    ready: Mapping[str, Ready] = MappingProxyType({})
+
+
 def learnable(y: Array) -> bool:
     """Whether there is anything to learn: rows enough, that are not all the same."""
     return len(y) >= LEAST and bool((y != y[0]).any())
@@ -205,10 +214,7 @@ def baselines(
     table: Sequence[str] = (),
     ours: Mapping[str, Array] | None = None,
     bootstrap: int = 1000,
-    lead: str | None = None,
-    costs: Array | None = None,
-    names: Sequence[str] = NAMES,
-    ready: Mapping[str, Ready] = MappingProxyType({}),
+    lead: Lead | None = None,
 ) -> Baselines:
     """Every baseline, learned from the training rows and scored on the test rows.
 
@@ -221,11 +227,9 @@ def baselines(
         table: modalities whose features are never reduced to components.
         ours: what the model answers for the test rows (see ``plait.metrics.base``), to be compared with each.
         bootstrap: resamples of the test rows for the comparison.
-        lead: the metric that leads; None: the usual one.
-        costs: or weights by which a class is answered (``plait.metrics.base.inputs``).
-        names: of the baselines wanted.
-        ready: those among them that need not be learned any more.
+        lead: the metric that leads, and what answers are read by; None: the usual ones.
     """
+    metric, costs, names, ready = lead or Lead(MAIN[task])
     (x, y), (x_test, y_test) = train, test
     if not len(y) or not len(y_test):
         raise TableError(f"baselines need rows: found {len(y)} to train on and {len(y_test)} to test on")
@@ -251,8 +255,8 @@ def baselines(
         scores[name] = {k: s.value for k, s in judged.items()}
         if ours is not None:
             theirs = inputs_of(task, output, threshold, costs=costs)
-            both = [metrics(task)[metric] for metric in dict.fromkeys((lead or MAIN[task], SECOND[task]))]
-            against += [_against(name, metric, y_test, (ours, theirs), (bootstrap, seed)) for metric in both]
+            both = [metrics(task)[one] for one in dict.fromkeys((metric, SECOND[task]))]
+            against += [_against(name, one, y_test, (ours, theirs), (bootstrap, seed)) for one in both]
     return Baselines(scores, about, against)
 
 

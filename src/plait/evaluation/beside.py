@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from plait.data.modality import Schema
 from plait.data.targets import Labels
 from plait.encoders.defaults import is_folder, own_encoder
 from plait.encoders.featurize import Featurizer
-from plait.evaluation.baselines import NAMES, Baselines, Ready, baselines, scaled
+from plait.evaluation.baselines import NAMES, Baselines, Lead, Ready, baselines, scaled
 from plait.evaluation.predictions import gather
 from plait.training.settings import with_regimes
 
@@ -73,12 +74,8 @@ def seen_by_baselines(model: FusionEstimator, train: pd.DataFrame, test: pd.Data
 
 def plain_inputs(model: FusionEstimator, features: Featurizer, frame: pd.DataFrame) -> Inputs:
     """Rows through encoders that are frozen, and the model's store; cells that cannot be read were told of before."""
-    store = model.opened_store()
-    try:
+    with model.opened_store() or contextlib.nullcontext() as store:
         return features.transform(frame, model.root, store, strict=False, progress=False)
-    finally:
-        if store is not None:
-            store.close()
 
 
 def _joined(*parts: Inputs) -> Inputs:
@@ -109,13 +106,7 @@ def baselines_beside(
     """What a model must be better than, learned from training rows and judged on the same test rows.
 
     What the model has learned on its way is not learned again: its trees, and its answers from one modality alone.
-
-    Args:
-        model: fitted; its features are used where they are frozen.
-        train: rows, and their target as the task takes it.
-        test: the same of the rows that the model is judged on.
-        outputs: what ``model.predict_subsets`` gave for the test rows already.
-        names: of the baselines.
+    ``train`` and ``test``: rows and their target; ``outputs``: what ``model.predict_subsets`` gave for the test rows already.
     """
     seen = seen_by_baselines(model, train[0], test[0])
     y = [truth.indicator if isinstance(truth, Labels) else truth for truth in (train[1], test[1])]
@@ -131,9 +122,9 @@ def baselines_beside(
             ready["single"] = Ready(ours.outputs[best,], OWN["single"].format(best), float(np.mean(limit)))
         if "trees" in names and (output := grown(model, seen[1])) is not None:
             ready["trees"] = Ready(output, OWN["trees"])
-    own: Any = {"lead": ours.main, "costs": ours.costs, "names": names, "ready": ready}
+    lead = Lead(ours.main, ours.costs, names, ready)
     rows = ((seen[0], y[0]), (seen[1], y[1]))
-    return baselines(model.task_, *rows, table=table_of(model.schema_), ours=ours.inputs(), **own)
+    return baselines(model.task_, *rows, table=table_of(model.schema_), ours=ours.inputs(), lead=lead)
 
 
 def _same_classes(model: FusionEstimator, y: object) -> bool:

@@ -111,10 +111,6 @@ def moved(model: FusionEstimator, frame: pd.DataFrame, rows: Sequence[Any]) -> l
     Formula: ``v_part = p(answer | row) - p(answer | row without the part)``.
 
     Source: Zeiler and Fergus 2014, Visualizing and Understanding Convolutional Networks, section 4 (occlusion).
-
-    Raises:
-        ConfigError: too many rows, or none.
-        TableError: no such row.
     """
     part = frame.iloc[_places(frame, rows)]
     modalities = tuple(m.name for m in model.schema_.modalities)

@@ -99,13 +99,8 @@ def gather(
 ) -> Predictions:
     """Run the model over the rows once for all subsets.
 
-    Args:
-        model: a fitted estimator.
-        frame: the rows.
-        subsets: which ones; None for all of them and the empty one.
-        y: the target where it is not a column of the frame.
-        outputs: what ``model.predict_subsets`` gave already for these rows.
-        partial: columns that the frame lacks make their modality absent instead of being an error.
+    ``subsets``: None for all and the empty one; ``y``: a target that is no column; ``outputs``: of ``model.predict_subsets``,
+    where they are there already; ``partial``: columns that the frame lacks make their modality absent instead of being an error.
     """
     if not len(frame):
         raise TableError("the table has no rows; nothing can be scored")

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import pearsonr, spearmanr
+from sklearn.metrics import precision_recall_fscore_support
 
-from plait.alignment.network import unit
+from plait.alignment.network import units
 from plait.base.errors import TableError
 
 #: Where the paper's curve runs.
@@ -88,25 +89,12 @@ def retrieval(
     )
 
 
-def both_ways(
-    a: np.ndarray, b: np.ndarray, a_things: np.ndarray, b_things: np.ndarray, names: tuple[str, str]
-) -> dict[str, Retrieval]:
-    """Retrieval from ``a`` to ``b`` and back."""
-    one, two = names
-    return {
-        f"{one} to {two}": retrieval(a, b, a_things, b_things),
-        f"{two} to {one}": retrieval(b, a, b_things, a_things),
-    }
-
-
 def _present(vectors: np.ndarray, things: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    import torch
-
     vectors, things = np.asarray(vectors, dtype=np.float32), np.asarray(things)
     if len(vectors) != len(things):
         raise TableError(f"retrieval: {len(vectors)} vectors and {len(things)} things; there must be one each")
     there = np.any(vectors, axis=1)
-    return unit(torch.from_numpy(np.ascontiguousarray(vectors[there]))).numpy(), things[there]
+    return units(vectors[there]), things[there]
 
 
 def top_k(probabilities: np.ndarray, truth: np.ndarray, ks: Sequence[int] = (1, 2, 3, 4, 5)) -> dict[int, float]:
@@ -255,7 +243,4 @@ def best_threshold(cosines: np.ndarray, same: np.ndarray) -> float:
 
 
 def _of_class(value: np.ndarray, truth: np.ndarray) -> OfClass:
-    both = float((value & truth).sum())
-    precision = both / max(1, int(value.sum()))
-    recall = both / max(1, int(truth.sum()))
-    return OfClass(precision, recall, 2 * precision * recall / max(1e-12, precision + recall))
+    return OfClass(*map(float, precision_recall_fscore_support(truth, value, average="binary", zero_division=0)[:3]))

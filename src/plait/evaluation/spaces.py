@@ -11,16 +11,15 @@ from typing import Annotated, Any, cast
 
 import numpy as np
 import pandas as pd
-import torch
 
 from plait.alignment.aligner import TEMPLATES, ModalityAligner
-from plait.alignment.network import unit
+from plait.alignment.network import units
 from plait.alignment.pairs import Cells, exploded
 from plait.base import checks
 from plait.base.config import check_fields
 from plait.base.errors import ConfigError, TableError, nearest
 from plait.evaluation.probes import LOOKS, fine_tuning, linear_probe
-from plait.evaluation.similarity import TOP, OfClass, Retrieval, both_ways, paraphrase, sentence_similarity, top_k
+from plait.evaluation.similarity import TOP, OfClass, Retrieval, paraphrase, retrieval, sentence_similarity, top_k
 from plait.evaluation.space_rows import Labelled, labelled, other_captions, pairs_to_search
 
 #: Rows that are judged by, or learned from.
@@ -115,8 +114,9 @@ def searched(
         vectors[name] = np.concatenate([vectors[name], aligner.transform({name: list(others)})[name]])
         things[name] = np.concatenate([things[name], -1 - np.arange(len(others))])  # nobody asks for them
     judged: dict[str, Retrieval] = {}
-    for a, b in itertools.combinations(vectors, 2):
-        judged |= both_ways(vectors[a], vectors[b], things[a], things[b], (a, b))
+    for pair in itertools.combinations(vectors, 2):
+        for a, b in (pair, pair[::-1]):
+            judged[f"{a} to {b}"] = retrieval(vectors[a], vectors[b], things[a], things[b])
     return judged
 
 
@@ -163,24 +163,19 @@ def sentence_cosines(aligner: ModalityAligner, a: Iterable[str], b: Iterable[str
     said = [aligner.encoders_[n].name() for n in names]
     options = dict(zip(names, said if len(set(said)) == len(said) else names, strict=True))
     sides: list[dict[str, Cells]] = [{n: list(part) for n in names} for part in (a, b)]
-    raw = [{n: _units(v) for n, v in aligner.features(side).items()} for side in sides]
+    raw = [{n: units(v) for n, v in aligner.features(side).items()} for side in sides]
     moved = [aligner.transform(side) for side in sides]
     result = {f"{options[n]} alone": _rowwise(raw[0][n], raw[1][n]) for n in names}
     result["concatenated"] = np.mean([_rowwise(raw[0][n], raw[1][n]) for n in names], axis=0)
     result |= {f"{options[n]} aligned": _rowwise(moved[0][n], moved[1][n]) for n in names}
     across = [_rowwise(moved[0][m], moved[1][n]) for m, n in itertools.permutations(names, 2)]
-    joined = [_units(np.sum([side[n] for n in names], axis=0)) for side in moved]
+    joined = [units(np.sum([side[n] for n in names], axis=0)) for side in moved]
     return {**result, "across": np.mean(across, axis=0), "joined": _rowwise(joined[0], joined[1])}
 
 
 def _frozen(way: str) -> bool:
     """Whether a way of ``sentence_cosines`` has no alignment in it."""
     return way.endswith(" alone") or way == "concatenated"
-
-
-def _units(vectors: np.ndarray) -> np.ndarray:
-    result: np.ndarray = unit(torch.from_numpy(np.ascontiguousarray(vectors, dtype=np.float32))).numpy()
-    return result
 
 
 def _rowwise(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -318,9 +313,5 @@ def check_evaluation(spec: Mapping[str, object]) -> None:
 
 
 def judged(spec: Mapping[str, object], requested: Asked) -> list[Part]:
-    """The parts of one evaluation.
-
-    Raises:
-        PlaitError: it cannot be done with this space or these data.
-    """
+    """The parts of one evaluation."""
     return EVALUATIONS[str(spec["name"])](requested, **{k: v for k, v in spec.items() if k != "name"})

@@ -43,13 +43,7 @@ def curves_figure(
 ) -> Any:
     """Lines with their names above; None where no line has two points.
 
-    Args:
-        curves: named ones in order of importance; at most ``NAMED`` names.
-        across: label of the x axis.
-        up: label of the y axis.
-        markers: at every point.
-        whole: x in whole numbers.
-        log: x is logarithmic, with a tick at every place.
+    Named curves come in order of importance; ``whole``: x in whole numbers; ``log``: x is logarithmic, a tick at every place.
     """
     if not any(len(curve.x) > 1 for curve in curves):
         return None
@@ -96,17 +90,15 @@ def map_figure(
     *,
     axes_are: tuple[str, str],
     texts: Sequence[Sequence[str]],
-    best: tuple[int, int] | None = None,
-    ties: Sequence[tuple[int, int]] = (),
-    higher: bool = True,
-    diverging: bool = False,
+    framed: tuple[tuple[int, int] | None, Sequence[tuple[int, int]]] = (None, ()),
+    higher: bool | None = True,
     limits: tuple[float, float] | None = None,
 ) -> Any:
     """A map with a number in every cell; NaN is left empty.
 
-    ``axes_are``: what rows and columns are; ``texts`` stand in the cells. The ``best`` cell is framed boldly, those not told
-    apart from it (``ties``) thinly. Darker is better (``higher``), or cells are coloured by sign (``diverging``: blue above
-    0, orange below); ``limits`` of the colours put several maps on one scale.
+    ``axes_are``: what rows and columns are; ``texts`` stand in the cells. The first of ``framed`` has a bold frame, those not
+    told apart from it a thin one. Darker is better (``higher``), or None: coloured by sign, blue above 0,
+    orange below; ``limits`` of the colours put several maps on one scale.
     """
     names, tops = distinct(rows, LABELLED), distinct(columns, LABELLED)
     cell, height = max(30.0, 9.0 + 5.0 * max((len(t) for line in texts for t in line), default=4)), 19.0
@@ -118,11 +110,12 @@ def map_figure(
             left + cell * len(tops) + 12, top + height * len(names) + 6, left=left, bottom=6, right=12, top=top
         )
         there = [v for line in values for v in line if math.isfinite(v)] or [0.0]
-        shade = _shades(*(limits or fenced(there)), higher=higher, diverging=diverging)
+        shade = _shades(*(limits or fenced(there)), higher)
         for i, line in enumerate(values):
             for j, value in enumerate(line):
                 if math.isfinite(value):
-                    _fill(ax, j, i, shade(value), texts[i][j], diverging and value < 0)
+                    _fill(ax, j, i, shade(value), texts[i][j], higher is None and value < 0)
+        best, ties = framed
         for i, j in ties:
             _frame(ax, j, i, 0.9, (1.5, 1.5))
         if best is not None:
@@ -131,9 +124,9 @@ def map_figure(
     return figure
 
 
-def _shades(low: float, high: float, *, higher: bool, diverging: bool) -> Any:
+def _shades(low: float, high: float, higher: bool | None) -> Any:
     """Value -> opacity, at most ``DARKEST``: in light and dark pages alike text stays readable on it."""
-    if diverging:
+    if higher is None:
         most = max(abs(low), abs(high)) or 1.0
         return lambda v: DARKEST * min(1.0, abs(v) / most)
     span = (high - low) or 1.0

@@ -110,9 +110,6 @@ def gather(folders: Sequence[str | Path], stage: str = TRAIN) -> pd.DataFrame:
     """The records of several folders in one table; folders of one name are told apart by their paths.
 
     ``stage``: ``train``, ``pretrain`` (encoders alone), or ``all``.
-
-    Raises:
-        ConfigError: an unknown stage, or one that nobody recorded.
     """
     import pandas as pd
 

@@ -15,11 +15,7 @@ from plait.report.blocks import Block, Facts, Heading, Page, Row, Sheet, Table, 
 
 
 def write_text(path: Path, text: str) -> Path:
-    """Write a text file beside its place and move it there; missing folders are made.
-
-    Raises:
-        PlaitError: the place cannot be written.
-    """
+    """Write a text file beside its place and move it there; missing folders are made."""
     return write_bytes(path, text.encode("utf-8", "replace"))
 
 

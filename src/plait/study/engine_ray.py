@@ -38,13 +38,7 @@ def encode_ray(features: Featurizer, frame: pd.DataFrame, root: str | None, stor
     """Encode what the store lacks on the cluster; how many cells that were.
 
     Cells that cannot be read are left to whoever reads the store afterwards, and told there.
-
-    Args:
-        features: fitted.
-        frame: the rows.
-        root: folder or archive of media; workers must see it at the same place.
-        store: where embeddings are kept.
-        workers: cells of so many batches at a time; None: one per core of the cluster.
+    ``root`` of media must lie at the same place for all; ``workers``: batches at a time, None: one per core of the cluster.
     """
     count = 0
     with cluster(workers):  # one for all modalities

@@ -153,11 +153,7 @@ class StudyFolder(Closing):
     # -- lines -----------------------------------------------------------------------------------------------------
 
     def append(self, line: Mapping[str, object]) -> None:
-        """Add a line, on the disk when this returns, or not at all.
-
-        Raises:
-            DiskFullError: there is no room for it.
-        """
+        """Add a line, on the disk when this returns, or not at all."""
         with self._alone():
             self._lines.append(line)
 
@@ -189,11 +185,7 @@ class StudyFolder(Closing):
     # -- what a run leaves -----------------------------------------------------------------------------------------
 
     def keep(self, run: str, arrays: Mapping[str, np.ndarray], epochs: list[dict[str, Any]], trace: str) -> None:
-        """Write predictions, history and the trace of an error, each whole or not at all.
-
-        Raises:
-            DiskFullError: there is no room for it.
-        """
+        """Write predictions, history and the trace of an error, each whole or not at all."""
         place = self.path / RUNS / run
         with writing(self.path):
             place.mkdir(parents=True, exist_ok=True)

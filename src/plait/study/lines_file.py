@@ -164,12 +164,7 @@ def _parsed(raw: bytes) -> dict[str, object] | None:
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays that a run left, checked: numbers, and finite ones.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ConfigError: it is damaged.
-    """
+    """The arrays that a run left, checked: numbers, and finite ones."""
     try:
         with np.load(path, allow_pickle=False) as archive:
             result = {name: np.asarray(archive[name]) for name in archive.files}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import time
@@ -98,7 +99,7 @@ class Group:
         condition = conditions.parsed(run.train_condition)
         self.x = conditions.changed(condition, self._seen_train, self._seen_train, table.schema, table.schema.root)
         self.x = self.x[self.columns]
-        self.y = table.y.take(train) if isinstance(table.y, Labels) else table.y[train]
+        self.y = taken(table.y, train)
         self.split, self.at = setting.spec.data[run.data].split or setting.spec.split, (run.seed, run.split)
         column = splits.group_column(table, self.split)
         self.together = None if column is None else self._seen_train[column].to_numpy()
@@ -130,6 +131,11 @@ class Group:
         return self._lost[label]
 
 
+def taken(y: Any, rows: np.ndarray) -> Any:
+    """The targets of some rows."""
+    return y.take(rows) if isinstance(y, Labels) else y[rows]
+
+
 def truth_of(table: StudyTable, rows: np.ndarray) -> np.ndarray:
     """Class indices (n,), indicators (n, C) or values (n,)."""
     if isinstance(table.y, Labels):
@@ -158,7 +164,7 @@ def fit_fusion(group: Group, run: Run) -> Fit:
     """The estimator itself."""
     model = _model(group, run)
     clock = time.perf_counter()
-    test = _test(group) if model.record_epochs else None
+    test = (group.frame(()), taken(group.table.y, group.test)) if model.record_epochs else None
     if model.validation == "given":
         _fit_by_valid(model, group, test)
     else:
@@ -204,20 +210,10 @@ def fit_fusion(group: Group, run: Run) -> Fit:
 def _fit_by_valid(model: FusionEstimator, group: Group, test: tuple[object, object] | None) -> None:
     """Fit on exactly the training rows; the validation rows choose. The rows are no other model's, so nothing is shared."""
     chosen = group.chosen_by()
-
-    def part(rows: np.ndarray) -> Any:
-        return group.y.take(rows) if isinstance(group.y, Labels) else group.y[rows]
-
     learned, choosing = np.flatnonzero(~chosen), np.flatnonzero(chosen)
     together = None if group.together is None else group.together[learned]
-    valid = group.x.iloc[choosing], part(choosing)
-    model.fit(group.x.iloc[learned], part(learned), groups=together, test=test, valid=valid)
-
-
-def _test(group: Group) -> tuple[object, object]:
-    """The test rows as they are, and their targets, to be scored after every epoch."""
-    y = group.table.y
-    return group.frame(()), y.take(group.test) if isinstance(y, Labels) else y[group.test]
+    valid = group.x.iloc[choosing], taken(group.y, choosing)
+    model.fit(group.x.iloc[learned], taken(group.y, learned), groups=together, test=test, valid=valid)
 
 
 def _model(group: Group, run: Run) -> FusionEstimator:
@@ -225,9 +221,8 @@ def _model(group: Group, run: Run) -> FusionEstimator:
     for name in ("checkpoint", "tensorboard"):  # each run has its own
         if options.get(name) is not None:
             options[name] = str(Path(options[name], run.name))
-    return make_model(
-        group.schema, {**options, "random_state": run.seed, "progress": False, "store": group.setting.store}
-    )
+    options |= {"random_state": run.seed, "progress": False, "store": group.setting.store}
+    return make_model(group.schema, options)
 
 
 def fit_baseline(group: Group, run: Run, name: str) -> Fit:
@@ -273,10 +268,9 @@ def _plain_rows(group: Group, run: Run, y: np.ndarray) -> Inputs:
         shared.features.fit(group.x, schema.root)
         shared.raw, shared.scalers = scaled(_encoded(group, shared.features, group.x), table_of(schema))
         if run.model.get("ngrams", "auto") == "auto":  # as the estimator does it
-            texts = [m for m in schema.modalities if m.kind in ("text", "code")]
             target = linear_target(y, group.table.task, len(group.table.classes or ()))
-            groups = None if group.together is None else pd.factorize(np.asarray(group.together, dtype=object))[0]
-            shared.features.ngrams, shared.raw = fit_ngrams(texts, group.x, shared.raw, target, groups)
+            groups = None if group.together is None else preparing.groups_of(group.together, np.arange(len(group.x)))
+            shared.features.ngrams, shared.raw = fit_ngrams(schema.modalities, group.x, shared.raw, target, groups)
     result: Inputs = shared.raw
     return result
 
@@ -293,12 +287,9 @@ def _padded(output: np.ndarray, classes: Sequence[object] | None) -> np.ndarray:
 
 
 def _encoded(group: Group, features: Featurizer, frame: Any) -> Inputs:
-    store = None if group.setting.store == NO_STORE else Store(group.setting.store)
-    try:
+    kept = contextlib.nullcontext() if group.setting.store == NO_STORE else Store(group.setting.store)
+    with kept as store:
         return features.transform(frame, group.schema.root, store, strict=False, progress=False)
-    finally:
-        if store is not None:
-            store.close()
 
 
 #: (modality, label of what is done to it) -> the test rows of this modality alone.

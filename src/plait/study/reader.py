@@ -38,9 +38,6 @@ class Lines:
 def read_with_lines(text: str, where: str) -> tuple[dict[str, Any], Lines]:
     r"""The mapping of a YAML text, and the line of all that is in it.
 
-    Raises:
-        ConfigError: not YAML, not a mapping, or a key given twice.
-
     Example:
         >>> values, lines = read_with_lines("grid:\n  depth: [early, late]", "study.yaml")
         >>> values, lines.of(("grid", "depth"))

@@ -234,11 +234,7 @@ class Given:
 
 
 def rows_of(data: Mapping[str, Any], base: Path, data_root: str | None = None) -> Given:
-    """What a file's ``data`` names, as a study does. Of a data set with official parts only what is for training.
-
-    Raises:
-        PlaitError: no such data set, table or target.
-    """
+    """What a file's ``data`` names, as a study does. Of a data set with official parts only what is for training."""
     table = load_table(DataSpec(**{"root": data_root, **data}), base)
     if table.parts is None:
         return Given(table.frame, table.schema, group=table.groups)

@@ -119,9 +119,6 @@ def load_table(
     """Read one table.
 
     ``schema_told``: what was inferred before, so that every process works with the same; ``pairs``: of a space: no target.
-
-    Raises:
-        PlaitError: a file, a target or a column is not there.
     """
     if spec.dataset is not None:
         result = _dataset(spec, base, seed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -52,8 +53,9 @@ from plait.workflow.rows import Split, choosing_rows, part_of, split_rows
 #: Seconds of the processor, measured on Hearthstone and rounded up: the page and all files; judging one test row; the worth of
 #: one column, by one member; a linear baseline for one training row, and all of them where trees are not the model's own.
 PAGE, JUDGING, WORTH, LINEAR, ALL = 1.7, 3e-4, 0.03, 1.5e-4, 4e-4
-#: Share of the time that is left in which held-out rows may be encoded or judged, and rows that are judged by in any case.
-JUDGE, LEAST_JUDGED = 0.2, 200
+#: Shares of the time that is left in which held-out rows may be judged, before and (encoded and judged) after training; and rows
+#: that are judged by in any case.
+JUDGE, JUDGE_TRAINED, LEAST_JUDGED = 0.2, 0.6, 200
 
 
 def make_model(table_schema: Schema, settings: Mapping[str, Any]) -> FusionEstimator:
@@ -217,13 +219,16 @@ def _fit_one(
     known: list[tuple[Any, Inputs]] = []
     with model.remembering(known):
         value = (held_out, truth) if model.record_epochs else None
-        judged_rows = _judged(end, len(test), end.lasting(JUDGING + answer), seed)
-        with end.expecting(len(judged_rows) * (JUDGING + answer)):
+        judging = JUDGING + answer
+        judged_rows = _judged(len(test), JUDGE * end.left(), end.lasting(judging), seed)
+        with end.expecting(len(judged_rows) * judging):
             model.fit(seen, y_train, groups=groups, test=value, valid=valid, end=end)
         if not (used_rows := model.learned_rows_).all():
             seen, y_train = known[-1][0], part_of(y_train, np.flatnonzero(used_rows))
         if end.encoding:
-            judged_rows = judged_rows[: len(_judged(end, len(judged_rows), end.encoding, seed))]
+            rest = end.lasting(PAGE + len(seen) * ALL + WORTH * members * len(used))
+            left = JUDGE_TRAINED * (end.left() - rest)
+            judged_rows = judged_rows[: len(_judged(len(judged_rows), left, end.encoding + end.lasting(judging), seed))]
         if len(judged_rows) < len(test):
             end.left_out.append(f"{len(test) - len(judged_rows):,} of {len(test):,} rows to judge by")
             judged_rows = np.sort(judged_rows)
@@ -252,9 +257,9 @@ def _fit_one(
     return Outcome(model, judged, explained, columns, simple, model.leaks_)
 
 
-def _judged(end: Deadline, rows: int, seconds: float, seed: int) -> np.ndarray:
-    """Places of the held-out rows, drawn, that a share of the time left is enough to judge by, of so many seconds each."""
-    room = rows if end.minutes is None else max(LEAST_JUDGED, int(JUDGE * max(end.left(), 0.0) / max(seconds, 1e-9)))
+def _judged(rows: int, left: float, seconds: float, seed: int) -> np.ndarray:
+    """Places of the held-out rows, drawn, that the time ``left`` is enough for, of so many seconds each."""
+    room = rows if math.isinf(left) else max(LEAST_JUDGED, int(max(left, 0.0) / max(seconds, 1e-9)))
     return np.random.default_rng(seed).permutation(rows)[:room]
 
 

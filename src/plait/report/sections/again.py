@@ -18,8 +18,8 @@ def section(report: FitReport) -> Section:
     """Command, settings, schema, seeds and versions."""
     result = Section("again", "Run it again", "")
     result.add(Text(report.command, code=True) if report.command else None)
-    settings = _yaml(report.settings)
-    result.add(Text(settings, "Settings (YAML)", code=True) if settings else None)
+    settings = {k: _yaml_value(v) for k, v in report.settings.items() if k != "modalities"}  # the schema, shown below
+    result.add(Text(config.to_yaml(settings), "Settings (YAML)", code=True) if settings else None)
     result.add(Text(to_yaml(report.schema), "Schema (YAML; edit it and pass it back)", code=True))
     result.add(Facts(list(_origin(report.record).items())))
     return result
@@ -33,12 +33,6 @@ def _origin(record: Mapping[str, Any]) -> dict[str, str]:
     samples: Mapping[str, tuple[int, int]] = record.get("samples") or {}
     result |= {f"sample, {what}": f"{used:,} of {rows:,} rows" for what, (used, rows) in samples.items()}
     return result | {str(k): str(v) for k, v in (record.get("versions") or {}).items()}
-
-
-def _yaml(settings: Mapping[str, object]) -> str:
-    """The estimator's fields as YAML; the schema, which is shown beside them, left out."""
-    kept = {k: v for k, v in settings.items() if k not in ("modalities",)}
-    return config.to_yaml({k: _yaml_value(v) for k, v in kept.items()}) if kept else ""
 
 
 def _yaml_value(value: object) -> object:

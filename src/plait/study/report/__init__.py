@@ -72,12 +72,7 @@ NAMED = 30
 def write_study_report(
     results: Results, folder: str | Path, *, metric: str | None = None, resamples: int = RESAMPLES
 ) -> Path:
-    """Write ``report.html``, ``report.md``, ``figures`` and ``tables`` (extra ``report``); the path of the page.
-
-    Raises:
-        ConfigError: the metric was not measured.
-        PlaitError: the folder cannot be written.
-    """
+    """Write ``report.html``, ``report.md``, ``figures`` and ``tables`` (extra ``report``); the path of the page."""
     need("jinja2", "report")
     folder = claim_folder(folder, ["report.html", "report.md"])
     subject = subject_of(results.spec)

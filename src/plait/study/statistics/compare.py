@@ -242,17 +242,13 @@ class Ranks:
 def rank(scores: NDArray[Any], names: Sequence[str], datasets: Sequence[str], *, alpha: float = 0.05) -> Ranks:
     """Rank variants on every data set, best first, ties sharing their mean rank.
 
+    ``scores`` (N, k), higher is better; the N data sets must be independent, as the targets of one table are not.
+
     Formula: with k variants, N data sets and mean ranks ``R``: ``chi2 = (k - 1) sum (N (R - (k + 1) / 2)^2) / s``, where
     ``s`` is the ranks' variance (N (k^2 - 1) / 12 less the ties); ``F = (N - 1) chi2 / (N (k - 1) - chi2)``;
     ``critical = q_alpha sqrt(k (k + 1) / (6 N))``, q the studentised range by sqrt(2).
 
     Source: Demsar 2006, Statistical comparisons of classifiers over multiple data sets, JMLR 7, sections 3.2.2, 3.2.4.
-
-    Args:
-        scores: (N, k), higher is better, none missing.
-        names: k variants.
-        datasets: N data sets; they must be independent of each other, as the targets of one table are not.
-        alpha: level of the critical difference.
 
     Example:
         >>> ranking = rank(np.array([[0.9, 0.8], [0.7, 0.6], [0.5, 0.4]]), ["a", "b"], ["x", "y", "z"])

@@ -124,10 +124,6 @@ def tost(difference: Difference, margin: float) -> float:
     Source: Schuirmann 1987, A comparison of the two one-sided tests procedure, J. Pharmacokinetics and
     Biopharmaceutics 15.
 
-    Args:
-        difference: with its standard error and degrees of freedom, of whichever test the design asks for.
-        margin: what does not matter, in the metric's unit, above 0.
-
     Example:
         >>> from plait.study.statistics.paired import resampled_t
         >>> round(tost(resampled_t([0.004, -0.001, 0.0, 0.006, -0.002], 0.0), 0.01), 4)

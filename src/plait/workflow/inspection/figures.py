@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from plait.base.errors import need
-from plait.report.canvas import COLOURS, LINES, axes, clean, distinct, rows_axes, settings, short
+from plait.report.canvas import COLOURS, LINES, clean, distinct, rows_axes, settings, short
 
 #: Classes that get a colour of their own; the others are grey.
 COLOURED = 12
@@ -118,43 +118,3 @@ def _class_legend(figure: Any, words: Sequence[str], looks: Mapping[str, tuple[s
         columnspacing=0.9,
         labelspacing=0.3,
     )
-
-
-def similarity_figure(names: tuple[Sequence[str], Sequence[str]], values: np.ndarray, runs: tuple[str, str]) -> Any:
-    """A map of numbers from 0 to 1: darker is more alike; the number stands in its field.
-
-    Args:
-        names: of the rows, of the columns.
-        values: (rows, columns); NaN where there is none.
-        runs: whose rows and columns they are.
-    """
-    down, across = ([*map(str, part)] for part in names)
-    if not down or not across:
-        return None
-    items = [distinct(part, 24) for part in (down, across)]
-    cell, left = 30.0, 14.0 + 5.0 * max(map(len, items[0])) + 14
-    bottom, top = 10.0 + 5.0 * max(map(len, items[1])) + 14, 6.0
-    width, height = max(200.0, left + cell * len(across) + 8), top + 22.0 * len(down) + bottom
-    patch = need("matplotlib.patches", "report").Rectangle
-    with settings():
-        figure, ax = axes(width, height, left=left, bottom=bottom, right=width - left - cell * len(across), top=top)
-        ax.set_xlim(0, len(across))
-        ax.set_ylim(len(down), 0)
-        for i, row in enumerate(np.asarray(values, dtype=float)):
-            for j, value in enumerate(row):
-                if not math.isfinite(value):
-                    continue
-                shade = min(1.0, max(0.0, value))
-                ax.add_patch(
-                    patch((j + 0.03, i + 0.04), 0.94, 0.92, lw=0, color=COLOURS["blue"], alpha=0.04 + 0.9 * shade)
-                )
-                ink = COLOURS["on-blue"] if shade > 0.5 else COLOURS["ink"]
-                ax.text(j + 0.5, i + 0.52, f"{value:.2f}", ha="center", va="center", color=ink, fontsize=8)
-        ax.set_yticks([i + 0.5 for i in range(len(down))], items[0])
-        ax.set_xticks([j + 0.5 for j in range(len(across))], items[1], rotation=90)
-        ax.tick_params(length=0, labelcolor=COLOURS["ink"])
-        ax.spines[:].set_visible(False)
-        if runs[0] != runs[1]:
-            ax.set_ylabel(short(runs[0], 40))
-            ax.set_xlabel(short(runs[1], 40))
-    return figure

@@ -17,9 +17,10 @@ from plait.base.errors import MissingDependencyError, warn
 from plait.base.folders import claim_folder
 from plait.metrics.base import MAIN, metrics
 from plait.report.blocks import Facts, Heading, Page, Section, Text, frame_table, picture, sheet
+from plait.report.charts import map_figure
 from plait.report.page import csv_text, write_bytes, write_page, write_text
 from plait.workflow.inspection.embeddings import ABOUT, ALL, LABELS, PLACES, Embedding
-from plait.workflow.inspection.figures import planes_figure, probes_figure, similarity_figure
+from plait.workflow.inspection.figures import planes_figure, probes_figure
 from plait.workflow.inspection.result import Inspection, Rows
 
 CAUTION = (
@@ -131,7 +132,10 @@ def _similarity(inspection: Inspection) -> Section:
     )
     which = f"“{runs[0]}” down, “{runs[1]}” across" if len(set(runs)) > 1 else f"“{runs[0]}”"
     caption = f"Debiased linear CKA of test rows: {which}."
-    section.add_row(picture("cka", caption, similarity_figure((down, across), grid, runs)))
+    texts = [[f"{value:.2f}" if math.isfinite(value) else "" for value in row] for row in grid]
+    heads = runs if len(set(runs)) > 1 else ("representation", "representation")
+    figure = map_figure(grid.tolist(), down, across, axes_are=heads, texts=texts, limits=(0.0, 1.0))
+    section.add_row(picture("cka", caption, figure))
     return section
 
 

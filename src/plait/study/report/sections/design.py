@@ -105,8 +105,7 @@ def _picture(evidence: Evidence, fields: tuple[str, str], name: str) -> tuple[Pi
         columns,
         axes_are=fields,
         texts=[[evidence.number(v) if math.isfinite(v) else "" for v in line] for line in values],
-        best=best,
-        ties=ties,
+        framed=(best, ties),
         higher=evidence.higher,
     )
     several = ", mean over the other settings" if any(len(labels) > 1 for labels in cells.values()) else ""

@@ -150,7 +150,7 @@ def _map_row(
     for place, (label, values) in enumerate(tables.items(), start=1):
         marked = _trained(part, group, label, down, across, ys, xs)
         texts = [[_digits(v) for v in line] for line in values]
-        figure = charts.map_figure(values, *heads, axes_are=axes, texts=texts, best=marked, **shades)
+        figure = charts.map_figure(values, *heads, axes_are=axes, texts=texts, framed=(marked, ()), **shades)
         caption = f"{evidence.metric.label} of {evidence.said(label)} under {spoken(kind)}; all maps on one scale"
         caption += "; framed: what it was trained under" if marked else ""
         pictures.append(picture(f"{named}-{place}", caption, figure))
@@ -158,7 +158,7 @@ def _map_row(
         one, other = (np.array(tables[label]) for label in labels[:2])
         values = ((one - other) * (1 if evidence.higher else -1)).tolist()
         texts = [[signed_digits(v) for v in line] for line in values]
-        figure = charts.map_figure(values, *heads, axes_are=axes, texts=texts, diverging=True)
+        figure = charts.map_figure(values, *heads, axes_are=axes, texts=texts, higher=None)
         first, second = (evidence.said(label) for label in labels[:2])
         caption = f"Difference: blue where {first} is better, orange where {second} is"
         pictures.append(picture(f"{named}-difference", caption, figure))
