@@ -281,7 +281,7 @@ def _marked(line: ev.Line) -> str:
 def _picture(lines: Sequence[ev.Line], datasets: Sequence[str]) -> str:
     """The named design less the default, a bar a table; no interval, one draw each."""
     tests = [
-        ev.Test((data, "named less default"), dataclasses.replace(resampled_t(np.array([gap]), 0.0)), 0.0, MARGIN)
+        ev.Test((data,), dataclasses.replace(resampled_t(np.array([gap]), 0.0)), 0.0, MARGIN)
         for data in datasets
         for gap in [_of(lines, data, "named") - _of(lines, data, "default")]
     ]

@@ -181,7 +181,12 @@ def build() -> list[list[str]]:
             family += [replace(one, name=(metric, *one.name)) for one in tests]
         if family:
             runs = sizes_of(frame[(frame["dataset"] == dataset) & (frame["variant"] != "-")])
-            n = runs.groupby("things")[["seed", "split"]].apply(lambda part: len(part.drop_duplicates())).min()
+            n = (
+                runs[runs["arm"].isin(LEARNED)]
+                .groupby("things")[["seed", "split"]]
+                .apply(lambda part: len(part.drop_duplicates()))
+                .min()
+            )
             what = "captions with captions" if dataset == "flickr8k_captions" else "text with image"
             question = f"Context and learned heads against closed forms, {what}: does learning pay?"
             summary.append(ev.front_row(question, family, int(n), PAGE))

@@ -143,11 +143,9 @@ def main() -> None:
     changed = "\n".join(f"| {before} | {now} |" for before, now in CHANGED)
     front = ev.HERE / "README.md"
     said = "\n".join(f"- {wrapped(name.told())}" for name in SAID if name.LINES.is_file())
-    missing = "".join(
-        f"- `{name.COMMAND}`; its page: `python benchmarks/{name.__name__}.py`.\n"
-        for name in SAID
-        if not name.LINES.is_file()
-    )
+    waiting = [name for name in SAID if not name.LINES.is_file()]
+    waiting += [default_worth] if default_worth.WORDS not in ev.read(default_worth.LINES)[0]["command"] else []
+    missing = "".join(f"- `{name.COMMAND}`; its page: `python benchmarks/{name.__name__}.py`.\n" for name in waiting)
     front.write_text(FRONT.format(rows=shown, changed=changed, said=said, missing=missing or NOTHING), encoding="utf-8")
     print(front)
     print(json.dumps(rows, indent=1, ensure_ascii=False))

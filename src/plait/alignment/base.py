@@ -58,7 +58,11 @@ class Alignment(registry.Named, ABC):
         return "vectors" if self.frozen else "prepared"
 
     def pairs_of(self, names: Sequence[str]) -> list[tuple[str, str]]:
-        """Which modalities are compared: all pairs; the loss is the mean over them."""
+        """Which modalities are compared: all pairs; the loss is the mean over them.
+
+        Raises:
+            ConfigError: fewer than two modalities.
+        """
         if len(names) < 2:
             raise ConfigError(f"alignment needs two modalities or more, found {', '.join(names) or 'none'}")
         return list(combinations(names, 2))
@@ -84,6 +88,9 @@ class Alignment(registry.Named, ABC):
 
 def make_stage(spec: str | Mapping[str, object]) -> Alignment:
     """The stage that a name, or ``{name: ..., option: ...}``, asks for.
+
+    Raises:
+        ConfigError: no such stage or option; the message names the nearest one.
 
     Example:
         >>> make_stage({"name": "cca", "components": 8}).components

@@ -72,7 +72,11 @@ class Index:
         return len(self.vectors)
 
     def search(self, queries: np.ndarray, k: int) -> list[list[Hit]]:
-        """The k most similar of each query (q, D), best first; of equal ones the earlier row."""
+        """The k most similar of each query (q, D), best first; of equal ones the earlier row.
+
+        Raises:
+            TableError: the index is empty, k is larger than it, or a query is a zero vector.
+        """
         if not len(self):
             raise TableError("the index is empty: nothing was put in, or all its cells are absent")
         if not 1 <= k <= len(self):

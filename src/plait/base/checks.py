@@ -63,9 +63,6 @@ Layers = Annotated[int, Within(1, 1000)]
 Width = Annotated[int, Within(1, 1_000_000)]
 
 
-# -- asking ------------------------------------------------------------------------------------------------------------
-
-
 def check(instance: Any, where: str = "") -> None:
     """Refuse fields of a dataclass that are not what their annotations say, all of them at once.
 
@@ -113,7 +110,7 @@ def problem(value: object, hint: object) -> str | None:
     if _fits(value, hint):
         return None
     for part in _parts(hint):
-        if isinstance(value, Mapping) and _is_mapping(_bare(part)):
+        if isinstance(value, Mapping) and _is(_bare(part), Mapping):
             keys, inner = typing.get_args(_bare(part))
             said = {key: problem(item, inner) for key, item in value.items()}
             wrong = [f"of {key!r} {text}" for key, text in said.items() if text]
@@ -124,7 +121,8 @@ def problem(value: object, hint: object) -> str | None:
     ]
     meant = nearest(value, words) if isinstance(value, str) and all(isinstance(w, str) for w in words) and words else ""
     guess = f" ({meant})" if meant.startswith("did") else ""
-    advice = "; YAML 1.2 has only true and false" if _is_flag(value) and bool in _parts(hint) else ""
+    flag = bool in _parts(hint) and str(value).lower() in ("yes", "no", "on", "off", "y", "n")
+    advice = "; YAML 1.2 has only true and false" if flag else ""
     return f"must be {describe(hint)}, found {shown(value)}{guess}{advice}"
 
 
@@ -143,9 +141,6 @@ def hints_of(owner: Any) -> dict[str, Any]:
         return typing.get_type_hints(owner, include_extras=True)
     except NameError:
         return {}
-
-
-# -- one value, for options that are not fields ------------------------------------------------------------------------
 
 
 def whole(value: Any, what: str, low: int = 0, high: float = MOST) -> int:
@@ -186,9 +181,6 @@ def _one(value: Any, hint: Any, what: str) -> None:
         raise ConfigError(f"{what} {said}")
 
 
-# -- types -------------------------------------------------------------------------------------------------------------
-
-
 def describe(hint: object) -> str:
     """A type in words; that there may be nothing goes unsaid.
 
@@ -197,8 +189,13 @@ def describe(hint: object) -> str:
         'a number from 0 to 1 or a mapping of names to a number from 0 to 1'
     """
     parts = _parts(hint)
-    plain = [p for p in parts if _bare(p) is not type(None) and not _is_other(_bare(p))] or parts
+    plain = [p for p in parts if _is_plain(_bare(p))] or parts
     return describe_choices(list(dict.fromkeys(map(_described, plain))))
+
+
+def _is_plain(kind: object) -> bool:
+    """Whether a file can give it, too: no class of a library, and not nothing."""
+    return not isinstance(kind, type) or kind in (int, float, str, bool) or _is(kind, Mapping) or _is(kind, Sequence)
 
 
 def _described(hint: object) -> str:
@@ -206,10 +203,10 @@ def _described(hint: object) -> str:
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin is Literal:
         return describe_choices(inner)
-    if _is_mapping(kind):
+    if _is(kind, Mapping):
         key = "names" if not inner or inner[0] is str else "values"
         return "a mapping" if not inner or inner[1] is Any else f"a mapping of {key} to {describe(inner[1])}"
-    if _is_sequence(kind):
+    if _is(kind, Sequence):
         return f"a list of {describe(inner[0])}" if inner else "a list"
     words = {int: "a whole number", float: "a number", str: "text", bool: "true or false", type(None): "none"}
     word = words.get(kind) or str(getattr(kind, "__name__", kind))
@@ -233,11 +230,11 @@ def _fits_one(value: Any, hint: Any) -> bool:
         return True
     if origin is Literal:
         return any(type(value) is type(choice) and value == choice for choice in inner)
-    if _is_mapping(kind):
+    if _is(kind, Mapping):
         return isinstance(value, Mapping) and (
             not inner or all(_fits(k, inner[0]) and _fits(v, inner[1]) for k, v in value.items())
         )
-    if _is_sequence(kind):
+    if _is(kind, Sequence):
         plain = isinstance(value, Sequence) and not isinstance(value, str | bytes)
         return plain and (not inner or all(_fits(v, inner[0]) for v in value))
     if kind in (int, float):
@@ -265,28 +262,10 @@ def _bounds(hint: object) -> Within | None:
     return next((g for g in given if isinstance(g, Within)), None)
 
 
-def _is_mapping(kind: object) -> bool:
+def _is(kind: object, family: type) -> bool:
+    """Whether a type is a mapping or a sequence, of whatever."""
     origin = typing.get_origin(kind) or kind
-    return isinstance(origin, type) and issubclass(origin, Mapping)
-
-
-def _is_sequence(kind: object) -> bool:
-    origin = typing.get_origin(kind) or kind
-    return isinstance(origin, type) and issubclass(origin, Sequence) and origin not in (str, bytes)
-
-
-def _is_other(kind: object) -> bool:
-    """A class of a library, which only Python can give."""
-    return (
-        isinstance(kind, type)
-        and kind not in (int, float, str, bool)
-        and not _is_mapping(kind)
-        and not _is_sequence(kind)
-    )
-
-
-def _is_flag(value: object) -> bool:
-    return isinstance(value, str) and value.lower() in ("yes", "no", "on", "off", "y", "n")
+    return isinstance(origin, type) and issubclass(origin, family) and origin not in (str, bytes)
 
 
 def _short(value: float) -> str:

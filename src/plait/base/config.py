@@ -167,6 +167,9 @@ def _is_protocol(name: object, of: str = "estimator") -> bool:
 def protocol_settings(name: str, of: str = "estimator") -> Mapping[str, Any]:
     """The fields that a protocol sets.
 
+    Raises:
+        ConfigError: there is none of this name; the message names the nearest.
+
     Example:
         >>> protocol_settings("early-fusion-contrastive")["validation"]
         'given'

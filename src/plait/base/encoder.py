@@ -121,7 +121,11 @@ class Encoder(registry.Named, ABC):
         return ""
 
     def cut(self, layers: int) -> Cut:
-        """The network of ``module`` in two, above and below the last ``layers``; both together give what it gives."""
+        """The network of ``module`` in two, above and below the last ``layers``; both together give what it gives.
+
+        Raises:
+            ConfigError: it cannot be tuned.
+        """
         raise ConfigError(
             f"encoder {self.name()}: it cannot be tuned ({layers} layers were asked for); set train: frozen"
         )

@@ -104,6 +104,9 @@ DEVICES = ("auto", "cpu", "cuda")
 def device_of(text: str) -> torch.device:
     """The device to train on: ``cpu``, ``cuda``, or ``auto`` for a GPU where there is one, else the CPU.
 
+    Raises:
+        ConfigError: an unknown name, or ``cuda`` where there is none.
+
     Example:
         >>> device_of("cpu")
         device(type='cpu')

@@ -161,7 +161,11 @@ class Named:
 
 
 def model_class(kind: str) -> type[Any]:
-    """The class of the models that folders of a kind hold."""
+    """The class of the models that folders of a kind hold.
+
+    Raises:
+        ConfigError: there is no such kind.
+    """
     if kind not in MODELS:
         raise ConfigError(f"model.json: kind '{kind}' is not known to this plait")
     result: type[Any] = getattr(importlib.import_module(f"plait.{MODELS[kind]}"), kind)

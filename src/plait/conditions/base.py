@@ -222,6 +222,9 @@ def text_form(name: str, modality: str | None, options: Mapping[str, object]) ->
 def from_text(text: str) -> tuple[str, dict[str, Any]]:
     """Name and options of a line; a number alone is the strength.
 
+    Raises:
+        ConfigError: it has not that form.
+
     Example:
         >>> from_text("white_noise:image:snr_db=-5"), from_text("blur:0.1")
         (('white_noise', {'modality': 'image', 'snr_db': -5}), ('blur', {'strength': 0.1}))

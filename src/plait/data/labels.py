@@ -267,8 +267,6 @@ def _truth(text: str) -> bool | None:
     return True if word in TRUE else False if word in FALSE else None
 
 
-# -- saving --------------------------------------------------------------------------------------------------------------
-
 #: Name of a type in a file -> its value as text, and back.
 _SAVED: Mapping[str, tuple[type, Any]] = {
     "timestamp": (pd.Timestamp, pd.Timestamp),

@@ -213,9 +213,6 @@ def _of_web(
     return reply.chunks, {"etag": reply.etag, "modified": reply.modified, "expected": reply.size}
 
 
-# -- stores of objects (fsspec) ----------------------------------------------------------------------------------------
-
-
 def _of_store(
     address: str, allowed: Allowed, known: Mapping[str, object] | None, patience: Patience
 ) -> tuple[Iterator[bytes], dict[str, object]] | None:
@@ -257,9 +254,6 @@ def _options(scheme: str) -> dict[str, Any]:
     options: dict[str, Any] = {"config_kwargs": {"connect_timeout": limit, "read_timeout": limit}}
     has_some = need("botocore.session", "remote").get_session().get_credentials() is not None
     return options if has_some else {**options, "anon": True}
-
-
-# -- tables -----------------------------------------------------------------------------------------------------------
 
 
 def beside(folder: Path, name: str) -> Path:

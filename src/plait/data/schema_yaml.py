@@ -53,7 +53,11 @@ def _modality_dict(modality: Modality, schema: Schema) -> dict[str, object]:
 
 
 def from_dict(spec: Mapping[str, Any], where: str = "schema") -> Schema:
-    """A schema from plain values; unknown fields are refused."""
+    """A schema from plain values; unknown fields are refused.
+
+    Raises:
+        ConfigError: all problems at once.
+    """
     return _built(spec, where, {})
 
 
@@ -198,9 +202,6 @@ def _value_problems(name: object, spec: Mapping[str, object], path: tuple[str, .
                     (*path, "types", str(column)),
                     f"modality '{name}': types names '{column}', which is not among its columns",
                 )
-
-
-# -- writing -----------------------------------------------------------------------------------------------------------
 
 
 def to_yaml(schema: Schema, targets: Sequence[str] = ()) -> str:

@@ -204,6 +204,9 @@ PART = "__part__"
 def stacked(train: pd.DataFrame, **parts: pd.DataFrame | None) -> pd.DataFrame:
     """Training rows and those of other tables (``valid``, ``test``), with a column ``PART`` that says which is which.
 
+    Raises:
+        TableError: a part lacks columns that the training rows have.
+
     Example:
         >>> stacked(pd.DataFrame({"a": [1]}), test=pd.DataFrame({"a": [2]}))[PART].tolist()
         ['train', 'test']

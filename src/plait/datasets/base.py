@@ -81,7 +81,11 @@ class Loaded:
     groups: str | None = None
 
     def of(self, task: str) -> tuple[pd.DataFrame, Schema]:
-        """The rows that have this target, and its schema."""
+        """The rows that have this target, and its schema.
+
+        Raises:
+            ConfigError: no such target; the message names the nearest one.
+        """
         if task not in self.schemas:
             raise ConfigError(f"unknown target '{task}': {nearest(task, self.schemas)}")
         schema = self.schemas[task]
@@ -276,7 +280,11 @@ def make_schema(
     reasons: Mapping[str, str],
     types: Mapping[str, str] | None = None,
 ) -> Schema:
-    """A schema that accounts for every column of ``frame``: used, the target, or left out for a reason."""
+    """A schema that accounts for every column of ``frame``: used, the target, or left out for a reason.
+
+    Raises:
+        ColumnsError: a column is neither used nor explained, or one is used twice in a modality, or is the target.
+    """
     modalities = tuple(modalities)
     used = [column for modality in modalities for column in modality.columns]
     left = [str(column) for column in frame.columns if column not in used and column != target]

@@ -114,66 +114,44 @@ class Preset:
     weights: int
 
 
-def _hub(name: str, model: str, **more: object) -> dict[str, object]:
-    return {"name": name, "model": model, **more}
+def _preset(kinds: str, encoder: str, model: str, licence: str, weights: int, summary: str, **more: object) -> Preset:
+    return Preset(tuple(kinds.split()), {"name": encoder, "model": model, **more}, licence, summary, weights)
 
 
+_TEXTS, _TEXT = "sentence_transformer", "transformers_text"
+_IMAGE, _AUDIO = "transformers_image", "transformers_audio"
 #: Short names of models whose licences leave their use free. E5 asks for the prompt also where vectors serve as features.
 PRESETS: dict[str, Preset] = {
-    "e5_small": Preset(
-        ("text",),
-        _hub("sentence_transformer", "intfloat/e5-small-v2", prompt="query: "),
-        "MIT",
-        "E5, English texts",
-        33,
+    "e5_small": _preset("text", _TEXTS, "intfloat/e5-small-v2", "MIT", 33, "E5, English texts", prompt="query: "),
+    "e5_small_multilingual": _preset(
+        "text", _TEXTS, "intfloat/multilingual-e5-small", "MIT", 118, "E5, texts in 100 languages", prompt="query: "
     ),
-    "e5_small_multilingual": Preset(
-        ("text",),
-        _hub("sentence_transformer", "intfloat/multilingual-e5-small", prompt="query: "),
-        "MIT",
-        "E5, texts in 100 languages",
-        118,
+    "bge_small": _preset("text", _TEXTS, "BAAI/bge-small-en-v1.5", "MIT", 33, "BGE, English texts"),
+    "potion": _preset("text", _TEXTS, "minishlab/potion-base-8M", "MIT", 8, "Model2Vec, static vectors of words"),
+    "unixcoder": _preset(
+        "code text", _TEXT, "microsoft/unixcoder-base", "Apache-2.0", 126, "UniXcoder, code in six languages"
     ),
-    "bge_small": Preset(
-        ("text",), _hub("sentence_transformer", "BAAI/bge-small-en-v1.5"), "MIT", "BGE, English texts", 33
+    "dinov2_small": _preset("image", _IMAGE, "facebook/dinov2-small", "Apache-2.0", 22, "DINOv2, pictures"),
+    "siglip": _preset(
+        "image", _IMAGE, "google/siglip-base-patch16-224", "Apache-2.0", 93, "SigLIP, pictures as texts tell of them"
     ),
-    "potion": Preset(
-        ("text",),
-        _hub("sentence_transformer", "minishlab/potion-base-8M"),
-        "MIT",
-        "Model2Vec, static vectors of words",
-        8,
-    ),
-    "unixcoder": Preset(
-        ("code", "text"),
-        _hub("transformers_text", "microsoft/unixcoder-base"),
+    "clap": _preset(
+        "audio",
+        _AUDIO,
+        "laion/clap-htsat-unfused",
         "Apache-2.0",
-        "UniXcoder, code in six languages",
-        126,
-    ),
-    "dinov2_small": Preset(
-        ("image",), _hub("transformers_image", "facebook/dinov2-small"), "Apache-2.0", "DINOv2, pictures", 22
-    ),
-    "siglip": Preset(
-        ("image",),
-        _hub("transformers_image", "google/siglip-base-patch16-224"),
-        "Apache-2.0",
-        "SigLIP, pictures as texts tell of them",
-        93,
-    ),
-    "clap": Preset(
-        ("audio",),
-        _hub("transformers_audio", "laion/clap-htsat-unfused", max_seconds=10.0),
-        "Apache-2.0",
-        "CLAP, sounds as texts tell of them",
         31,
+        "CLAP, sounds as texts tell of them",
+        max_seconds=10.0,
     ),
-    "ast": Preset(
-        ("audio",),
-        _hub("transformers_audio", "MIT/ast-finetuned-audioset-10-10-0.4593", max_seconds=10.0),
+    "ast": _preset(
+        "audio",
+        _AUDIO,
+        "MIT/ast-finetuned-audioset-10-10-0.4593",
         "BSD-3-Clause",
-        "Audio Spectrogram Transformer, sounds of all kinds",
         87,
+        "Audio Spectrogram Transformer, sounds of all kinds",
+        max_seconds=10.0,
     ),
 }
 

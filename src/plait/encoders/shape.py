@@ -79,7 +79,7 @@ def measured(texts: Sequence[str]) -> Array:
     r"""How texts look (n, len(NAMES)) float32: logarithms of one more than a count, and shares.
 
     Example:
-        >>> dict(zip(NAMES, measured(["# Why?\n\nIT fails"])[0].round(1).tolist(), strict=True))["lines that begin with #"]
+        >>> round(float(measured(["# Why?\n\nIT fails"])[0, NAMES.index("lines that begin with #")]), 1)
         0.7
     """
     read = [cut(text, READ).replace("\r\n", "\n") for text in texts]

@@ -22,7 +22,7 @@ from plait.data.modality import Schema
 from plait.encoders import minilm_network
 from plait.encoders.efficientnet_lite0 import SIDE, EfficientNet, EfficientNetLite0, lite0
 from plait.encoders.minilm import MiniLM
-from plait.exporting.graph import Fitted, ModelGraph, classes_of, output_names
+from plait.exporting.graph import Fitted, ModelGraph, output_names
 from plait.exporting.onnx_file import OPSETS, TOLERANCE, check_graph, put_metadata, tensors, write_graph
 
 #: Rows that each graph is checked with.
@@ -172,7 +172,7 @@ def export(fitted: Fitted, folder: str | Path, *, onnx: bool = True, encoders: b
 
 def described(graph: ModelGraph, opset: int) -> dict[str, Any]:
     """What stands in the file and beside it: inputs, outputs, classes."""
-    classes = to_plain(classes_of(graph.task))
+    classes = to_plain(getattr(graph.task, "classes", ()))
     probabilities = {"name": "probabilities", "dtype": "float32", "shape": ["rows", len(classes)]}
     several = graph.task.name == "multilabel"
     outputs: list[dict[str, Any]] = [

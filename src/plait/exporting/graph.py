@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -329,8 +328,3 @@ class _MixtureGraph(nn.Module):
 def output_names(task: Task) -> Sequence[str]:
     """Of the file's outputs."""
     return ("value",) if isinstance(task, Regression) else ("probabilities", "answer")
-
-
-def classes_of(task: Task) -> list[Any]:
-    """Labels in the order of the outputs; none of a number."""
-    return list(getattr(task, "classes", ()))

@@ -115,6 +115,9 @@ def metric_name(name: str, task: str | None = None) -> str:
 
     ``name`` in small letters or large, or one of ``ALIASES``.
 
+    Raises:
+        ConfigError: there is none of that name, it is another task's, or it judges no answers.
+
     Example:
         >>> metric_name("AUC", "classification"), metric_name("RMSE")
         ('auc_macro', 'rmse')

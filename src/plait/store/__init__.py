@@ -74,7 +74,11 @@ class Store(Closing):
         return Store, (self.path,)
 
     def get_many(self, fingerprint: str, keys: Sequence[bytes]) -> list[np.ndarray | None]:
-        """The arrays (T, D) of the cells ``keys``, read-only; None where there is none."""
+        """The arrays (T, D) of the cells ``keys``, read-only; None where there is none.
+
+        Raises:
+            StoreError: the store cannot be read or is damaged.
+        """
         encoder = _encoder_id(fingerprint)
         # In the order of the file: it matters when it is not in memory yet.
         order = sorted(range(len(keys)), key=keys.__getitem__)

@@ -68,6 +68,9 @@ def embeddings(model: Any, frame: pd.DataFrame, *, member: int = 0) -> list[Embe
         model: a fitted ``FusionClassifier`` or ``FusionRegressor``.
         frame: rows.
         member: which of its networks.
+
+    Raises:
+        ConfigError: there is no such member.
     """
     trained = model.members_.members
     if not 0 <= member < len(trained):

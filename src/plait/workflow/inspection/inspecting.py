@@ -139,6 +139,9 @@ def compare_runs(models: Mapping[str, Any], frame: pd.DataFrame, *, seed: int = 
     Returns:
         One row per figure: ``what``, a column per run, and with two runs or more for each later one ``NAME - FIRST`` with
         ``low`` and ``high`` of its paired 95 % bootstrap interval (scores only).
+
+    Raises:
+        ConfigError: runs of different tasks.
     """
     tasks = {model.task_ for model in models.values()}
     if len(tasks) > 1:
