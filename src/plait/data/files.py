@@ -201,7 +201,7 @@ def _frame_of(table: Any) -> pd.DataFrame:
 
 def _parquet(path: Path, rows: int, most: int | None) -> Iterator[pd.DataFrame]:
     with _readable(path, "a readable Parquet file") as arrow:
-        file = need("pyarrow.parquet", "parquet").ParquetFile(path)
+        file = need("pyarrow.parquet", "parquet").ParquetFile(path, pre_buffer=False)  # which keeps all that was read
         with file:
             _check_rows(path, file.metadata.num_rows, most)  # before anything is unpacked
             names = [n for n in file.schema_arrow.names if not _INDEX.fullmatch(n)]
@@ -217,8 +217,15 @@ def _parquet_folder(path: Path, rows: int) -> Iterator[pd.DataFrame]:
     with _readable(path, "a readable folder of Parquet files") as arrow:
         data = need("pyarrow.dataset", "parquet")
         files = sorted(str(file) for file in path.rglob("*.parquet"))
-        dataset = data.dataset(files, format="parquet", partitioning="hive", partition_base_dir=str(path))
-        yield from _in_pieces(arrow, dataset.to_batches(batch_size=rows), dataset.schema, path, rows)
+        kept = data.ParquetFileFormat(default_fragment_scan_options=data.ParquetFragmentScanOptions(pre_buffer=False))
+        dataset = data.dataset(files, format=kept, partitioning="hive", partition_base_dir=str(path))
+        yield from _in_pieces(
+            arrow,
+            dataset.to_batches(batch_size=rows, batch_readahead=1, fragment_readahead=1, use_threads=False),
+            dataset.schema,
+            path,
+            rows,
+        )
 
 
 def _arrow(path: Path, rows: int) -> Iterator[pd.DataFrame]:
