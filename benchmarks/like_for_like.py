@@ -1,6 +1,6 @@
 """The same work by this version and another, in turn, on the demo's cards: a fit, a study, or encoding.
 
-    python benchmarks/like_for_like.py --before SRC [--runs 2] [--what fit|study|encode]
+    python benchmarks/like_for_like.py --before SRC [--runs 2] [--what fit|study|encode] [--without-words]
 
 A fit: the branches of version 0.1.0, no baselines, no report, from a warm store: processor seconds of importing, of reading and
 fitting, and of answering held-out rows. A study: two depths and two seeds of the joint branch, from a warm store. Encoding: the
@@ -41,10 +41,10 @@ print(json.dumps({"import": begun[0], "fit": begun[1] - begun[0], "answer": begu
 """
 
 
-def fitted(source: str, table: Path, store: Path) -> dict[str, float]:
-    """What one process says of its fit."""
+def fitted(source: str, table: Path, store: Path, **more: object) -> dict[str, float]:
+    """What one process says of its fit, with ``more`` settings."""
     environment = {**os.environ, "PYTHONPATH": source, "PLAIT_STORE": str(store)}
-    command = [sys.executable, "-c", CHILD, str(table), json.dumps(SETTINGS)]
+    command = [sys.executable, "-c", CHILD, str(table), json.dumps(SETTINGS | more)]
     said = subprocess.run(
         command, env=environment, stdout=subprocess.PIPE, text=True, check=True
     ).stdout  # errors are shown
@@ -91,6 +91,9 @@ def main() -> None:
     options.add_argument("--before", required=True, help="the src folder of the other version")
     options.add_argument("--runs", type=int, default=2)
     options.add_argument("--what", choices=("fit", "study", "encode"), default="fit")
+    options.add_argument(
+        "--without-words", action="store_true", help="a fit of this version alone: no words beside texts"
+    )
     given = options.parse_args()
     with tempfile.TemporaryDirectory() as name:
         table = Path(name) / "cards.csv"
@@ -110,7 +113,8 @@ def main() -> None:
             for which, source in versions.items():
                 store = Path(name) / which
                 fit = given.what == "fit"
-                said = fitted(source, table, store) if fit else commanded(given.what, source, Path(name), store)
+                more = {"ngrams": "none"} if given.without_words and which == "now" else {}
+                said = fitted(source, table, store, **more) if fit else commanded(given.what, source, Path(name), store)
                 print(which if run else f"{which}, first", json.dumps(said), flush=True)
 
 
