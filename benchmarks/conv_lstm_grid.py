@@ -37,6 +37,10 @@ MARGIN = 0.02
 BOTH = "+".join(MODALITIES)
 
 
+#: What the picture calls the places of the tests.
+_SHORT = {"at the training ratios": "", "at the training ratio": ""}
+
+
 def levels(label: str) -> tuple[list[float], str]:
     """Ratios of picture and sound in a condition, infinite without noise; and what it zeroes."""
     at, zeroed = dict.fromkeys(MODALITIES, math.inf), ""
@@ -143,7 +147,7 @@ def build() -> list[list[str]]:
     parts = [_head(head, fused, seeds), "## The verdicts\n"]
     parts += [f"- *{t.name[1]}*: **{t.verdict}** ({ev.interval(t.difference)})." for t in tests]
     parts += ["", "## Scores at the training ratios\n", _scores(lines, fused), "## The claims\n"]
-    parts += [ev.draw(LINES.with_suffix(".svg"), tests, "difference of accuracy")]
+    parts += [ev.draw(LINES.with_suffix(".svg"), tests, "difference of accuracy", _SHORT)]
     parts += [ev.table(("where", "first less second", *ev.TEST_HEAD), ev.test_rows(tests))]
     parts += ["## Figure 2: every model on every pair of ratios\n", _maps(fused), "## One modality alone\n"]
     parts += [_alone(lines, name) for name in MODALITIES]
@@ -180,7 +184,7 @@ def _against(lines: Sequence[ev.Line], fused: Sequence[ev.Line]) -> list[ev.Test
         if len(known) < len(MODALITIES):
             continue
         better = min(known, key=lambda x: min(x["valid_loss"]))
-        for name, other in (("the better one, chosen on validation pairs", better), *alone.items()):
+        for name, other in (("the better one", better), *alone.items()):
             gaps.setdefault(f"both less {name}", {}).setdefault(line["seed"], []).append(line["value"] - other["value"])
         for other in [
             x for x in lines if x["study"] == "linear" and x["seed"] == line["seed"] and x["trained"] == line["trained"]
@@ -198,7 +202,7 @@ def _absence(lines: Sequence[ev.Line]) -> list[ev.Test]:
         for line in [x for x in lines if x["study"] == "alone" and x["subset"] == name]:
             zeros = _single(lines, line, name, zeroed=True)
             if zeros:
-                gaps.setdefault(f"{name} alone: absence less zeros", {}).setdefault(line["seed"], []).append(
+                gaps.setdefault(f"{name}: absent less zeros", {}).setdefault(line["seed"], []).append(
                     line["value"] - zeros["value"]
                 )
     return _tests("at the training ratio", gaps, [x for x in lines if x["study"] == "alone"])

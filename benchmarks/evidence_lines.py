@@ -317,7 +317,7 @@ def draw(path: Path, tests: Sequence[Test], label: str, names: Mapping[str, str]
 
     def short(name: tuple[str, ...]) -> str:
         table = (names or {}).get(name[0], name[0].partition("/")[0])
-        return ": ".join((table if len(targets.get(table, ())) < 2 else name[0], *name[1:]))
+        return ": ".join(part for part in (table if len(targets.get(table, ())) < 2 else name[0], *name[1:]) if part)
 
     records = [
         {"name": short(t.name), "value": t.difference.value, "low": t.difference.low, "high": t.difference.high}
