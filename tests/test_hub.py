@@ -110,6 +110,15 @@ def test_what_cannot_be_sent(saved: Path, tmp_path: Path) -> None:
         plait.push(saved, str(tmp_path / "mine"))
 
 
+def test_the_reason_below_a_hubs_first_line_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def snapshot_download(repo: str, **options: Any) -> str:
+        raise OSError("404 Client Error. (Request ID: 1)\n\nRepository Not Found for url: https://hub/me/animals.")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    with pytest.raises(ModelError, match=r"\(404 Client Error\. \(Request ID: 1\) Repository Not Found for url: "):
+        load("hf://me/animals", download=True)
+
+
 def test_nothing_is_fetched_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[bool] = []
 

@@ -18,6 +18,7 @@ from plait import FusionClassifier
 from plait.base.errors import TableError
 from plait.base.inputs import Inputs, all_subsets
 from plait.conditions.parse import parse
+from plait.data.modality import Modality, Schema
 from plait.evaluation.baselines import Baseline
 from plait.study import Results, conditions, splits
 from plait.study.engine import Executor
@@ -32,6 +33,12 @@ from study_tiny import study, values
 @pytest.fixture(scope="module")
 def one(tmp_path_factory: pytest.TempPathFactory) -> StudyTable:
     return study(tmp_path_factory.mktemp("study")).tables[0, None]
+
+
+def test_a_table_with_an_unreadable_cell_is_the_one_that_older_folders_name() -> None:
+    frame = pd.DataFrame({"image": ["https://example.org/a.png", None], "y": ["yes", "no"]})
+    schema = Schema((Modality("image", "image", ("image",)),), target="y")
+    assert StudyTable("t", frame, schema).digest == "119e538515d193a9"  # as written by 0.1.0
 
 
 # -- splits ------------------------------------------------------------------------------------------------------------

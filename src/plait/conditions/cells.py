@@ -54,15 +54,18 @@ def contents(frame: pd.DataFrame, modality: Modality, root: str | None) -> list[
     return [list(texts(frame[column])) for column in modality.columns]
 
 
-def content_key(cell: object) -> bytes:
-    """What tells the content of a cell from others, absent ones included; a changed cell's is that of its source."""
+def content_key(cell: object, unreadable: bytes = b"+") -> bytes:
+    """What tells the content of a cell from others, absent ones included; a changed cell's is that of its source.
+
+    ``unreadable``: what the key of a cell without content begins with.
+    """
     if cell is None:
         return b"-"
     cell = cell.source if isinstance(cell, Changed) else cell
     try:
         return b"+" + cell_key(cell)
     except CellError:  # it has no content; what it is called will do
-        return b"+" + cell_key(str(getattr(cell, "where", type(cell).__name__)))
+        return unreadable + cell_key(str(getattr(cell, "where", type(cell).__name__)))
 
 
 @dataclasses.dataclass(kw_only=True)

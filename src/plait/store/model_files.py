@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from plait.base.documents import MANIFEST_BYTES, checksum, read_json
-from plait.base.errors import ConfigError, ModelError, need, reason
+from plait.base.errors import ConfigError, ModelError, need
 from plait.base.folders import whole_folder
 from plait.base.parts import write_file
 from plait.data.media import unusual
@@ -186,7 +186,7 @@ def push(
             api.upload_folder(repo_id=repo, folder_path=staged, commit_message=message)
         except Exception as error:
             raise ModelError(
-                f"push: the hub did not take {repo} ({reason(error)}); HF_TOKEN must be allowed to write"
+                f"push: the hub did not take {repo} ({_said(error)}); HF_TOKEN must be allowed to write"
             ) from error
     return f"hf://{repo}"
 
@@ -219,8 +219,13 @@ def located(folder: str | Path, *, download: bool = False) -> Path:
         )
     except Exception as error:
         advice = f"; it is not in the cache: run the same again with {ALLOW}=1 in the environment to fetch it"
-        raise ModelError(f"hf://{match['repo']}: cannot be had ({reason(error)}){'' if allowed else advice}") from error
+        raise ModelError(f"hf://{match['repo']}: cannot be had ({_said(error)}){'' if allowed else advice}") from error
     return Path(path)
+
+
+def _said(error: Exception) -> str:
+    """All lines of what a hub says, as one: the first names only the request, those below the reason."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _checked(source: Path) -> list[str]:

@@ -92,7 +92,7 @@ class StudyTable:
                 warnings.simplefilter("ignore", PlaitWarning)  # whoever encodes the rows tells of missing files
                 columns = contents(self.frame, modality, self.schema.root)
             for cell in (cell for column in columns for cell in column):
-                digest.update(content_key(cell))
+                digest.update(content_key(cell, unreadable=b""))  # as folders of earlier versions have it
         for name in (self.schema.target, self.parts, self.folds, self.groups):
             if name is not None:
                 digest.update("\x1e".join(map(str, self.frame[name])).encode("utf-8", "surrogatepass"))
