@@ -184,7 +184,8 @@ def test_a_sample_of_a_table_is_fitted_judged_and_named(
 ) -> None:
     frame, model = read_table(table), tmp_path / "model"
     sample = read_table(table, sample=50)
-    assert sample.equals(frame.iloc[::2].set_axis(sample.index))
+    assert (sample.index.to_numpy() // 2).tolist() == list(range(40)), "one of every two neighbours"
+    assert sample.equals(frame.iloc[sample.index].set_axis(sample.index))
     settings = ["--members", "1", "--epochs", "1", "--set", "branches=[linear]", "--no-report", "--store", "none"]
     assert run("fit", table, "--target", "label", "--out", model, "--sample", "50", *settings) == 0
     shown = capsys.readouterr()
@@ -196,6 +197,19 @@ def test_a_sample_of_a_table_is_fitted_judged_and_named(
     assert run("evaluate", model, table, "--sample", "1000", "--json") == 0, "larger than the table: all of it"
     assert json.loads(capsys.readouterr().out)["rows"] == 80
     refused(capsys, "keep one of the two", "explain", model, table, "--sample", "50", "--rows", "1")
+    assert run("fit", table, "--test", table, "--target", "label", "--out", model, "--sample", "50", *settings) == 0
+    assert f"plait explain {model} {table}\n" in capsys.readouterr().out, (
+        "the rows that judged are a table of their own"
+    )
+
+
+def test_a_sample_keeps_classes_that_take_turns(tmp_path: Path) -> None:
+    pd.DataFrame({"y": ["cat", "dog"] * 500}).to_csv(tmp_path / "t.csv", index=False)
+    for most in (1000, 999, 300, 130, 41):
+        sample = read_table(tmp_path / "t.csv", sample=most)
+        assert most // 2 <= len(sample) <= most
+        assert 0.2 < (sample["y"] == "cat").mean() < 0.8
+        assert np.diff(sample.index.to_numpy()).max() < 4 * 1000 / len(sample), "evenly spread"
 
 
 def test_encode_store_and_list(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -272,3 +272,13 @@ def test_the_baselines_of_a_study_see_words_where_the_model_does(tmp_path, estim
     results = Study(spec).run(tmp_path / "out", engine="inline", store="none")
     scores = {line["variant"]: line["evaluations"][0]["metrics"]["accuracy"] for line in results.lines}
     assert scores["words"] > scores["bare"] + gain
+
+
+def test_what_rounding_leaves_of_a_variance_is_no_scale() -> None:
+    texts = ["A" * 19_999 + "b"] * 100 + ["A" * 19_970 + "b"] * 3
+    with np.errstate(all="raise"):
+        learned = Scaled.fit(measured(texts), len(NAMES), 1.0)
+    assert learned is not None
+    assert NAMES[learned.places[0]] == "characters"
+    assert "share of capitals" not in {NAMES[place] for place in learned.places}
+    assert float(learned.scale.max()) < 1e5

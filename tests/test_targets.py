@@ -206,6 +206,11 @@ def test_evaluate_and_explain_have_a_section_per_target(
     assert run("evaluate", folder, table, "--json", "--no-subsets") == 0
     judged = json.loads(capsys.readouterr().out)
     assert {t: v["task"] for t, v in judged.items()} == {"label": "classification", "price": "regression"}
+    assert run("evaluate", folder, table, "--no-subsets", "--held-out", "--json") == 0
+    held_out = json.loads(capsys.readouterr().out)
+    for target in ("label", "price"):
+        kept = json.loads((folder / target / "results.json").read_text())["evaluation"]
+        assert held_out[target]["metrics"] == kept["metrics"], "the rows that its fit held out"
     assert run("evaluate", folder, table, "--no-subsets") == 0
     assert [line for line in capsys.readouterr().out.splitlines() if line[:2] == "=="] == ["== label ==", "== price =="]
     monkeypatch.chdir(tmp_path)

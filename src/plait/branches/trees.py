@@ -107,7 +107,8 @@ class Trees(FittedBranch):
         if not rows.inputs.columns and not rows.inputs.tokens:
             return "all encoders learn: there is nothing that trees could see"
         if len(rows.fold) < FEWEST or not len(rows.valid):
-            return f"too few rows: {len(rows.fold)} to learn from, {len(rows.valid)} held out; {FEWEST} are needed, and some"
+            here = f"{len(rows.fold)} to learn from, {len(rows.valid)} held out"
+            return f"too few rows: {here}; needed are {FEWEST} and 1"
         if rows.task == "multilabel" and rows.out_dim > MOST_LABELS:
             return f"{rows.out_dim} labels; one ensemble for each is grown up to {MOST_LABELS}"
         return None

@@ -155,7 +155,11 @@ def judged_rows(fitted: FusionEstimator, frame: pd.DataFrame, on: OnRows) -> pd.
     parts = fit_parts(fitted, frame)
     if parts is None:
         if on.held_out:
-            raise TableError(f"--held-out: {on.table} is not the table that the model was fitted on, cell for cell")
+            of = on.table if on.sample is None else f"this sample of {on.table}"
+            raise TableError(
+                f"--held-out: {of} is not the table that the model was fitted on, cell for cell (one fitted with --sample wants "
+                "the same --sample, one fitted with --test the test table alone, without --held-out)"
+            )
         return frame
     if on.held_out:
         return frame.iloc[parts[1]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -119,10 +120,12 @@ def fit(
         report=report,
         command=Command(shlex.join(["plait", *sys.argv[1:]]), begun),
     )
+    sampled = () if sample is None else ("--sample", sample)
+    judged = (table, "--held-out", *sampled) if test is None else (test,)
     if isinstance(outcome, TargetOutcomes):
-        show_json(summaries(outcome)) if json else show_outcomes(outcome, str(table), sample)
+        show_json(summaries(outcome)) if json else show_outcomes(outcome, str(table), judged)
         return
-    show_json(summary(outcome)) if json else show_outcome(outcome, str(table), sample)
+    show_json(summary(outcome)) if json else show_outcome(outcome, str(table), judged)
 
 
 @app.command()
@@ -157,7 +160,7 @@ def demo(
     if json:
         show_json(summary(outcome))
         return
-    show_outcome(outcome, str(table))
+    show_outcome(outcome, str(table), (table, "--held-out"))
 
 
 def summary(outcome: Outcome) -> dict[str, Any]:
@@ -175,7 +178,7 @@ def summaries(outcomes: TargetOutcomes) -> dict[str, Any]:
     }
 
 
-def show_outcomes(outcomes: TargetOutcomes, table: str, sample: int | None = None) -> None:
+def show_outcomes(outcomes: TargetOutcomes, table: str, judged_by: Sequence[object]) -> None:
     """One line per target: its score beside the strongest baseline; then where everything lies, and what to try next."""
     from plait.report.sections.scores import baseline_name, verdict
 
@@ -200,20 +203,20 @@ def show_outcomes(outcomes: TargetOutcomes, table: str, sample: int | None = Non
     show_table(rows)
     for target, outcome in outcomes.items():
         show_text(f"{target}: {verdict(outcome.evaluation, outcome.baselines)}")
-    _show_end("models", outcomes, table, sample)
+    _show_end("models", outcomes, table, judged_by)
 
 
-def _show_end(name: str, written: Outcome | TargetOutcomes, table: str, sample: int | None) -> None:
-    """Where everything lies, and what to try next."""
+def _show_end(name: str, written: Outcome | TargetOutcomes, table: str, judged_by: Sequence[object]) -> None:
+    """Where everything lies, and what to try next; ``judged_by``: how a command is given the rows that judged."""
     typer.echo(f"{name:7} {written.folder}")
     if written.report:
         typer.echo(f"report  {written.report}   (opens in any browser)")
     typer.echo("next")
     show_command("predict", written.folder, table, "--out", "predictions.csv")
-    show_command("explain", written.folder, table, "--held-out", *(() if sample is None else ("--sample", sample)))
+    show_command("explain", written.folder, *judged_by)
 
 
-def show_outcome(outcome: Outcome, table: str, sample: int | None = None) -> None:
+def show_outcome(outcome: Outcome, table: str, judged_by: Sequence[object]) -> None:
     """Score against the baselines, what each modality is worth, where everything lies, what to try next."""
     from plait.report.sections.modalities import worth
     from plait.report.sections.scores import baseline_name, verdict
@@ -246,7 +249,7 @@ def show_outcome(outcome: Outcome, table: str, sample: int | None = None) -> Non
     show_text(f"{record['trained_weights']:,} trained weights in {counted(record['members'], 'member')}; {spent}")
     for what, (used, rows) in record.get("samples", {}).items():
         typer.echo(f"sample  {what}: {used:,} of {rows:,} rows")
-    _show_end("model", outcome, table, sample)
+    _show_end("model", outcome, table, judged_by)
     target = str(outcome.model.schema_.target)
     show_command("schema", table, "--target", target, then="> schema.yaml")
     typer.echo("  (edit schema.yaml where you know better, then: plait fit --schema schema.yaml)")

@@ -169,20 +169,32 @@ def read_sample(
 ) -> tuple[pd.DataFrame, int]:
     """Rows spread evenly over a table that need not fit into memory, and how many it has; of at most ``rows`` all.
 
-    Of a larger table every second row, every fourth and so on, between a half of ``rows`` and all; they carry their row numbers.
+    Of a larger table one row of every two, every four and so on, between a half of ``rows`` and all; they carry their row
+    numbers. Which one differs from group to group: classes that take turns all stay.
     """
     kept: list[pd.DataFrame] = []
-    apart, total = 1, 0
+    halvings, total = 0, 0
     step(f"read {Path(path).name}")
     for piece in pieces(path, _PIECE, encoding):
-        at = np.arange(-total % apart, len(piece), apart)
-        kept.append(numbered(piece, total).iloc[at])
-        total += len(piece)
+        piece, total = numbered(piece, total), total + len(piece)
+        kept.append(piece[_drawn(row_numbers(piece), halvings)])
         while sum(map(len, kept)) > rows:
-            apart *= 2
-            kept = [part[row_numbers(part) % apart == 0] for part in kept]
+            halvings += 1
+            kept = [part[_drawn(row_numbers(part), halvings)] for part in kept]
     frame = kept[0] if len(kept) == 1 else pd.concat(kept)
     return fetch_cells(frame, remote, root or str(Path(path).parent)), total
+
+
+def _drawn(numbers: np.ndarray, halvings: int) -> np.ndarray:
+    """Which rows stay after so many halvings: of every two neighbours that stayed before, one, by a coin of their own."""
+    stay = np.ones(len(numbers), dtype=bool)
+    for level in range(halvings):
+        pair = (numbers >> (level + 1)).astype(np.uint64) * np.uint64(64) + np.uint64(level)
+        mixed = pair * np.uint64(0x9E3779B97F4A7C15)  # splitmix64, of which one bit is the coin
+        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        stay &= ((numbers >> level) & 1) == (mixed >> np.uint64(63)).astype(np.int64)
+    return stay
 
 
 def write_chunks(frames: Iterable[pd.DataFrame], path: str | Path) -> int:

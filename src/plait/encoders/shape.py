@@ -28,8 +28,9 @@ NAMES = (
     *(f"lines that begin with {start}" for start in STARTS),
     *PHRASES,
 )
-#: Rows in which a number must differ from its median; where numbers are cut.
-LEAST_ROWS, FARTHEST = 3, 5.0
+#: Rows in which a number must differ from its median, and the variance it must have (less is what rounding leaves); where
+#: numbers are cut.
+LEAST_ROWS, LEAST_VARIANCE, FARTHEST = 3, 1e-10, 5.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -58,7 +59,8 @@ class Scaled:
         variance = np.asarray(known.multiply(known).mean(0)).ravel() - mean**2
         places = np.sort(np.argsort(-variance, kind="stable")[:most])
         rows = known[:, places].toarray()
-        places = places[(rows != np.median(rows, axis=0)).sum(0) >= LEAST_ROWS]
+        differ = (rows != np.median(rows, axis=0)).sum(0) >= LEAST_ROWS
+        places = places[differ & (variance[places] > LEAST_VARIANCE)]
         if not len(places):
             return None
         scale = loud / np.sqrt(variance[places])

@@ -158,6 +158,7 @@ def fit_table(
             part = budget if one else budget.part_of(len(schemas) - len(outcomes))
             outcomes[name] = _fit_one(frame.drop(columns=others), each, own[name], rows, (kept, part))
             outcomes[name].model.record_["command"] = command.words
+            outcomes[name].model.record_["held_out"]["other_targets"] = others
             if not one:
                 outcomes[name].model.set_params(**{k: settings.get(k) for k in ("store", "checkpoint")})
         if out is None:

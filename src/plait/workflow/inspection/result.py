@@ -151,6 +151,7 @@ def fit_parts(model: Any, frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray] 
     by, record = held_out_by(model), model.record_
     if "test_fraction" not in by or len(frame) != record["rows"] + record.get("test_rows", 0):
         return None
+    frame = frame.drop(columns=by.get("other_targets") or [], errors="ignore")
     named = [name for name in (by["split_column"], by["group"]) if name is not None]
     if not set(named) <= set(frame.columns):
         return None
