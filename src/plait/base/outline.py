@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -242,13 +242,30 @@ def of_alignment(variant: Any) -> dict[str, str]:
 
 def of_dataset(variant: Any) -> dict[str, str]:
     """Label, targets with their metrics, licence, source."""
-    targets = [f"{target} ({task}, {variant.metrics[target]})" for target, task in variant.tasks.items()]
+    metrics = _metrics(variant)
+    targets = [f"{target} ({task}, {metrics[target]})" for target, task in variant.tasks.items()]
     return {
         "label": dataset_label(variant),
         "targets": ", ".join(targets) or "none (pairs)",
         "licence": dataset_licence(variant),
         "source": variant.url,
     }
+
+
+def usual_metrics(tasks: Mapping[str, str]) -> dict[str, str]:
+    """Target -> the metric to report first, of its task."""
+    first = {"classification": "accuracy", "multilabel": "f1_samples", "regression": "mae"}
+    return {target: first[task] for target, task in tasks.items()}
+
+
+def _metrics(variant: Any) -> Any:
+    """Those of a class; of an outline by the same rule: a class that sets tasks and no metrics has the usual ones."""
+    for _, node in variant.chain if _is_outline(variant) else ():
+        if any(_assigned(part, "metrics") is not None for part in node.body):
+            break
+        if any(_assigned(part, "tasks") is not None for part in node.body):
+            return usual_metrics(variant.tasks)
+    return variant.metrics
 
 
 def dataset_label(variant: Any) -> str:

@@ -54,10 +54,6 @@ class File:
         return next((one for one in (self, *self.instead) if (base / one.path).exists()), None)
 
 
-#: Task -> the metric that a data set reports first where it names none.
-FIRST = {"classification": "accuracy", "multilabel": "f1_samples", "regression": "mae"}
-
-
 class ColumnsError(ConfigError):
     """A table has columns that its data set does not know: it is of another version."""
 
@@ -114,7 +110,7 @@ class Dataset(registry.Named, ABC):
     citation: ClassVar[str]
     #: Target -> ``classification``, ``multilabel`` or ``regression``; empty for pairs without a target.
     tasks: ClassVar[Mapping[str, str]]
-    #: Target -> the metric to report first; where a class says none, ``FIRST`` of the task.
+    #: Target -> the metric to report first; where a class says none, the usual one of the task.
     metrics: ClassVar[Mapping[str, str]]
     #: Rows of all parts together as published, where that is one number; None: it depends on options.
     rows: ClassVar[int | None] = None
@@ -131,7 +127,7 @@ class Dataset(registry.Named, ABC):
         """The usual metrics; and files that are damaged or of another layout are one line, whatever reads them."""
         super().__init_subclass__(**options)
         if "tasks" in cls.__dict__ and "metrics" not in cls.__dict__:
-            cls.metrics = {target: FIRST[task] for target, task in cls.tasks.items()}
+            cls.metrics = outline.usual_metrics(cls.tasks)
         if "load" in cls.__dict__:
             cls.load = _in_one_line(cls.load)  # type: ignore[method-assign]
 
