@@ -160,7 +160,7 @@ work (load 6 to 10):
 | `plait predict MODEL T --store D`, all ten million | 2 GB | 1.1 | 0.39 | 701 | 2,477 |
 | `plait evaluate MODEL T --store D --held-out --sample 1000000` (93,750 rows) | 4 GB | 4.0 | 3.17 | 53 | 138 |
 
-No report was written. Accuracy 0.731 (0.728 to 0.734), the best baseline, a linear model, 0.729. **A first `predict` was ended by its
+No report was written. Accuracy 0.731 (0.728 to 0.734), the best baseline (linear) 0.729. **A first `predict` was ended by its
 limit**: pyarrow keeps what it has read of a Parquet file unless it is told not to (170 MB a million rows of this table), also in
 `encode` above, whose 5.1 GB are this (1.7) and pages of the store (3.0). Since then it is told not to; `encode` was stopped after
 300 s within a limit of 2 GB, with 0.37 GB in its store and 1.05 of its own, and not run to its end again. `--sample` took every
