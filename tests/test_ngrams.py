@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import re
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -80,17 +81,21 @@ def test_a_whole_fit_judges_its_own_trees_and_explains_words():
     assert np.ptp(part[0].values) > 0
 
 
-def test_an_exported_model_takes_counts(fitted, tmp_path):
+def exported(model: FusionClassifier, table: pd.DataFrame, folder: Path) -> dict[str, np.ndarray]:
+    """What the model's file is given; it must answer as the model does."""
     runtime = pytest.importorskip("onnxruntime")
-    table, _ = notes(30, seed=3)
-    table.loc[3, "note"] = None
-    folder = fitted.export(tmp_path / "file")
-    opened = runtime.InferenceSession(str(folder / "model.onnx"))
-    feed = fitted.export_inputs(table)
-    assert feed["note.words"].dtype == np.int32
+    opened = runtime.InferenceSession(str(model.export(folder) / "model.onnx"))
+    feed = model.export_inputs(table)
     known = {given.name for given in opened.get_inputs()}
     answer = opened.run(None, {name: array for name, array in feed.items() if name in known})[0]
-    assert np.abs(answer - fitted.predict_proba(table)).max() < 1e-5
+    assert np.abs(answer - model.predict_proba(table)).max() < 1e-5
+    return feed
+
+
+def test_an_exported_model_takes_counts(fitted, tmp_path):
+    table, _ = notes(30, seed=3)
+    table.loc[3, "note"] = None
+    assert exported(fitted, table, tmp_path / "file")["note.words"].dtype == np.int32
 
 
 def test_words_are_counted_as_a_plain_loop_counts_them():
@@ -159,16 +164,9 @@ def poems(rows: int, seed: int = 0) -> tuple[pd.DataFrame, np.ndarray]:
 def test_looks_are_taken_where_they_tell_more_and_exported(tmp_path):
     model = FusionClassifier(**{**SETTINGS, "members": 1}).fit(*poems(300))
     assert model.score(*poems(300, seed=1)) > 0.95
-    runtime = pytest.importorskip("onnxruntime")
     table, _ = poems(20, seed=2)
     table.loc[3, "note"] = None
-    folder = model.export(tmp_path / "file")
-    opened = runtime.InferenceSession(str(folder / "model.onnx"))
-    feed = model.export_inputs(table)
-    assert feed["note.shape"].dtype == np.float32
-    known = {given.name for given in opened.get_inputs()}
-    answer = opened.run(None, {name: array for name, array in feed.items() if name in known})[0]
-    assert np.abs(answer - model.predict_proba(table)).max() < 1e-5
+    assert exported(model, table, tmp_path / "file")["note.shape"].dtype == np.float32
     loaded = FusionClassifier.load(model.save(tmp_path / "model"))
     assert np.array_equal(loaded.predict_proba(table), model.predict_proba(table))
 

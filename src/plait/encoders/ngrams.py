@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from plait.base.tokens import Tokens
 from plait.data.cells import joined
 from plait.data.modality import Modality
 from plait.encoders.pairs import FEWEST, TRIED_ROWS, ridge_error
-from plait.encoders.shape import NAMES, Scaled, measured
+from plait.encoders.shape import NAMES, Scaled, blocks_of, by_sign, measured, signs_of
 from plait.encoders.syntax import cut
 
 Array = NDArray[Any]
@@ -43,8 +43,6 @@ KINDS: Mapping[str, int] = {"words": 20_000, "letters": 4_000}
 SCALED: Mapping[str, tuple[int, float]] = {"shape": (len(NAMES), 1.0), "frequent": (200, 0.5)}
 #: What stands beside a text's features, in the order in which it is asked whether it helps.
 ASKED: Sequence[Sequence[str]] = (("words", "letters"), ("shape",), ("frequent",))
-#: Characters that are looked at together.
-BLOCK = 1 << 20
 #: Odd numbers of 64 bit by which characters, words and groups become keys, and keys places (Knuth 1973, section 6.4).
 SIGN, PAIR, PLACE = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F), np.uint64(0xD6E8FEB86659FD93)
 
@@ -170,20 +168,12 @@ def counted(texts: Sequence[str], kind: str) -> sparse.csr_matrix:
     a group sum_i c_i A^(i + size); blanks that follow each other are one; place = (key C) >> 52; all modulo 2^64.
     """
     lowered = [f" {cut(text, KINDS[kind]).lower()} " for text in texts]
-    ends = np.cumsum([len(text) for text in lowered])
-    parts, start = [], 0
-    while start < len(lowered):  # as many texts as make a block, one at least
-        before = ends[start - 1] if start else 0
-        end = max(start + 1, int(np.searchsorted(ends, before + BLOCK, side="right")))
-        parts.append(_block(lowered[start:end], kind))
-        start = end
+    parts = [_block(lowered[some], kind) for some in blocks_of(lowered)]
     return sparse.vstack(parts, format="csr") if parts else sparse.csr_matrix((0, PLACES), dtype=np.float32)
 
 
 def _block(lowered: Sequence[str], kind: str) -> sparse.csr_matrix:
-    signs = np.frombuffer("".join(lowered).encode("utf-32-le", "replace"), np.uint32)
-    rows = np.repeat(np.arange(len(lowered)), [len(text) for text in lowered])
-    rows, keys = (_words if kind == "words" else _letters)(signs, rows)
+    rows, keys = (_words if kind == "words" else _letters)(*signs_of(lowered))
     places = (keys * PLACE) >> np.uint64(64 - PLACES.bit_length() + 1)
     ones = np.ones(len(rows), np.float32)
     return sparse.coo_matrix((ones, (rows, places.astype(np.int64))), (len(lowered), PLACES)).tocsr()
@@ -191,7 +181,7 @@ def _block(lowered: Sequence[str], kind: str) -> sparse.csr_matrix:
 
 def _words(signs: Array, rows: Array) -> tuple[Array, Array]:
     """Rows and keys of words and of pairs of words; a text's first and last sign is a blank."""
-    inside = _those(signs, lambda sign: sign.isalnum() or sign == "_")
+    inside = by_sign(signs, lambda sign: sign.isalnum() or sign == "_", bool)
     first = np.flatnonzero(inside[1:] & ~inside[:-1]) + 1
     last = np.flatnonzero(inside[:-1] & ~inside[1:])
     powers = np.cumprod(np.full(len(signs), SIGN))
@@ -206,7 +196,7 @@ def _words(signs: Array, rows: Array) -> tuple[Array, Array]:
 
 def _letters(signs: Array, rows: Array) -> tuple[Array, Array]:
     """Rows and keys of groups of 3 and 4 signs; blanks that follow each other are one."""
-    blank = _those(signs, str.isspace)
+    blank = by_sign(signs, str.isspace, bool)
     kept = np.ones(len(signs), dtype=bool)
     kept[1:] = ~(blank[1:] & blank[:-1] & (rows[1:] == rows[:-1]))
     signs, rows = np.where(blank, 32, signs)[kept].astype(np.uint64), rows[kept]
@@ -220,14 +210,6 @@ def _letters(signs: Array, rows: Array) -> tuple[Array, Array]:
         same = rows[len(rows) - count :] == rows[:count]
         groups.append((rows[:count][same], keys[same]))
     return np.concatenate([r for r, _ in groups]), np.concatenate([k for _, k in groups])
-
-
-def _those(signs: Array, which: Callable[[str], bool]) -> Array:
-    """(n,) bool: the signs of a kind."""
-    distinct = np.flatnonzero(np.bincount(signs))
-    table = np.zeros(distinct[-1] + 1, dtype=bool)
-    table[distinct] = [which(chr(sign)) for sign in distinct.tolist()]
-    return table[signs]
 
 
 def weighted(counts: sparse.csr_matrix, rarity: Array) -> sparse.csr_matrix:

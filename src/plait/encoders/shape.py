@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import string
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -85,27 +85,44 @@ def measured(texts: Sequence[str]) -> Array:
         0.7
     """
     read = [cut(text, READ).replace("\r\n", "\n") for text in texts]
-    ends = np.cumsum([len(text) for text in read])
-    parts, start = [np.zeros((0, len(NAMES)), np.float32)], 0
-    while start < len(read):  # as many texts as make a block, one at least
+    parts = [_block(read[some], [len(text) for text in texts[some]]) for some in blocks_of(read)]
+    return np.vstack([np.zeros((0, len(NAMES)), np.float32), *parts])
+
+
+def blocks_of(texts: Sequence[str]) -> Iterator[slice]:
+    """Texts whose characters are looked at together: as many as make a block, one at least."""
+    ends = np.cumsum([len(text) for text in texts])
+    start = 0
+    while start < len(texts):
         before = ends[start - 1] if start else 0
         end = max(start + 1, int(np.searchsorted(ends, before + BLOCK, side="right")))
-        parts.append(_block(read[start:end], [len(text) for text in texts[start:end]]))
+        yield slice(start, end)
         start = end
-    return np.vstack(parts)
+
+
+def signs_of(texts: Sequence[str]) -> tuple[Array, Array]:
+    """The characters of texts one after another (c,), without half surrogate pairs, and whose each is."""
+    signs = np.frombuffer("".join(texts).encode("utf-32-le"), np.uint32)
+    return signs, np.repeat(np.arange(len(texts)), [len(text) for text in texts])
+
+
+def by_sign(signs: Array, what: Callable[[str], Any], dtype: type) -> Array:
+    """What is said of each character (c,); each distinct one is asked once."""
+    distinct = np.flatnonzero(np.bincount(signs))
+    table: Array = np.zeros(int(distinct[-1]) + 1, dtype)
+    table[distinct] = [what(chr(sign)) for sign in distinct.tolist()]
+    return table[signs]
 
 
 def _block(read: Sequence[str], lengths: Sequence[int]) -> Array:
-    framed = [f"\n{text}\n" for text in read]
-    signs = np.frombuffer("".join(framed).encode("utf-32-le"), np.uint32)
-    rows = np.repeat(np.arange(len(read)), [len(text) for text in framed])
-    kinds = _kinds(signs)
+    signs, rows = signs_of([f"\n{text}\n" for text in read])
+    kinds = by_sign(signs, _kind, np.int64)
     counts = _counted(rows, kinds, len(read), OTHER + 1)
     counts[:, LINE] -= 2  # the frame
     size = np.maximum(counts.sum(1), 1.0)
     lines = np.flatnonzero(kinds == LINE)
-    first = kinds[lines[:-1] + 1][rows[lines[:-1]] == rows[lines[1:]]]  # of each line the first sign
-    begun = _counted(rows[lines[:-1]][rows[lines[:-1]] == rows[lines[1:]]], first, len(read), OTHER + 1)
+    begins = lines[:-1][rows[lines[:-1]] == rows[lines[1:]]]  # before the first sign of each line
+    begun = _counted(rows[begins], kinds[begins + 1], len(read), OTHER + 1)
     longest = np.maximum.reduceat(
         np.diff(lines, append=len(signs)) - 1, np.searchsorted(rows[lines], np.arange(len(read)))
     )
@@ -125,14 +142,6 @@ def _block(read: Sequence[str], lengths: Sequence[int]) -> Array:
 
 def _counted(rows: Array, kinds: Array, many: int, width: int) -> Array:
     return np.bincount(rows * width + kinds, minlength=many * width).reshape(many, width).astype(np.float64)
-
-
-def _kinds(signs: Array) -> Array:
-    """(n,) the kind of each character."""
-    distinct = np.flatnonzero(np.bincount(signs))
-    table = np.zeros(int(distinct[-1]) + 1, np.int64)
-    table[distinct] = [_kind(chr(sign)) for sign in distinct.tolist()]
-    return table[signs]
 
 
 def _kind(sign: str) -> int:
