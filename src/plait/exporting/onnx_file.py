@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from plait.base.encoder import Encoder
 from plait.base.errors import ConfigError, ModelError, need
 from plait.base.inputs import Inputs
-from plait.encoders.ngrams import KINDS, Ngrams
+from plait.encoders.ngrams import Ngrams, source_of
 from plait.encoders.shape import NAMES, READ
+from plait.encoders.word_counts import KINDS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,10 +84,7 @@ def words_inputs(name: str, words: Ngrams) -> list[InputSpec]:
         "words": r"words (\w+) and pairs of words that follow each other",
         "letters": "groups of 3 and 4 characters, blanks that follow each other being one",
     }
-    said["frequent"] = said["words"]
-    how = (
-        "in lower case, hashed as the formula of plait.encoders.ngrams.counted says, counted at each place; all 0: none"
-    )
+    how = "in lower case, hashed as the formula of plait.encoders.word_counts.counted says, counted at each place; all 0: none"
     result = []
     for kind, one in words.parts.items():
         places = one.places.tolist()
@@ -94,7 +92,9 @@ def words_inputs(name: str, words: Ngrams) -> list[InputSpec]:
             what = f"how the first {READ:,} characters look, as plait.encoders.shape.measured says"
             facts = {"measures": [NAMES[place] for place in places]}
         else:
-            what = f"{said[kind]} of the first {KINDS.get(kind, KINDS['words']):,} characters, {how}"
+            counted, place = source_of(kind)
+            of = f" of its column {place}" if place else ""
+            what = f"{said[counted]} of the first {KINDS[counted]:,} characters{of}, {how}"
             facts = {"places": places}
         dtype = "float32" if kind == "shape" else "int32"
         result.append(InputSpec(f"{name}.{kind}", dtype, ("rows", len(places)), what, facts))
