@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +11,7 @@ import typer
 from plait.base.progress import step
 from plait.cli import options as o
 from plait.cli.app import app
-from plait.cli.show import show_json, show_table
+from plait.cli.show import command_line, show_json, show_table
 
 
 @app.command()
@@ -78,7 +76,7 @@ def inspect(
         most=rows,
         projections=projection or None,
     )
-    write_inspection(dataclasses.replace(result, command=shlex.join(["plait", *sys.argv[1:]])), folder)
+    write_inspection(dataclasses.replace(result, command=command_line()), folder)
     if json:
         show_json({**result.to_dict(), "folder": str(folder)})
         return

@@ -183,7 +183,7 @@ def predict(
                         (prediction_tables(models, c, proba, copied(models, c, keep, ids), interval), None)
                         for c in map(files.of, chunks)
                     )
-                for piece, named in answers:
+                for piece, named in files.hearing(answers):
                     if named is not None:
                         files.take(named)
                     result += formulas(piece, quote_formulas)

@@ -12,6 +12,7 @@ from plait.base.branch import resolve_all
 from plait.base.encoder import KINDS, Encoder
 from plait.base.errors import PlaitError, nearest
 from plait.data.modality import Schema
+from plait.data.remote import check_kept
 from plait.encoders.defaults import encoder_of_folder, is_folder, ready_preset
 from plait.encoders.featurize import encoder_class
 from plait.estimators.fit_settings import FitSettings
@@ -25,6 +26,7 @@ def check_settings(estimator: Any) -> None:
         ConfigError: the message names every field, what it must be and what was found.
     """
     settings = estimator.get_params(deep=False)
+    check_kept(settings["root"], "root")
     result = {name: text for name, value in settings.items() if (text := check_value(name, value))}
     if list(result) == ["encoders"] and isinstance(settings["encoders"], Mapping):
         _encoder("", settings["encoders"], _kinds(settings["modalities"]))  # of a broken folder its own error

@@ -8,7 +8,7 @@ from typing import Any
 
 from plait.base import __version__, config
 from plait.base.errors import PlaitError, nearest
-from plait.data.remote import Allowed
+from plait.data.remote import Allowed, check_kept
 from plait.data.schema_yaml import Place
 from plait.study import conditions
 from plait.study.ranges import searched
@@ -52,6 +52,11 @@ def _data_entry(read: Reader, entry: object, place: Place) -> DataSpec:
     values: dict[str, Any] = {
         k: read.text(v, (*place, k)) for k, v in value.items() if k not in ("rows", "split", "options", "remote")
     }
+    for key in ("table", "schema", "test", "valid", "root"):
+        try:
+            check_kept(values.get(key), f"data: {key}")
+        except PlaitError as error:
+            read.wrong((*place, key), str(error))
     if "test" in value:
         values["split"] = SplitSpec("official")
     if "rows" in value:
