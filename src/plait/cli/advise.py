@@ -44,12 +44,11 @@ def advise(
     from plait.base.folders import claim_folder, model_kind
     from plait.data import schema as schemas
     from plait.data.remote import address_of, check_kept
-    from plait.data.table import read_table
     from plait.study.advice import advise as race
     from plait.study.advice import evidence_folder
 
     check_kept(table, "table")
-    frame = read_table(table, encoding, remote, root)
+    frame = o.read(table, encoding, remote, root)
     result, from_file = o.read_schema(frame, schema, target, task, root, table)
     settings = o.settings_of(from_file, None, set_)
     folder = out or Path("runs") / f"advice-{table.name.partition('.')[0]}-{result.target}"
@@ -150,7 +149,6 @@ def sensitivity(
 
     Learning rate, batch size, dropout or any field, per regime of training; killed, the same command carries on.
     """
-    from plait.data.table import read_table
     from plait.data.targets import with_target
     from plait.study.search import check_rows, read_search, rows_of
     from plait.study.search import sensitivity as search
@@ -165,7 +163,7 @@ def sensitivity(
         options.setdefault("group", given.group)
         from_file: dict[str, Any] = dict(options.pop("model", None) or {})
     else:
-        frame, official = read_table(table, encoding, remote, root), False
+        frame, official = o.read(table, encoding, remote, root), False
         result, from_file = o.read_schema(frame, schema, target, task, root, table)
     options |= o.chosen(own)
     if result.target is not None:

@@ -44,7 +44,6 @@ def inspect(
     """
     from plait.base.errors import TableError
     from plait.base.folders import claim_folder
-    from plait.data.table import read_table
     from plait.estimators.estimators import load
     from plait.workflow.inspection.inspecting import inspect as look
     from plait.workflow.inspection.page import write_inspection
@@ -63,7 +62,7 @@ def inspect(
     usual = [f.resolve().name for f in (model, other) if f is not None]
     if len(set(usual)) < len(usual):
         usual = [f"{n} ({i})" for i, n in enumerate(usual, 1)]
-    frame = read_table(place, encoding, remote, root)
+    frame = o.read(place, encoding, remote, root)
     claim_folder(folder, ["report.html"])  # refused before any work
     step("look into the models")
     result = look(

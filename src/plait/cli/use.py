@@ -97,18 +97,13 @@ def serve(
     run(loaded, host=host, port=port, limits=limits, started=lambda url: typer.echo(f"{url} {said}", err=True))
 
 
-@dataclasses.dataclass(frozen=True)
-class OnTable:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OnTable(o.Reading):
     """What a command is given that applies a model to a table."""
 
     model: o.Model
     table: o.Table
-    root: o.Root = None
-    remote: o.Remote = None
     partial: o.Partial = False
-    strict: o.Strict = False
-    store: o.Store = None
-    encoding: o.Encoding = None
 
     @contextlib.contextmanager
     def models(self) -> Iterator[dict[str, FusionEstimator]]:
