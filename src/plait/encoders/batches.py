@@ -9,7 +9,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from plait.base.errors import CellError, warn
 from plait.base.tokens import Tokens
 from plait.data.media import Blob
 from plait.data.media.given import Changed, cell_key
+from plait.store import Store
 from plait.store.environment import Claims
 from plait.store.record import halved
 
@@ -42,53 +43,34 @@ STORED_AFTER, STORED_AT = 0.5, 1 << 24
 SILENCE = 5.0
 
 
-class Keep(Protocol):
-    """Protocol of a place that keeps results: ``Store``, or ``Memory`` without one."""
-
-    def get_many(self, fingerprint: str, keys: Sequence[bytes]) -> list[np.ndarray | None]:
-        """What is kept, else None."""
-
-    def lengths(self, fingerprint: str, keys: Sequence[bytes]) -> list[int | None]:
-        """Tokens of what is kept, else None."""
-
-    def put_many(self, fingerprint: str, items: Mapping[bytes, np.ndarray], label: str = "") -> dict[bytes, np.ndarray]:
-        """Keep arrays (T, D)."""
-
-    def claims(self, fingerprint: str) -> Claims:
-        """Who encodes what."""
-
-    def rest(self) -> None:
-        """Let go of memory that only serves to be faster."""
-
-
 class Memory:
-    """Keeps results of one call; as the store would give them back, so that a store never changes a number."""
+    """Keeps results where there is no store; as that would give them back, so that a store never changes a number."""
 
     def __init__(self, exact: bool) -> None:
         """``exact`` keeps float32: for encoders whose output is never stored."""
         self._exact = exact
-        self._kept: dict[bytes, np.ndarray] = {}
+        self._kept: dict[str, dict[bytes, np.ndarray]] = {}
 
     def get_many(self, fingerprint: str, keys: Sequence[bytes]) -> list[np.ndarray | None]:
-        """What is kept, else None."""
-        return [self._kept.get(key) for key in keys]
+        return [self._kept.get(fingerprint, {}).get(key) for key in keys]
 
     def lengths(self, fingerprint: str, keys: Sequence[bytes]) -> list[int | None]:
-        return [len(self._kept[key]) if key in self._kept else None for key in keys]
+        return [None if array is None else len(array) for array in self.get_many(fingerprint, keys)]
 
     def put_many(self, fingerprint: str, items: Mapping[bytes, np.ndarray], label: str = "") -> dict[bytes, np.ndarray]:
-        """Keep arrays (T, D)."""
         kept = {key: array if self._exact else halved(array) for key, array in items.items()}
-        self._kept.update(kept)
+        self._kept.setdefault(fingerprint, {}).update(kept)
         return kept
 
     def claims(self, fingerprint: str) -> Claims:
-        """Everything is ours."""
-        return Claims(None, fingerprint)
+        return Claims(None, fingerprint)  # everything is ours
 
     def rest(self) -> None:
         """It is all that there is."""
 
+
+#: What keeps results.
+Keep = Store | Memory
 
 #: After so few cells a network stays at hand; so many networks do, and so many bytes of their weights together.
 FEW, AT_HAND, AT_HAND_BYTES = 64, 4, 1 << 30
