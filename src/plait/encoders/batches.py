@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
@@ -17,6 +19,7 @@ from torch import nn
 
 from plait.base.encoder import Encoder
 from plait.base.errors import CellError, warn
+from plait.base.machine import one_core_each
 from plait.base.tokens import Tokens
 from plait.data.media import Blob
 from plait.data.media.given import Changed, cell_key
@@ -205,11 +208,10 @@ class Encoding:
         """Encode ``keys``; those that another process or thread is encoding come back."""
         elsewhere: list[bytes] = []
         done, tried, begun = 0, 0, time.process_time()
-        with ThreadPoolExecutor(1, thread_name_prefix="plait-prepare") as pool:
-            try:
-                for prepared in _ahead(pool, self._prepare, self._claimed(keys, elsewhere)):
+        try:
+            with contextlib.closing(self._computed(keys, elsewhere)) as batches:
+                for prepared, results in batches:
                     if prepared.keys:
-                        results = self.finish(prepared.arrays)
                         self._waiting.update(zip(prepared.keys, results, strict=True))
                         self._numbers += sum(result.size for result in results)
                         self._put(at_once=not self._cheap)
@@ -223,10 +225,27 @@ class Encoding:
                         done = 0
                     if prepared.broken:
                         self.on_broken(prepared.broken)
-            finally:
-                self._put(at_once=True)
-                pool.shutdown(cancel_futures=True)
+        finally:
+            self._put(at_once=True)
         return elsewhere
+
+    def _computed(self, keys: Sequence[bytes], elsewhere: list[bytes]) -> Generator[tuple[Prepared, list[np.ndarray]]]:
+        """Batches with their results in order: on one core each, or one after another on all, the next one prepared meanwhile."""
+        batches, cores = self._claimed(keys, elsewhere), torch.get_num_threads()
+        if self.encoder.side_by_side and cores > 1:
+            for batch in itertools.islice(batches, 1):  # it loads the weights
+                yield self._finished(self._prepare(batch))
+            with one_core_each(cores) as pool:
+                yield from _ahead(pool, lambda batch: self._finished(self._prepare(batch)), batches, cores)
+            return
+        with ThreadPoolExecutor(1, thread_name_prefix="plait-prepare") as pool:
+            try:
+                yield from map(self._finished, _ahead(pool, self._prepare, batches, AHEAD))
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def _finished(self, prepared: Prepared) -> tuple[Prepared, list[np.ndarray]]:
+        return prepared, self.finish(prepared.arrays) if prepared.keys else []
 
     def _put(self, *, at_once: bool) -> None:
         """Store what waits for it, if it is much or has waited long."""
@@ -313,12 +332,12 @@ def _lengths(encoder: Encoder, cells: list[Any]) -> np.ndarray:
     return np.concatenate([_lengths(encoder, [cell]) for cell in cells])
 
 
-def _ahead(pool: ThreadPoolExecutor, work: Callable[[A], R], items: Iterable[A]) -> Iterator[R]:
-    """``work`` of every item in order, computed in ``pool`` while the previous result is used."""
+def _ahead(pool: ThreadPoolExecutor, work: Callable[[A], R], items: Iterable[A], ahead: int) -> Iterator[R]:
+    """``work`` of every item in order, computed in ``pool`` while results before it are used."""
     waiting: deque[Future[R]] = deque()
     for item in items:
         waiting.append(pool.submit(work, item))
-        if len(waiting) > AHEAD:
+        if len(waiting) > ahead:
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
