@@ -20,10 +20,10 @@ from plait.base.inputs import Inputs
 from plait.data.schema_yaml import from_yaml, to_yaml
 from plait.networks.tasks import Classification
 from plait.store import Store
-from plait.training.pretraining import encoded_once
-from plait.training.pretraining.encoder import ONLY, PretrainedWeights, kept_or_trained, pretrain_encoder
+from plait.training.pretraining import ONLY, PretrainedWeights, kept_or_trained, pretrain_encoder
 from plait.training.rows import Examples, Fold, Hiding, folds_of
 from plait.training.settings import PRETRAINING_OPTIONS, Pretraining, Training, pretrained_first, with_regimes
+from plait.training.units import encoded_once
 
 CLASSES = 4
 SCHEMA = Schema(

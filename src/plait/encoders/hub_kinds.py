@@ -100,7 +100,6 @@ class PooledText(nn.Module):
     """A transformers text model, pooled over its tokens."""
 
     def __init__(self, network: nn.Module, pool: str) -> None:
-        """``pool`` is ``mean`` or ``first``."""
         super().__init__()
         self.network, self.pool = network, pool
 

@@ -18,9 +18,9 @@ from plait.encoders.defaults import encoder_of_folder, is_folder, ready_preset
 from plait.encoders.featurize import encoder_class
 from plait.estimators.fit_settings import FitSettings
 from plait.metrics.base import metric_name
-from plait.networks import choice
-from plait.networks.fusion import depth_number
+from plait.networks.base import depth_number
 from plait.store.record import parse_size
+from plait.training import design
 from plait.training.settings import Pretraining, Thawing, Tuning
 
 _hints = cache(checks.hints_of)
@@ -167,7 +167,7 @@ _FAMILIES: dict[str, Callable[[str, Any], object]] = {
     "metric": lambda rest, value: metric_name(str(value)) and None,
     "costs": _costs,
     "fusion": _fusion,
-    "network": lambda rest, value: None if rest else choice.parse(value),
+    "network": lambda rest, value: None if rest else design.parse(value),
     "depth": lambda rest, value: depth_number(value, 2) if isinstance(value, str) else None,
     "branches": lambda rest, value: resolve_all(value),
     "align": _align,
