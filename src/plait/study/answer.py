@@ -122,7 +122,6 @@ class Advice:
     pareto: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def __repr__(self) -> str:
-        """The answer's lines, and the command."""
         return "\n".join([*self.lines, self.command])
 
     def _repr_html_(self) -> str:

@@ -46,7 +46,6 @@ class Predicting(Subject):
         return {f.name: f.default for f in dataclasses.fields(FitSettings)} | own
 
     def defaults(self) -> Mapping[str, Any]:
-        """The estimator's own values."""
         return self._defaults
 
     def field_problem(self, name: str, value: object) -> str | None:
@@ -67,19 +66,15 @@ class Predicting(Subject):
         return {**self._defaults, **options}
 
     def problems(self) -> Iterator[Problem]:
-        """Targets, metrics and budget."""
         return model_check.problems(self.spec)
 
     def variant_problems(self, known: Sequence[Variant]) -> Iterator[Problem]:
-        """Operators that do not fit their depth."""
         return model_check.variant_problems(self.spec, known, self._defaults)
 
     def table_problems(self, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
-        """Modalities, encoders, conditions, metrics and claims that do not fit the tables."""
         return model_check.table_problems(self, tables)
 
     def execute(self, table: StudyTable, run: Run, setting: Setting, groups: Latest) -> Finished:
-        """Fit on the training part, judge under every condition and pattern."""
         spec, split = self.spec, self.split_of(run.data)
 
         def group_of() -> models.Group:

@@ -69,7 +69,6 @@ class Subject(ABC):
     pairs: ClassVar[bool] = False
 
     def __init__(self, spec: Spec) -> None:
-        """The subject of one study."""
         self.spec = spec
 
     # -- what the file says --------------------------------------------------------------------------------------------

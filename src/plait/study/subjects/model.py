@@ -22,16 +22,13 @@ class Model(Predicting):
     """Estimators and baselines that predict a target."""
 
     def problems(self) -> Iterator[Problem]:
-        """Targets, metrics, budget, and splits that leave no row to judge on."""
         yield from model_check.splits_all(self.spec)
         yield from super().problems()
 
     def count(self, table: StudyTable, split: SplitSpec) -> int:
-        """Splits per seed."""
         return splits.count(table, split)
 
     def rows(self, table: StudyTable, split: SplitSpec, seed: int, index: int) -> splits.Rows:
-        """Positions of training and test rows, sorted."""
         return splits.rows_of(table, split, seed, index)
 
     def summary(self, results: Results) -> pd.DataFrame:
@@ -46,13 +43,11 @@ class Model(Predicting):
         return pd.DataFrame([{**dict(zip(keys, place, strict=True)), **means(part)} for place, part in groups])
 
     def evidence(self, results: Results, metric: str | None, resamples: int) -> Sequence[Any]:
-        """Scores, resamples and comparisons of every data set."""
         from plait.study.report.evidence import gather
 
         return gather(results, metric, resamples)
 
     def counts(self, results: Results, evidence: Sequence[Any]) -> list[tuple[str, str]]:
-        """Runs, variants, seeds, data sets, modalities, and test rows of a run."""
         runs = results.runs
         done = runs[runs["status"] == "done"] if len(runs) else runs
         facts = [("runs done" if len(done) != 1 else "run done", len(done))]

@@ -108,7 +108,6 @@ class Cost(ReportSection):
     missing = ("Cost against score", "one variant, or costs that are not known or all the same")
 
     def sections(self, material: Material) -> Iterator[Section]:
-        """What there is to say."""
         result = [(e, points) for e in material.evidence if len(points := _points(e)) > 1 and _column(points)]
         if not result:
             return

@@ -19,7 +19,6 @@ class Importance(ReportSection):
     missing = ("Which field matters", "fewer than five trials, one field, or Optuna (extra search) is not installed")
 
     def sections(self, material: Material) -> Iterator[Section]:
-        """What there is to say."""
         for sensitivity in material.evidence:
             if not len(sensitivity.importance):
                 return

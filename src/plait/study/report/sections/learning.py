@@ -22,7 +22,6 @@ class Learning(ReportSection):
     missing = ("Learning curves", "no history of epochs was kept")
 
     def sections(self, material: Material) -> Iterator[Section]:
-        """What there is to say."""
         result = [(e, value) for e in material.evidence if (value := _histories(e))]
         if not result:
             return

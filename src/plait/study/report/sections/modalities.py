@@ -45,7 +45,6 @@ class Modalities(ReportSection):
     missing = ("Modalities", "one subset of modalities and one pattern of presence: nothing to compare")
 
     def sections(self, material: Material) -> Iterator[Section]:
-        """What there is to say."""
         views = [(e, by, _part(e, by)) for e in material.evidence for by in _VIEWS]
         there = [(e, by, part) for e, by, part in views if len(part) and part[by].nunique() > 1]
         if not there:

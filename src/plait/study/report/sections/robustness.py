@@ -33,7 +33,6 @@ class Robustness(ReportSection):
     missing = ("Robustness", "no conditions at test")
 
     def sections(self, material: Material) -> Iterator[Section]:
-        """What there is to say."""
         result = [(e, part) for e in material.evidence if (part := judged(e))["condition"].nunique() > 1]
         if not result:
             return

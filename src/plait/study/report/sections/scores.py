@@ -27,7 +27,6 @@ class Scores(ReportSection):
     place = 10
 
     def sections(self, material: Material) -> Iterator[Section]:
-        """What there is to say."""
         evidence: Sequence[Evidence] = material.evidence
         if not evidence:
             return
