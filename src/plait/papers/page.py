@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from plait.base.errors import need
 from plait.papers import pictures
 from plait.papers.holding import (
@@ -35,9 +37,7 @@ from plait.report.page import write_page
 from plait.report.words import number
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.figure import Figure
-
 
 _STATUS = {
     "there": "There. {}",

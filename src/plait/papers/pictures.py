@@ -21,14 +21,13 @@ from plait.report.canvas import COLOURS, LINES, settings
 from plait.report.charts import Curve, curves_figure
 from plait.study.folder import RUNS
 from plait.study.report.sections.evaluations import add_curves
+from plait.study.results import Results
 from plait.training.history import read
 from plait.training.history.table import TRAIN, pattern_codes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-    from plait.study.results import Results
 
 PAPER, OURS = "paper", "ours"
 #: Points: of a picture, and of a bar with its gap.

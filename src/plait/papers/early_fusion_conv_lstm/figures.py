@@ -8,21 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from plait.base.errors import TableError, need
 from plait.data.media.images import pixels
+from plait.data.modality import Schema
 from plait.encoders.spectrogram import Spectrogram
 from plait.papers.early_fusion_conv_lstm.noise_grids import Activations, Grid, noise
 from plait.report.canvas import COLOURS, LINES, settings
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
-
-    from plait.data.modality import Schema
-
 
 #: Points of one cell of a heat map, and of the room around a map.
 _CELL, _LEFT, _RIGHT, _TOP, _BOTTOM = 15.0, 62.0, 16.0, 34.0, 50.0

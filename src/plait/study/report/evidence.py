@@ -6,7 +6,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from pandas import DataFrame
 
 from plait.metrics.base import Metric
 from plait.report.blocks import Table
@@ -17,9 +19,6 @@ from plait.study.statistics.compare import BEST, against_reference, best_of
 from plait.study.statistics.comparison import CONSTANTS
 from plait.study.statistics.scores import datasets, first, headline, metric_of, scores, whole
 from plait.study.statistics.summary import Resampler, Summary, summary
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 
 @dataclass

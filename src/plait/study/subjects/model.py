@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from plait.data.schema_yaml import Problem
 from plait.report.words import span
@@ -13,9 +15,6 @@ from plait.study.results import Results
 from plait.study.spec import CLEAN, SplitSpec
 from plait.study.statistics.scores import means
 from plait.study.tables import StudyTable
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 class Model(Predicting):
@@ -33,8 +32,6 @@ class Model(Predicting):
 
     def summary(self, results: Results) -> pd.DataFrame:
         """Means on clean rows with everything present: one row per variant, and per subset and condition where these differ."""
-        import pandas as pd
-
         frame = results.frame
         frame = frame[(frame["condition"] == CLEAN) & (frame["present"] == frame["subset"])]
         keys = ["dataset", "subset", "train_condition", "variant"]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from plait.base import __version__, registry
 from plait.data.schema_yaml import Problem
@@ -23,9 +25,6 @@ from plait.study.subjects import Tables
 from plait.study.tables import StudyTable
 from plait.study.variants import Variant, plain, told_fields, with_fields
 from plait.workflow.rows import split_rows
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 #: Fields of a study that a search has no use for, as they are where nothing is said.
 USUAL: Mapping[str, Any] = {"modalities": "full", "train": (CLEAN,), "test": (CLEAN,), "present": "full", "claims": ()}

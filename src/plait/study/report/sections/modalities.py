@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from pandas import DataFrame
 
 from plait.report import charts
 from plait.report.blocks import Heading, Section, Sheet, picture
@@ -30,9 +32,6 @@ _SAID = {
         "not decided": "whether the absence of {4} costs anything is not decided",
     },
 }
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 NOTE = "● the reference; ▲ better than it; ≈ level with it, which is proven; ○ not decided; no sign: proven worse."
 _VIEWS = {"subset": "Trained on only these", "present": "Trained on all, only these present at test"}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from pandas import DataFrame
 
 from plait.base.errors import ConfigError
 from plait.report import charts
@@ -14,9 +15,6 @@ from plait.report.blocks import Heading, Picture, Section, Sheet, Table, picture
 from plait.report.words import counted, slug
 from plait.study.report import Material, ReportSection
 from plait.study.report.evidence import INTERVAL, Evidence, against_table, records
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 #: Maps of two strengths that are shown, best variants first.
 MAPS = 4
