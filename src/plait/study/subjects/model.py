@@ -7,12 +7,12 @@ from typing import Any
 
 import pandas as pd
 
-from plait.data.schema_yaml import Problem
+from plait.data.schema_yaml import Place, Problem
 from plait.report.words import span
-from plait.study import model_check, splits
+from plait.study import splits
 from plait.study.predicting import Predicting
 from plait.study.results import Results
-from plait.study.spec import CLEAN, SplitSpec
+from plait.study.spec import CLEAN, NONE, SplitSpec
 from plait.study.statistics.scores import means
 from plait.study.tables import StudyTable
 
@@ -21,7 +21,11 @@ class Model(Predicting):
     """Estimators and baselines that predict a target."""
 
     def problems(self) -> Iterator[Problem]:
-        yield from model_check.splits_all(self.spec)
+        for i, value in enumerate(self.spec.data):
+            if self.split_of(i).kind == NONE:
+                place: Place = ("data",) if len(self.spec.data) == 1 else ("data", i)
+                where: Place = (*place, "split") if value.split else ("split",)
+                yield where, "split none: only a study of a space learns from all rows"
         yield from super().problems()
 
     def count(self, table: StudyTable, split: SplitSpec) -> int:

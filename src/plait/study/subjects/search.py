@@ -11,7 +11,7 @@ import pandas as pd
 from plait.base import __version__, registry
 from plait.data.schema_yaml import Problem
 from plait.metrics.base import MAIN, Metric, metrics
-from plait.study import model_check, splits
+from plait.study import splits
 from plait.study.folder import identity
 from plait.study.predicting import Predicting
 from plait.study.ranges import SearchSpec
@@ -60,7 +60,7 @@ class Search(Predicting):
     def variant_problems(self, known: Sequence[Variant]) -> Iterator[Problem]:
         """Operators that do not fit their depth, unless one of the two is searched for."""
         if not {"fusion", "depth", "layers", "network"} & {r.field.partition(".")[0] for r in self._search.ranges}:
-            yield from model_check.variant_problems(self.spec, known, self.defaults())
+            yield from super().variant_problems(known)
 
     # -- runs ----------------------------------------------------------------------------------------------------------
 
