@@ -45,7 +45,11 @@ def _data_entry(read: Reader, entry: object, place: Place) -> DataSpec:
     ):
         if wrong and key in value:
             read.wrong((*place, key), f"data: {text}")
-    own = {"options": read.mapping, "split": partial(read_split, read), "remote": partial(_remote, read)}
+    own: dict[str, Any] = {
+        "options": read.mapping,
+        "split": partial(read_split, read),
+        "remote": partial(_remote, read),
+    }
     split = {"split": SplitSpec("official")} if "test" in value else {}
     return DataSpec(**split | read.values(DataSpec, value, place, **own))
 
@@ -266,7 +270,7 @@ def _source(read: Reader, value: object) -> dict[str, object]:
 def _budget(read: Reader, value: object) -> Budget:
     given = read.fields({} if value is None else value, ("budget",), _BUDGET, "budget")
     memory = {"memory_mb": _memory(read, given.pop("memory"))} if "memory" in given else {}
-    return Budget(**read.values(Budget, given, ("budget",)), **memory)
+    return Budget(**read.values(Budget, given, ("budget",)) | memory)
 
 
 def _memory(read: Reader, value: object) -> float | None:

@@ -88,10 +88,8 @@ def comparison(name: str, results: Results, folder: Path, first: str, trained: S
     caption += " One seed: no difference is tested." * (max(len(s.grids) for _, s in chosen) < 2)
     caption += _at_chance(share, {label: s.mean for label, s in chosen})
     table = pd.DataFrame(noise_grids.table(chosen))
-    return [
-        _one(picture(name, caption, maps)),
-        sheet(f"{name}-table", table, f"{first} against the others, over the grid"),
-    ]
+    section = sheet(f"{name}-table", table, f"{first} against the others, over the grid")
+    return [_one(picture(name, caption, maps)), section]
 
 
 def heat_maps(name: str, results: Results, folder: Path) -> list[Block]:

@@ -64,7 +64,7 @@ def comparison(grids: Sequence[Grid], marks: Mapping[int, np.ndarray] | None = N
     """Accuracy of several models above, and the first one's lead over each below (figures 1 and 7 to 10).
 
     Args:
-        grids: the first is what the others are compared with; of several seeds give the mean (``mean_grid``).
+        grids: the first is what the others are compared with; of several seeds give the mean (``Seeds.mean``).
         marks: place of a grid -> (R, C) bool, cells whose difference is significant: they get a dot.
     """
     _check(grids)
@@ -86,14 +86,6 @@ def comparison(grids: Sequence[Grid], marks: Mapping[int, np.ndarray] | None = N
         if len(grids) > 1:
             _scale(figure, drawn, "difference", part=(2, 1))
     return figure
-
-
-def mean_grid(grids: Sequence[Grid]) -> Grid:
-    """One grid of several seeds, whose accuracy is their mean."""
-    _check(grids)
-    first = grids[0]
-    correct = np.concatenate([grid.correct for grid in grids], axis=2)
-    return Grid(first.modalities, first.levels, correct, first.trained, first.label, first.ratio)
 
 
 def curves(

@@ -61,7 +61,7 @@ def _sentence(evidence: Evidence, part: DataFrame) -> str:
     free = f"{counted(len(level), 'is', 'are')} proven to cost nothing"
     if worse.empty:
         return f"No condition {on}is proven to cost {name} anything; {free} (of {len(others)})."
-    most = worse.loc[worse["difference"].abs().idxmax()]
+    most: Any = worse.iloc[int(worse["difference"].abs().argmax())]
     return (
         f"{len(worse)} of {counted(len(others), 'condition')} {on}{'are' if len(worse) > 1 else 'is'} proven to cost {name} "
         f"something, most of all {most['condition']} ({evidence.signed(most['difference'])})"
