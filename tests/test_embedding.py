@@ -485,6 +485,38 @@ def test_two_processes_share_the_work(store: Store, tmp_path: Path) -> None:
     assert len(theirs) >= 16
 
 
+class Beside(Toy):
+    """Two batches wait for each other: alone neither ends."""
+
+    side_by_side = True
+    meeting: ClassVar[threading.Barrier]
+    cores: ClassVar[set[int]]
+
+    def prepare(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
+        if "meet" in str(cells) and threading.current_thread() is not threading.main_thread():
+            type(self).cores.add(torch.get_num_threads())
+            type(self).meeting.wait(timeout=30)
+        return super().prepare([cell.removeprefix("meet ") if isinstance(cell, str) else cell for cell in cells])
+
+
+def test_batches_are_computed_side_by_side_on_one_core_each(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    cores, cells = torch.get_num_threads(), [f"meet {number} 1" for number in range(12)]
+    monkeypatch.setattr(Beside, "meeting", threading.Barrier(2), raising=False)
+    monkeypatch.setattr(Beside, "cores", set(), raising=False)
+    torch.set_num_threads(2)
+    try:
+        many = embed(Beside(), cells, store, name="x", progress=False)  # three batches: the first alone, then two
+        assert Beside.cores == {1}
+        assert torch.get_num_threads() == 2
+        with pytest.raises(CellError, match="row 7"):
+            embed(Beside(scale=2.0), [*map(str, range(7)), "broken"], store, name="x", progress=False, strict=True)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(cores)
+    alone = embed(Toy(), [cell.removeprefix("meet ") for cell in cells], None, name="x", progress=False)
+    assert many.x.tobytes() == alone.x.tobytes()
+
+
 def test_threads_of_one_process_share_the_work(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOY_SLOW", "0.005")
     results: list[Embedded] = []

@@ -48,6 +48,7 @@ class MiniLM(Encoder):
     batch_size: ClassVar[int] = 256
     batch_length: ClassVar[int | None] = 40_000
     arithmetic: ClassVar[int] = 3
+    side_by_side: ClassVar[bool] = True
     later: ClassVar[tuple[str, ...]] = ("pool",)
 
     max_tokens: Annotated[int, Within(3, minilm_network.POSITIONS)] = 256

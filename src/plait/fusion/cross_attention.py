@@ -37,7 +37,6 @@ class CrossAttention(Fusion):
         self.blocks = nn.ModuleDict({name: Block(self.width, heads) for name in self.names})
 
     def forward(self, tokens: Mapping[str, Tokens]) -> Tensor:
-        """(B, D)."""
         clean = {name: filled(tokens[name]) for name in self.names}
         result = {}
         for name, block in self.blocks.items():

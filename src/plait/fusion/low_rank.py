@@ -35,7 +35,6 @@ class LowRank(Fusion):
         self.factors = nn.ModuleDict({name: nn.Linear(self.width, self.rank * self.width) for name in self.names})
 
     def forward(self, tokens: Mapping[str, Tokens]) -> Tensor:
-        """(B, D)."""
         out: Tensor | None = None
         for name in self.names:
             factor = self.factors[name](tokens[name].pooled())  # (B, rank * D); its bias is the appended 1

@@ -85,11 +85,6 @@ class Training:
         return StepRule(self.optimiser, self.schedule, self.clip)
 
 
-def check_warmup(value: object) -> float:
-    """The share of all steps over which the learning rate rises."""
-    return checks.number(value, "warmup (share of the steps)", 0, 1)
-
-
 def rates(value: object, learning: Sequence[str], names: Mapping[str, str]) -> dict[str, float]:
     """Learning rate of each encoder that learns, from one for all, or modality (or kind) -> rate."""
     result = _each(value, learning, learning, names, "encoder_learning_rate")
