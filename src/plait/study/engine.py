@@ -43,7 +43,6 @@ class Executor:
     """What sits at the other end of every engine: does the jobs of one study, one after another."""
 
     def __init__(self, setting: Setting) -> None:
-        """Nothing is read yet."""
         self.setting = setting
         self._subject = subject_of(setting.spec)
         self._tables = Latest(8)
@@ -190,21 +189,17 @@ class Inline(Engine):
     workers = 1
 
     def __init__(self, setting: Setting) -> None:
-        """Ready at once."""
         self._worker = Executor(setting)
         self._events: list[Event] = []
 
     def idle(self) -> list[int]:
-        """Always, but for what was not fetched yet."""
         return [] if self._events else [0]
 
     def submit(self, worker: int, job: Job) -> None:
-        """Do it."""
         finished, facts = self._worker.do(job)
         self._events.append(Event(worker, job, finished, facts))
 
     def events(self, seconds: float) -> list[Event]:
-        """What was done."""
         result, self._events = self._events, []
         return result
 
@@ -212,7 +207,6 @@ class Inline(Engine):
         """Not possible: a job that has begun is finished."""
 
     def memory_mb(self, worker: int) -> float | None:
-        """Not watched."""
         return None
 
     def close(self) -> None:

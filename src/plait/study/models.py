@@ -60,7 +60,6 @@ class SharedRows:
     """The prepared rows of one group of runs; each fit is given it (``share``)."""
 
     def __init__(self) -> None:
-        """Nothing is prepared yet."""
         self.prepared: Prepared | None = None
         #: Test tables and what they became: see ``FusionEstimator.remembering``.
         self.seen: list[tuple[Any, Any]] = []
