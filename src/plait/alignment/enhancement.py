@@ -264,7 +264,6 @@ class JointEncoder(Encoder):
 
     @property
     def dim(self) -> int:
-        """Width of the projection, and of the features where they are kept."""
         return self.statistics.out_dim + (self.statistics.dims[self.spec.modality] if self.spec.keep else 0)
 
 
@@ -276,7 +275,6 @@ class JointProjector(OwnLoss):
     """
 
     def __init__(self, enhancement: Enhancement, network: FrozenNetwork) -> None:
-        """Around a network with its statistics."""
         super().__init__()
         self.spec, self.network = enhancement, network
 

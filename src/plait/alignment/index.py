@@ -68,7 +68,6 @@ class Index:
         return result
 
     def __len__(self) -> int:
-        """Vectors that can be found."""
         return len(self.vectors)
 
     def search(self, queries: np.ndarray, k: int) -> list[list[Hit]]:

@@ -39,7 +39,6 @@ class Couples:
     share: float = 1.0
 
     def __len__(self) -> int:
-        """Rows."""
         return len(self.a)
 
     def same(self, part: slice) -> Tensor | None:
@@ -106,7 +105,6 @@ class InfoNCE(Contrast):
     """
 
     def blocks(self, couples: Couples, rows: int) -> Iterator[Tensor]:
-        """Terms that sum to the loss, of so many rows each."""
         for start in range(0, len(couples), rows):
             part = slice(start, start + rows)
             same = couples.same(part)
@@ -137,7 +135,6 @@ class HardestNegatives(Contrast):
     epsilon: float = 1e-7
 
     def blocks(self, couples: Couples, rows: int) -> Iterator[Tensor]:
-        """Terms that sum to the loss, of so many rows each."""
         n = len(couples)
         for start in range(0, n, rows):
             part = slice(start, start + rows)
@@ -167,7 +164,6 @@ class SoftTargets(Contrast):
     """
 
     def blocks(self, couples: Couples, rows: int) -> Iterator[Tensor]:
-        """Terms that sum to the loss, of so many rows each."""
         x, y, temperature = self._among(couples)
         among = Couples(x, y, temperature, couples.labels)
         whole = len(couples) <= rows

@@ -57,7 +57,6 @@ class Pairs:
         return cls({name: {"x": f} for name, f in clean.items()}, there, cell, thing)
 
     def __len__(self) -> int:
-        """Rows."""
         return len(self.thing)
 
     @property

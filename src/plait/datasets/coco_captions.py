@@ -47,11 +47,9 @@ class CocoCaptions(Dataset):
     )
 
     def __init__(self, photographs: Count | None = None, pairs: Literal["images", "captions"] = "images") -> None:
-        """Decide how many photographs to draw, and what is paired."""
         self.photographs, self.pairs = photographs, pairs
 
     def load(self, root: str | Path | None = None) -> Loaded:
-        """Read the published archives below ``coco/``; nothing of them is unpacked."""
         path = self.file(root, "coco", "annotations_trainval2017.zip")
         frame = pd.concat([_captions(path, part) for part in ("train", "val")], ignore_index=True)
         frame = drawn(frame, self.photographs)

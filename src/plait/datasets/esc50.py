@@ -34,7 +34,6 @@ class Esc50(Dataset):
     )
 
     def load(self, root: str | Path | None = None) -> Loaded:
-        """Read the table of clips; sounds stay in the archive."""
         archive = self.file(root, "esc50", "ESC-50-master.zip")
         with zipfile.ZipFile(archive) as file:
             [meta] = [name for name in file.namelist() if name.endswith("meta/esc50.csv")]

@@ -34,11 +34,9 @@ class Flickr8kCaptions(Flickr):
     resplit = False
 
     def __init__(self, photographs: Count | None = None, first: Count | None = None, seed: Seed = 0) -> None:
-        """Decide which photographs to draw."""
         self.photographs, self.first, self.seed = photographs, first, seed
 
     def load(self, root: str | Path | None = None) -> Loaded:
-        """Read ``flickr8k_1k/flickr8k_all_captions.csv``."""
         captions = pd.read_csv(self.file(root, "flickr8k_1k", "flickr8k_all_captions.csv"))
         rng = np.random.default_rng(self.seed)
         names = captions["image"].unique()[: self.first]

@@ -44,11 +44,9 @@ class Hearthstone(Dataset):
     rebuilt = True
 
     def __init__(self, *, categories_in_text: bool = False) -> None:
-        """Choose what the text is made of."""
         self.categories_in_text = categories_in_text
 
     def load(self, root: str | Path | None = None) -> Loaded:
-        """Read ``hearthstone/hearthstone.csv`` and ``hearthstone/images.zip``."""
         frame = pd.read_csv(self.file(root, "hearthstone", "hearthstone.csv"))
         frame["image"] = in_archive(self.file(root, "hearthstone", "images.zip"), frame["image"])
         for column in NAMES:

@@ -46,7 +46,6 @@ class Multabench(Dataset):
         seed: Annotated[int, Within(0, 5)] = 0,
         size: Literal["10k", "full"] = "10k",
     ) -> None:
-        """Decide which table, which of its six splits, and how many of its rows."""
         self.table, self.split, self.size = table, seed, size
 
     def load(self, root: str | Path | None = None) -> Loaded:

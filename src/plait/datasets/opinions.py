@@ -131,7 +131,6 @@ class Sequenced(Opinions):
     sequences: ClassVar[Mapping[str, str]]
 
     def load(self, root: str | Path | None = None) -> Loaded:
-        """Read the four files and the folds."""
         folder = self.name()
         files = {what: self.file(root, folder, file) for what, file in self.sequences.items()}
         frame = read(files, self.file(root, folder, "folds.json"))

@@ -57,11 +57,9 @@ class Pokemon(Dataset):
     rebuilt = True
 
     def __init__(self, *, categories_in_text: bool = False) -> None:
-        """Choose what the text is made of."""
         self.categories_in_text = categories_in_text
 
     def load(self, root: str | Path | None = None) -> Loaded:
-        """Read ``pokemon/pokemon.csv`` and ``pokemon/images.zip``."""
         frame = pd.read_csv(self.file(root, "pokemon", "pokemon.csv"))
         frame["image"] = in_archive(self.file(root, "pokemon", "images.zip"), frame["image"])
         frame["male_percent"] = male_percent(frame.pop("gender"))

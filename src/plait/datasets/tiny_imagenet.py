@@ -38,7 +38,6 @@ class TinyImagenet(Dataset):
     )
 
     def load(self, root: str | Path | None = None) -> Loaded:
-        """Read ``tiny-imagenet/tiny-imagenet-200.zip``; nothing of it is unpacked."""
         path = self.file(root, "tiny-imagenet", "tiny-imagenet-200.zip")
         with zipfile.ZipFile(path) as archive:
             members = archive.namelist()

@@ -63,7 +63,6 @@ class Column:
     """
 
     def __init__(self, cells: Sequence[Any], **how: Unpack[How]) -> None:
-        """Compute the keys of all present cells."""
         self._how = how
         self.name, self.strict = how["name"], how.get("strict", False)
         self.limits = how.get("limits", NO_LIMITS)

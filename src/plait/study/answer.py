@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,10 +14,8 @@ import pandas as pd
 from plait.base import notebook
 from plait.data.modality import Schema
 from plait.study.designs import DEFAULT, Candidate, noises
+from plait.study.results import Results
 from plait.study.spec import CLEAN
-
-if TYPE_CHECKING:
-    from plait.study.results import Results
 
 #: Designs of the front that are named.
 _NAMED = 4
@@ -122,7 +120,6 @@ class Advice:
     pareto: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def __repr__(self) -> str:
-        """The answer's lines, and the command."""
         return "\n".join([*self.lines, self.command])
 
     def _repr_html_(self) -> str:

@@ -56,7 +56,6 @@ class StudyFolder(Closing):
     """A folder of results. Only one runner per process may have it open: a process's claims do not hold against itself."""
 
     def __init__(self, path: Path) -> None:
-        """Use ``begin`` to make it, or open one to read."""
         self.path = path
         self._claimed: Claimed | None = None
         self._shared: int | None = None

@@ -53,7 +53,6 @@ class RunOptions:
     share: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse an engine that there is not."""
         check_engine(self.engine, "inline")
 
 

@@ -81,7 +81,6 @@ class LinesFile:
     """Lines of results.jsonl. Whoever writes must hold the folder's lock."""
 
     def __init__(self, path: Path) -> None:
-        """It need not be there."""
         self._path = path
         self._offset = 0
 

@@ -236,18 +236,15 @@ class Schedule:
     """Runs that nobody has begun, by what they share."""
 
     def __init__(self, runs: Iterable[Run]) -> None:
-        """In the order of the plan."""
         self._groups: dict[str, deque[Run]] = {}
         for run in runs:
             self._groups.setdefault(run.share, deque()).append(run)
         self._at: dict[int, str] = {}
 
     def __len__(self) -> int:
-        """Runs that wait."""
         return sum(map(len, self._groups.values()))
 
     def __iter__(self) -> Iterator[Run]:
-        """All that wait."""
         return (run for group in self._groups.values() for run in group)
 
     def next(self, worker: int) -> Run | None:

@@ -66,7 +66,6 @@ class SearchOptions:
     command: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be meant."""
         checks.check(self)
         known = registry.names("samplers")
         if self.sampler not in known:

@@ -36,7 +36,6 @@ class State:
     """Counts that the loop changes and the view shows."""
 
     def __init__(self, runs: Sequence[Run], lines: Iterable[Line], retry_failed: bool) -> None:
-        """Begin with what is on the disk."""
         self.runs = {run.name: run for run in runs}
         #: How many runs there will be; some may not be known yet.
         self.total = len(runs)

@@ -271,7 +271,6 @@ class Latest:
     """
 
     def __init__(self, count: int) -> None:
-        """Keep so many."""
         self._count = count
         self._kept: OrderedDict[Hashable, Any] = OrderedDict()
 

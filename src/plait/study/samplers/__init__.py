@@ -106,28 +106,23 @@ class Trials(Schedule):
         self._advance()
 
     def __len__(self) -> int:
-        """Runs that wait, those of trials that are not drawn yet included."""
         left = sum(r.sampler.most - len(r.runs) for r in self._regimes if not self._given_up(r))
         return len(self._queue) + left
 
     def __iter__(self) -> Iterator[Run]:
-        """All that are drawn and wait."""
         return iter(list(self._queue))
 
     def next(self, worker: int) -> Run | None:
-        """The next run; None where there is none yet."""
         self._advance()
         return self._queue.popleft() if self._queue else None
 
     def drop(self, variants: set[str]) -> list[Run]:
-        """Take out all runs of these variants."""
         dropped = [run for run in self._queue if run.variant in variants]
         self._queue = deque(run for run in self._queue if run.variant not in variants)
         self._regimes = [regime for regime in self._regimes if regime.name not in variants]
         return dropped
 
     def finish(self) -> None:
-        """Keep the trials that ended where their variants say so."""
         for regime in self._regimes:
             if regime.storage is not None:
                 for number, runs in enumerate(regime.runs):

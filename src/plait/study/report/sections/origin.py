@@ -18,7 +18,6 @@ class Origin(ReportSection):
     place = 100
 
     def sections(self, material: Material) -> Iterator[Section]:
-        """Always."""
         results, evidence = material.results, material.evidence
         about: Mapping[str, Any] = results.about
         seeds = (
