@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ from typing import Any
 from plait.base.errors import ConfigError, need, warn
 from plait.study.ranges import Range, SearchSpec
 from plait.study.runs import Run, Schedule
-from plait.study.state import Line, State
+from plait.study.state import Line, State, score_of
 
 
 @dataclass(frozen=True)
@@ -170,14 +169,6 @@ class Trials(Schedule):
         scores = [score_of(line, self._metric) for run in runs if (line := self._state.line(run.name)) is not None]
         known = [score for score in scores if score is not None]
         return Trial(regime.drawn[number], sum(known) / len(known) if len(known) == len(runs) else None)
-
-
-def score_of(line: Line, metric: str) -> float | None:
-    """What a run gave; None where it failed or the metric is no number."""
-    if line["status"] != "done":
-        return None
-    value = line["evaluations"][0]["metrics"].get(metric)
-    return None if value is None or not math.isfinite(value) else float(value)
 
 
 #: Attributes of Optuna's trials that are ours: the number of the trial, and the lines of its runs.
