@@ -51,12 +51,17 @@ def optuna_study(ranges: Sequence[Range], trials: Sequence[Trial], *, lower: boo
     optuna = need("optuna", "search")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(sampler=sampler, direction="minimize" if lower else "maximize")
-    state, known = optuna.trial.TrialState, {r.field: distribution(r) for r in ranges}
+    known = {r.field: distribution(r) for r in ranges}
     for trial in trials:
-        ended = {"state": state.FAIL} if trial.score is None else {"state": state.COMPLETE, "value": trial.score}
-        params = {r.field: r.kept(trial.drawn[r.field]) for r in ranges}
-        study.add_trial(optuna.trial.create_trial(params=params, distributions=known, **ended))
+        study.add_trial(_ended(trial, {r.field: r.kept(trial.drawn[r.field]) for r in ranges}, known))
     return study
+
+
+def _ended(trial: Trial, params: Mapping[str, Any], distributions: Mapping[str, Any], **attributes: Any) -> Any:
+    """A trial as Optuna has one that has ended."""
+    made, state = need("optuna.trial", "search"), need("optuna.trial", "search").TrialState
+    ended = {"state": state.FAIL} if trial.score is None else {"state": state.COMPLETE, "value": trial.score}
+    return made.create_trial(params=params, distributions=distributions, user_attrs=attributes, **ended)
 
 
 def distribution(of: Range) -> Any:
@@ -211,17 +216,11 @@ class TrialStorage:
         if number in self._held:
             return
         self._held[number] = list(lines)
-        state = self._optuna.trial.TrialState
-        ended = {"state": state.FAIL} if trial.score is None else {"state": state.COMPLETE, "value": trial.score}
+        params = {r.field: _shown(r, trial.drawn[r.field]) for r in self.ranges}
+        known = {r.field: self._distribution(r) for r in self.ranges}
         try:
             with self._in_one_line("cannot be written"):
-                made = self._optuna.trial.create_trial(
-                    params={r.field: _shown(r, trial.drawn[r.field]) for r in self.ranges},
-                    distributions={r.field: self._distribution(r) for r in self.ranges},
-                    user_attrs={_NUMBER: number, _LINES: self._held[number]},
-                    **ended,
-                )
-                self._study.add_trial(made)
+                self._study.add_trial(_ended(trial, params, known, **{_NUMBER: number, _LINES: self._held[number]}))
         except ConfigError as error:
             warn(f"{error}; the search's own folder has the trial")
 
