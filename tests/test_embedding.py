@@ -23,7 +23,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from plait.base.encoder import Encoder
-from plait.base.errors import CellError, PlaitError, PlaitWarning, StoreError
+from plait.base.errors import CellError, PlaitError, PlaitWarning, StoreError, TableError
 from plait.base.tokens import Tokens
 from plait.data.media import Blob
 from plait.data.media.given import cell_key
@@ -176,6 +176,16 @@ def test_many_rows_are_embedded_piece_by_piece_to_the_same_numbers(
 
 def picture(mode: str = "RGB", size: tuple[int, int] = (2, 3)) -> Image.Image:
     return Image.new(mode, size)
+
+
+def test_files_that_are_not_there_are_refused_before_anything_is_encoded(store: Store, tmp_path: Path) -> None:
+    schema = Schema((Modality("a", "text", ("a",)), Modality("b", "image", ("b",))))
+    frame = pd.DataFrame({"a": numbers(3), "b": ["1.png", "2.png", "3.png"]})
+    features = featurize.Featurizer(schema, {"a": Toy()})
+    modules = Toy.modules
+    with pytest.raises(TableError, match="none of its 3 files is there"):
+        features.transform(frame, str(tmp_path), store, strict=False, progress=False)
+    assert Toy.modules == modules
 
 
 def test_cells_of_different_type_shape_or_dtype_never_share_a_key() -> None:

@@ -224,8 +224,8 @@ def exploded(frame: pd.DataFrame, schema: Schema, group: str | None) -> tuple[pd
         thing = np.where(codes >= 0, codes, len(frame) + np.arange(len(frame)))  # without a group: a thing of its own
     for modality in schema.modalities:
         column = modality.columns[0]
-        several = frame[column].map(lambda v: isinstance(v, list | tuple | np.ndarray))
-        if modality.kind in ("text", "code") and several.any():
+        several = any(isinstance(v, list | tuple | np.ndarray) for v in frame[column])
+        if several and modality.kind in ("text", "code"):
             lists = frame[column].map(lambda v: list(v) if isinstance(v, tuple | np.ndarray) else v)
             frame = frame.assign(**{column: lists}).explode(column)
             thing = thing[frame.index.to_numpy()]
