@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import pandas as pd
 
-from plait.base import checks, config, progress, registry
+from plait.base import checks, config, progress
 from plait.base.errors import ConfigError, MissingDependencyError, TableError, nearest, warn
 from plait.data.modality import Schema
 from plait.data.schema import check_columns, validate
@@ -67,9 +67,6 @@ class SearchOptions:
 
     def __post_init__(self) -> None:
         checks.check(self)
-        known = registry.names("samplers")
-        if self.sampler not in known:
-            raise ConfigError(f"unknown sampler '{self.sampler}': {nearest(self.sampler, known)}")
 
 
 def sensitivity(
