@@ -23,7 +23,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from plait.base.encoder import Encoder
-from plait.base.errors import CellError, PlaitError, PlaitWarning, StoreError
+from plait.base.errors import CellError, PlaitError, PlaitWarning, StoreError, TableError
 from plait.base.tokens import Tokens
 from plait.data.media import Blob
 from plait.data.media.given import cell_key
@@ -176,6 +176,16 @@ def test_many_rows_are_embedded_piece_by_piece_to_the_same_numbers(
 
 def picture(mode: str = "RGB", size: tuple[int, int] = (2, 3)) -> Image.Image:
     return Image.new(mode, size)
+
+
+def test_files_that_are_not_there_are_refused_before_anything_is_encoded(store: Store, tmp_path: Path) -> None:
+    schema = Schema((Modality("a", "text", ("a",)), Modality("b", "image", ("b",))))
+    frame = pd.DataFrame({"a": numbers(3), "b": ["1.png", "2.png", "3.png"]})
+    features = featurize.Featurizer(schema, {"a": Toy()})
+    modules = Toy.modules
+    with pytest.raises(TableError, match="none of its 3 files is there"):
+        features.transform(frame, str(tmp_path), store, strict=False, progress=False)
+    assert Toy.modules == modules
 
 
 def test_cells_of_different_type_shape_or_dtype_never_share_a_key() -> None:
@@ -483,6 +493,38 @@ def test_two_processes_share_the_work(store: Store, tmp_path: Path) -> None:
     assert ours + theirs == dict.fromkeys(range(160), 1)  # nothing was done twice
     assert len(ours) >= 16  # and not all by one of them
     assert len(theirs) >= 16
+
+
+class Beside(Toy):
+    """Two batches wait for each other: alone neither ends."""
+
+    side_by_side = True
+    meeting: ClassVar[threading.Barrier]
+    cores: ClassVar[set[int]]
+
+    def prepare(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
+        if "meet" in str(cells) and threading.current_thread() is not threading.main_thread():
+            type(self).cores.add(torch.get_num_threads())
+            type(self).meeting.wait(timeout=30)
+        return super().prepare([cell.removeprefix("meet ") if isinstance(cell, str) else cell for cell in cells])
+
+
+def test_batches_are_computed_side_by_side_on_one_core_each(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    cores, cells = torch.get_num_threads(), [f"meet {number} 1" for number in range(12)]
+    monkeypatch.setattr(Beside, "meeting", threading.Barrier(2), raising=False)
+    monkeypatch.setattr(Beside, "cores", set(), raising=False)
+    torch.set_num_threads(2)
+    try:
+        many = embed(Beside(), cells, store, name="x", progress=False)  # three batches: the first alone, then two
+        assert Beside.cores == {1}
+        assert torch.get_num_threads() == 2
+        with pytest.raises(CellError, match="row 7"):
+            embed(Beside(scale=2.0), [*map(str, range(7)), "broken"], store, name="x", progress=False, strict=True)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(cores)
+    alone = embed(Toy(), [cell.removeprefix("meet ") for cell in cells], None, name="x", progress=False)
+    assert many.x.tobytes() == alone.x.tobytes()
 
 
 def test_threads_of_one_process_share_the_work(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

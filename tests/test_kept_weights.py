@@ -16,6 +16,7 @@ import torch
 from safetensors import numpy as safetensors
 
 from plait.base.errors import PlaitWarning, StoreError
+from plait.encoders.batches import Memory
 from plait.store import Store
 from plait.training import checkpoint
 from plait.training import finetuning as tunings
@@ -177,7 +178,7 @@ def test_tunings_come_back_as_they_were(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("spoiled", ["rank", "encoders", "number", "half"])
 def test_tunings_that_are_not_what_is_looked_for_are_made_anew(spoiled: str) -> None:
-    keep, told, good = tunings.Memories(), Tuning(rank=2, folds=3), tuned(3, 2)
+    keep, told, good = Memory(exact=False), Tuning(rank=2, folds=3), tuned(3, 2)
     bad = tuned(2, 2) if spoiled == "encoders" else tuned(3, 4 if spoiled == "rank" else 2)
     if spoiled == "number":
         bad[1]["0.B"][0, 0] = float("nan")

@@ -16,7 +16,7 @@ import yaml
 from plait import FusionClassifier, FusionRegressor, load, metrics
 from plait.base.errors import ConfigError
 from plait.cli import main
-from plait.estimators.record import frozen_weights
+from plait.estimators.fitting import frozen_weights
 from plait.report import curves
 from plait.study import Study
 from plait.training import history

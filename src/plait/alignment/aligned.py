@@ -48,15 +48,12 @@ class Aligned(FolderEncoder["_Parts"]):
     kind: str | None = None
 
     def read(self) -> _Parts:
-        """The aligner's part of the modality."""
         return _Parts.read(self.folder, self.modality, self.kind)
 
     def restore(self, state: Mapping[str, Any]) -> _Parts:
-        """From its saved state."""
         return _Parts.restore(state)
 
     def module(self) -> nn.Module:
-        """The encoder inside and the network behind it."""
         parts = self.held
         taken = parts.stage.takes(parts.encoder)
         if taken == "prepared":
@@ -67,12 +64,10 @@ class Aligned(FolderEncoder["_Parts"]):
 
     @property
     def dim(self) -> int:
-        """Width of the space."""
         return self.held.network.out_dim
 
     @property
     def arithmetic(self) -> int:  # type: ignore[override]  # of the encoder inside, not of the class
-        """That of the encoder inside."""
         return self.inner.arithmetic
 
     def weights_id(self) -> str:
@@ -134,7 +129,6 @@ class _Both(nn.Module):
         self.inner, self.network, self.name, self.words = inner, network, name, words
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        """One token per row."""
         from plait.alignment.network import unit
 
         if self.inner is None:

@@ -41,7 +41,6 @@ class Alignment(registry.Named, ABC):
     frozen: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        """Refuse options that are not what their annotations say."""
         checks.check(self, f"alignment {self.name()}")
 
     def options(self) -> dict[str, Any]:
@@ -111,7 +110,6 @@ class LinearMaps(AlignmentNetwork):
     """(x - mean) W for each modality; modalities named in ``kept`` are centred and otherwise left as they are."""
 
     def __init__(self, dims: Mapping[str, int], out_dim: int, kept: tuple[str, ...] = ()) -> None:
-        """All maps are zero until they are solved for."""
         super().__init__(dims, out_dim)
         self.kept = kept
         for name, dim in self.dims.items():
@@ -131,7 +129,6 @@ class LinearMaps(AlignmentNetwork):
         return self.get_buffer(f"mean{self.key[name]}"), self.get_buffer(f"weight{self.key[name]}")
 
     def forward(self, name: str, batch: Batch, towards: str | None = None) -> Tensor:
-        """(B, out_dim)."""
         x = batch["x"] - self.get_buffer(f"mean{self.key[name]}")
         return x if name in self.kept else x @ self.get_buffer(f"weight{self.key[name]}")
 
@@ -185,7 +182,6 @@ class Towards(Solved):
     towards: str | None = None
 
     def network(self, dims: Mapping[str, int]) -> AlignmentNetwork:
-        """Maps into the space of ``towards``."""
         self.pairs_of(list(dims))
         goal = self._goal(list(dims))
         return LinearMaps(dims, dims[goal], (goal,))

@@ -54,7 +54,6 @@ class Cca(Solved):
     power: NonNegative = 1.0
 
     def network(self, dims: Mapping[str, int]) -> AlignmentNetwork:
-        """One map per modality."""
         self.pairs_of(list(dims))
         return LinearMaps(dims, min(self.components, *dims.values()))
 

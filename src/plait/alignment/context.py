@@ -17,7 +17,7 @@ from plait.alignment.pairs import Batch
 from plait.base.checks import Part, Within
 from plait.base.encoder import Encoder
 from plait.base.errors import ConfigError
-from plait.networks.layers import Dropout
+from plait.networks.base import Dropout
 
 #: Slots where none are given: two keep the block's attention alive at twice the cost of one.
 _SLOTS, _ATTENDING_SLOTS = 2, 4
@@ -59,7 +59,6 @@ class ContextFusion(Shared):
     dropout: Part = 0.1
 
     def __post_init__(self) -> None:
-        """Refuse operations that there are not, and widths that cannot be shared by the heads."""
         super().__post_init__()
         where = f"alignment {self.name()}"
         if self.width % HEADS:
@@ -83,7 +82,6 @@ class ContextFusion(Shared):
         return "tokens" if self.tokens and encoder.tunable > 0 else "vectors"
 
     def network(self, dims: Mapping[str, int]) -> AlignmentNetwork:
-        """Projections, contexts and the encoder that they share."""
         self.pairs_of(list(dims))
         return _Contexts(dims, self, dict.fromkeys(dims, "vectors"))
 
@@ -143,7 +141,6 @@ class Elementwise(nn.Module):
     """Every token with the context: x + c, x * c, or both beside each other and back to the width by a linear map (ours)."""
 
     def __init__(self, operation: str, width: int) -> None:
-        """For vectors of this width; only ``concat`` has something to learn."""
         super().__init__()
         self.operation = operation
         if operation == "concat":  # begins as ``add``: drawn, it makes rows so alike that soft targets keep them so
@@ -168,7 +165,6 @@ class Attention(nn.Module):
     """
 
     def __init__(self, operation: str, width: int) -> None:
-        """For vectors of this width; ``dot`` has nothing to learn."""
         super().__init__()
         self.operation = operation
         if operation == "general":
@@ -210,7 +206,6 @@ class TransformerBlock(nn.Module):
     """Self-attention and two linear maps, each of the normalised input and added to it."""
 
     def __init__(self, width: int, dropout: float) -> None:
-        """Four heads."""
         super().__init__()
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
@@ -237,7 +232,6 @@ class DeepFusionEncoder(nn.Module):
     """
 
     def __init__(self, operation: str, width: int, dropout: float) -> None:
-        """One for all encoders."""
         super().__init__()
         self.fuse = OPERATIONS[operation](width)
         self.norm = nn.LayerNorm(width)

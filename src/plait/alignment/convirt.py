@@ -43,18 +43,15 @@ class ConVirt(Shared):
     input_dropout: Part = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse a closed-form start: it needs features that stay."""
         super().__post_init__()
         if self.init != "random":
             raise ConfigError(f"alignment {self.name()}: init: {self.init} needs frozen encoders; leave it out")
 
     def network(self, dims: Mapping[str, int]) -> AlignmentNetwork:
-        """Heads alone, over features."""
         self.pairs_of(list(dims))
         return _Trained(dims, self, {})
 
     def network_over(self, encoders: Mapping[str, Encoder], dims: Mapping[str, int]) -> AlignmentNetwork:
-        """Heads over the encoders' own networks, all of it trainable."""
         widths = {**dims, **{name: encoder.dim for name, encoder in encoders.items()}}
         return _Trained(widths, self, {name: encoder.module() for name, encoder in encoders.items()})
 
@@ -73,11 +70,9 @@ class _Trained(AlignmentNetwork):
 
     @torch.no_grad()
     def features(self, name: str, batch: Batch) -> Tensor:
-        """Features as the encoder gives them now (B, D): it was trained."""
         return self.inputs(name, batch)
 
     def inputs(self, name: str, batch: Batch) -> Tensor:
-        """Features as the encoder gives them now (B, D)."""
         key = self.key[name]
         if key not in self.encoders:
             return batch["x"]

@@ -16,7 +16,7 @@ from plait.alignment.pairs import Batch
 from plait.base.checks import Count, Part, Positive, Width, Within
 from plait.base.encoder import Encoder
 from plait.base.errors import ConfigError, nearest
-from plait.networks.layers import Dropout
+from plait.networks.base import Dropout
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
@@ -59,16 +59,11 @@ class HardestNegatives(Learned):
     temperature: Annotated[float, Within(COLDEST, HOTTEST)] = 0.1
 
     def __post_init__(self) -> None:
-        """Take the name of one anchor, as well."""
         self.anchors = (self.anchors,) if isinstance(self.anchors, str) else self.anchors
         super().__post_init__()
-        anchors = [self.anchors] if isinstance(self.anchors, str) else self.anchors
-        if not isinstance(anchors, list | tuple) or not all(isinstance(a, str) for a in anchors):
-            raise ConfigError(f"alignment {self.name()}: anchors must be names of modalities, found {anchors!r}")
-        self.anchors = tuple(dict.fromkeys(anchors))
+        self.anchors = tuple(dict.fromkeys(self.anchors))
 
     def contrast(self) -> Contrast:
-        """The loss of one anchor."""
         return Loss(self.negatives, self.epsilon)
 
     def pairs_of(self, names: Sequence[str]) -> list[tuple[str, str]]:
@@ -85,7 +80,6 @@ class HardestNegatives(Learned):
         return [(anchor, name) for name in pulled for anchor in self.anchors]
 
     def network(self, dims: Mapping[str, int]) -> AlignmentNetwork:
-        """Projectors of all but the anchors."""
         self.pairs_of(list(dims))
         width = self.width or dims[self.anchors[0]]
         return _Enhancement(dims, width, self)
@@ -144,13 +138,11 @@ class Projector(nn.Module):
     """
 
     def __init__(self, dim: int, width: int, dropout: float) -> None:
-        """Build for features of width ``dim``."""
         super().__init__()
         self.linear = nn.Linear(dim, width)
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, width)."""
         projected = self.linear(x)
         out: Tensor = projected + self.dropout(projected.tanh())
         return out

@@ -22,7 +22,7 @@ from plait.alignment.pairs import Pairs
 from plait.base.checks import MOST, Count, NonNegative, Part, Positive, Width, Within
 from plait.base.errors import PlaitError
 from plait.base.progress import track
-from plait.networks.layers import Masks
+from plait.networks.base import Masks
 from plait.training.loop import Callbacks, Diverged, Learner, Outcome, StatePart, train
 from plait.training.optimiser import LIMIT, AdamW, StepRule
 from plait.training.rows import batch_edges
@@ -146,23 +146,19 @@ class StageLearner(Learner[Tensor]):
         self.held_batches = int(valid is not None)
 
     def parts(self) -> list[StatePart]:
-        """All of the network."""
         return [StatePart.of(self.network, ["loss"])]
 
     def begin(self, epoch: int) -> None:
-        """Switch the network to training."""
         if self.given:
             self.plateau.level = self.given[min(epoch, len(self.given) - 1)]
         self.levels.append(self.plateau.level)
         self.network.train()
 
     def batches(self) -> Iterator[Tensor]:
-        """Rows in random order; one row alone would have nothing to differ from."""
         order = torch.randperm(len(self.fold), generator=self.generator)
         return (order[start:end] for start, end in pairwise(batch_edges(len(self.fold), self.size)))
 
     def step(self, batch: Tensor) -> dict[str, Tensor]:
-        """One step; the contrast of the batch."""
         self.optimiser.clear()
         seed = int(torch.randint(2**31, (), generator=self.generator))
         loss = backward(self.network, self.contrast, self.spec, self.fold.take(batch), self.rows_at_once, seed)
@@ -183,7 +179,6 @@ class StageLearner(Learner[Tensor]):
         return {"loss": torch.tensor(loss, dtype=torch.float64)}
 
     def end(self) -> None:
-        """Nothing is dropped any more."""
         self.network.draw_from(None)
         self.network.eval()
 
@@ -213,19 +208,13 @@ class Shared(Learned):
     standardise: bool = True
 
     def contrast(self) -> Contrast:
-        """The loss between two modalities."""
         return LOSSES[self.loss](same=self.same)
 
     def inputs_as(self) -> dict[str, Any]:
         """How features enter, as a ``FrozenNetwork`` takes it."""
-        return {
-            "input_dropout": self.input_dropout,
-            "standardise": self.standardise,
-            "starts": self.init == "cca",
-        }
+        return {"input_dropout": self.input_dropout, "standardise": self.standardise, "starts": self.init == "cca"}
 
     def begin(self, network: AlignmentNetwork, pairs: Pairs, seed: int) -> bool:
-        """Take the statistics of the features, and the closed form's maps."""
         network.learn_inputs(pairs)
         if self.init == "random" or not isinstance(network, FrozenNetwork):
             return False
@@ -233,9 +222,8 @@ class Shared(Learned):
         maps = closed.network(rows.dims)
         closed.fit(maps, rows, seed=seed)
         assert isinstance(maps, LinearMaps)
-        network.begin_at(
-            {n: maps.map_of(n) for n in maps.names}, {n: rows.x[n]["x"][rows.present[n]] for n in maps.names}
-        )
+        there = {n: rows.x[n]["x"][rows.present[n]] for n in maps.names}
+        network.begin_at({n: maps.map_of(n) for n in maps.names}, there)
         return True
 
     def __post_init__(self) -> None:
@@ -260,13 +248,11 @@ class PlateauAdamW(AdamW):
         factor: float = 0.5,
         rule: StepRule | None = None,
     ) -> None:
-        """Train ``parameters``, at the full rate to begin with."""
         super().__init__(parameters, learning_rate, weight_decay, steps=1, rule=rule)
         self.patience, self.fall = patience, factor
         self.level, self.best, self.waited = 1.0, math.inf, 0
 
     def factor(self) -> float:
-        """Share of the learning rate at this step."""
         return self.level
 
     def observe(self, loss: float) -> None:

@@ -39,7 +39,6 @@ class Couples:
     share: float = 1.0
 
     def __len__(self) -> int:
-        """Rows."""
         return len(self.a)
 
     def same(self, part: slice) -> Tensor | None:
@@ -106,13 +105,11 @@ class InfoNCE(Contrast):
     """
 
     def blocks(self, couples: Couples, rows: int) -> Iterator[Tensor]:
-        """Terms that sum to the loss, of so many rows each."""
-        for start in range(0, len(couples), rows):
-            part = slice(start, start + rows)
+        for part in _parts(couples, rows):
             same = couples.same(part)
             for a, b in ((couples.a, couples.b), (couples.b, couples.a)):
                 logits = a[part] @ b.T / couples.temperature  # (c, N)
-                own = logits.diagonal(start)
+                own = logits.diagonal(part.start)
                 if same is not None and self.same == "positives":
                     own = (own + logits.masked_fill(~same, 0.0).sum(1)) / (1 + same.sum(1))
                 elif same is not None:
@@ -137,17 +134,15 @@ class HardestNegatives(Contrast):
     epsilon: float = 1e-7
 
     def blocks(self, couples: Couples, rows: int) -> Iterator[Tensor]:
-        """Terms that sum to the loss, of so many rows each."""
         n = len(couples)
-        for start in range(0, n, rows):
-            part = slice(start, start + rows)
+        for part in _parts(couples, rows):
             logits = couples.a[part] @ couples.b.T / couples.temperature  # (c, N)
             away = torch.zeros_like(logits, dtype=torch.bool)
-            away.diagonal(start).fill_(True)
+            away.diagonal(part.start).fill_(True)
             same = couples.same(part)
             away = away if same is None else away | same
             hardest = logits.masked_fill(away, -math.inf).topk(min(self.k, n - 1), dim=1).values  # (c, k)
-            positive = logits.diagonal(start)[:, None]
+            positive = logits.diagonal(part.start)[:, None]
             floor = torch.full_like(positive, math.log(self.epsilon))
             loss = torch.cat([positive, hardest, floor], 1).logsumexp(1) - positive[:, 0]
             yield loss.sum() * (couples.share / n)
@@ -167,7 +162,6 @@ class SoftTargets(Contrast):
     """
 
     def blocks(self, couples: Couples, rows: int) -> Iterator[Tensor]:
-        """Terms that sum to the loss, of so many rows each."""
         x, y, temperature = self._among(couples)
         among = Couples(x, y, temperature, couples.labels)
         whole = len(couples) <= rows

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from plait.alignment.pairs import Batch, Pairs, pooled
 from plait.base.errors import ConfigError
-from plait.networks.layers import Dropout, Masks
+from plait.networks.base import Dropout, Masks
 
 #: A vector whose largest entry is below this counts as zero.
 _ZERO = 1e-30
@@ -106,7 +106,6 @@ class Temperature(nn.Module):
     """
 
     def __init__(self, start: float, *, learned: bool) -> None:
-        """Begin at ``start``."""
         super().__init__()
         if not COLDEST <= start <= HOTTEST:
             raise ConfigError(f"temperature {start}: expected a number from {COLDEST} to {HOTTEST}")
@@ -117,7 +116,6 @@ class Temperature(nn.Module):
             self.register_buffer("log", log)
 
     def forward(self) -> Tensor:
-        """The temperature, a scalar."""
         return self.log.exp()
 
     @torch.no_grad()
@@ -137,7 +135,6 @@ class Standard(nn.Module):
     scale: Tensor
 
     def __init__(self, dim: int, *, scaled: bool = True) -> None:
-        """For features of width ``dim``."""
         super().__init__()
         self.scaled = scaled
         self.register_buffer("mean", torch.zeros(dim))
@@ -182,7 +179,6 @@ class FrozenNetwork(AlignmentNetwork):
             self.gain = nn.Parameter(torch.zeros(out_dim))
 
     def inputs(self, name: str, batch: Batch) -> Tensor:
-        """Features (B, D) of a frozen encoder as they enter, standardised; of tokens the mean."""
         result: Tensor = self.standard[self.key[name]](pooled(batch))
         return result
 
@@ -217,11 +213,9 @@ class FrozenNetwork(AlignmentNetwork):
 
     @torch.no_grad()
     def features(self, name: str, batch: Batch) -> Tensor:
-        """What the encoder gives (B, D), before any alignment."""
         return pooled(batch)
 
     def learn_inputs(self, pairs: Pairs) -> None:
-        """Take the fixed statistics of the features from the training pairs, before training."""
         for name in self.names if self.standardise else ():
             part, batch = self.standard[self.key[name]], pairs.x[name]
             assert isinstance(part, Standard)
@@ -239,7 +233,6 @@ class Start(nn.Module):
     mean: Tensor
 
     def __init__(self, dim: int, out_dim: int) -> None:
-        """Zero until it is begun."""
         super().__init__()
         self.register_buffer("mean", torch.zeros(dim))
         self.linear = nn.Linear(dim, out_dim, bias=False)

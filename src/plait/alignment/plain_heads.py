@@ -28,7 +28,6 @@ class PlainHeads(Shared):
     """
 
     def network(self, dims: Mapping[str, int]) -> AlignmentNetwork:
-        """One head per modality."""
         self.pairs_of(list(dims))
         return _Heads(dims, self)
 

@@ -70,6 +70,10 @@ class Encoder(registry.Named, ABC):
     #: Sum of ``lengths`` in one batch at most, so that a batch of long cells takes no more than a second or two.
     batch_length: ClassVar[int | None] = None
 
+    #: Whether batches are prepared and computed side by side, one core each (faster where layers are small): ``prepare`` and the
+    #: module then serve several threads at once, and a batch's numbers do not depend on the cores.
+    side_by_side: ClassVar[bool] = False
+
     def __post_init__(self) -> None:
         checks.check(self, f"encoder {self.name()}")
 

@@ -85,12 +85,10 @@ class AvDigits(Dataset):
         parts: Literal["official", "pooled", "speaker"] = "official",
         release: Literal["1.0.9", "1.0.10"] = "1.0.10",
     ) -> None:
-        """Decide how many pairs to draw for training, testing and validation, and from which parts."""
         self.counts = {"train": pairs, "valid": valid_pairs, "test": test_pairs}
         self.seed, self.parts, self.release = seed, parts, release
 
     def load(self, root: str | Path | None = None) -> Loaded:
-        """Read both sources and draw the pairs."""
         seen, heard = written(self.folder(root, "mnist")), spoken(self.folder(root, "fsdd"))
         rng = np.random.default_rng(self.seed)
         parts = self.split(seen, heard)
@@ -187,11 +185,9 @@ class Pairs:
         self._ends = np.cumsum(sizes)
 
     def __len__(self) -> int:
-        """How many pairs there are."""
         return int(self._ends[-1])
 
     def __getitem__(self, number: int) -> tuple[int, int]:
-        """Rows of one pair."""
         if not -len(self) <= number < len(self):
             raise IndexError(f"pair {number} of {len(self)}")
         left, right = self.at(np.array([number % len(self)]))
@@ -243,17 +239,14 @@ def paired(
     names = (on, on) if isinstance(on, str) else on
     for frame, name in zip((left, right), names, strict=True):
         if name not in frame.columns:
-            raise TableError(
-                f"the table has no column '{name}' of labels; it has: {', '.join(map(str, frame.columns))}"
-            )
+            there = ", ".join(map(str, frame.columns))
+            raise TableError(f"the table has no column '{name}' of labels; it has: {there}")
     others = right.drop(columns=names[1])
     twice = [str(column) for column in others.columns if column in left.columns]
     if twice:
         raise TableError(f"both tables have a column {', '.join(twice)}; rename it in one")
-    pairs = Pairs(
-        *(frame[name].astype("string").to_numpy(object) for frame, name in zip((left, right), names, strict=True))
-    )
-    a, b = pairs.draw(count, seed)
+    labels = [frame[name].astype("string").to_numpy(object) for frame, name in zip((left, right), names, strict=True)]
+    a, b = Pairs(*labels).draw(count, seed)
     first, second = left.iloc[a].reset_index(drop=True), others.iloc[b].reset_index(drop=True)
     return pd.concat([first, second], axis=1)
 

@@ -46,7 +46,6 @@ class AVMNIST(Dataset):
     )
 
     def load(self, root: str | Path | None = None) -> Loaded:
-        """Read the six arrays."""
         parts = [self._part(root, part) for part in ("train", "test")]
         frame = pd.concat(parts, ignore_index=True)
         last = frame.index[frame["split"] == "train"][-min(_VALID, len(parts[0]) // 5) :]

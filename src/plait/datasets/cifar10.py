@@ -28,7 +28,6 @@ class Cifar10(Cifar):
     )
 
     def load(self, root: str | Path | None = None) -> Loaded:
-        """Read ``cifar10/cifar10_full.parquet``."""
         path = self.file(root, "cifar10", "cifar10_full.parquet")
         need("pyarrow", "parquet")
         frame = pd.read_parquet(path).rename(columns={"jpg": "image"})

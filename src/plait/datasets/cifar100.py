@@ -27,7 +27,6 @@ class Cifar100(Cifar):
     )
 
     def load(self, root: str | Path | None = None) -> Loaded:
-        """Read ``cifar-100/cifar-100-binary.tar.gz``."""
         path = self.file(root, "cifar-100", "cifar-100-binary.tar.gz")
         parts = {"train": ["train.bin"], "test": ["test.bin"]}
         frame = read_records(path, parts, {"coarse": "coarse_label_names.txt", "fine": "fine_label_names.txt"})

@@ -26,7 +26,6 @@ class Cifar10Binary(Cifar):
     )
 
     def load(self, root: str | Path | None = None) -> Loaded:
-        """Read ``cifar-10/cifar-10-binary.tar.gz``."""
         path = self.file(root, "cifar-10", "cifar-10-binary.tar.gz")
         parts = {"train": [f"data_batch_{i}.bin" for i in range(1, 6)], "test": ["test_batch.bin"]}
         frame = read_records(path, parts, {"label": "batches.meta.txt"})

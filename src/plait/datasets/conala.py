@@ -31,7 +31,6 @@ class Conala(Dataset):
     )
 
     def load(self, root: str | Path | None = None) -> Loaded:
-        """Read ``conala/conala-train.json`` and ``conala/conala-test.json``."""
         parts = [
             pd.read_json(self.file(root, "conala", f"conala-{part}.json"), dtype=False).assign(split=part)
             for part in ("train", "test")

@@ -10,8 +10,6 @@ import pandas as pd
 
 from plait.datasets.base import Dataset, File, Loaded, in_archive, modality
 
-_COLUMNS = ("filename", "fold", "category", "src_file", "take")
-
 
 class Esc50(Dataset):
     """ESC-50: five-second sounds (44.1 kHz wav) of animals, nature, people, homes and streets, 40 of each kind.
@@ -34,7 +32,6 @@ class Esc50(Dataset):
     )
 
     def load(self, root: str | Path | None = None) -> Loaded:
-        """Read the table of clips; sounds stay in the archive."""
         archive = self.file(root, "esc50", "ESC-50-master.zip")
         with zipfile.ZipFile(archive) as file:
             [meta] = [name for name in file.namelist() if name.endswith("meta/esc50.csv")]

@@ -27,17 +27,13 @@ class Flickr8k(Flickr):
     )
 
     def __init__(self, photographs: Count | None = None, captions: Count = 5) -> None:
-        """Decide how many photographs to draw, and how many captions of each to take."""
         self.photographs, self.captions = photographs, captions
 
     def load(self, root: str | Path | None = None) -> Loaded:
-        """Read ``flickr8k_1k/captions.csv`` and ``flickr8k_1k/images.zip``."""
         frame = pd.read_csv(self.file(root, "flickr8k_1k", "captions.csv"))
         frame["photograph"] = frame["image"]
-        frame = (
-            drawn(frame, self.photographs).groupby("photograph", sort=False).head(self.captions).reset_index(drop=True)
-        )
+        frame = drawn(frame, self.photographs).groupby("photograph", sort=False).head(self.captions)
+        frame = frame.reset_index(drop=True)
         frame["image"] = in_archive(self.file(root, "flickr8k_1k", "images.zip"), frame["image"])
-        return self.loaded(
-            frame, [modality("text", "caption"), modality("image")], {"photograph": "identifier"}, groups="photograph"
-        )
+        modalities, reasons = [modality("text", "caption"), modality("image")], {"photograph": "identifier"}
+        return self.loaded(frame, modalities, reasons, groups="photograph")

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from plait.base.checks import Count, Seed
-from plait.datasets.base import File, Loaded, modality
+from plait.datasets.base import TEXTS, File, Loaded
 from plait.datasets.captions import Flickr
 
 
@@ -34,11 +34,9 @@ class Flickr8kCaptions(Flickr):
     resplit = False
 
     def __init__(self, photographs: Count | None = None, first: Count | None = None, seed: Seed = 0) -> None:
-        """Decide which photographs to draw."""
         self.photographs, self.first, self.seed = photographs, first, seed
 
     def load(self, root: str | Path | None = None) -> Loaded:
-        """Read ``flickr8k_1k/flickr8k_all_captions.csv``."""
         captions = pd.read_csv(self.file(root, "flickr8k_1k", "flickr8k_all_captions.csv"))
         rng = np.random.default_rng(self.seed)
         names = captions["image"].unique()[: self.first]
@@ -52,5 +50,4 @@ class Flickr8kCaptions(Flickr):
             for one, two in itertools.pairwise(group["caption"])
         ]
         frame = pd.DataFrame(rows, columns=["a", "b", "photograph"])
-        modalities = [modality("a", kind="text"), modality("b", kind="text")]
-        return self.loaded(frame, modalities, {"photograph": "identifier"}, groups="photograph")
+        return self.loaded(frame, TEXTS, {"photograph": "identifier"}, groups="photograph")

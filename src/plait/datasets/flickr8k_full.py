@@ -27,11 +27,9 @@ class Flickr8kFull(Flickr):
     files = (File("flickr8k/Flickr8k_text.zip"), File("flickr8k/Flickr8k_Dataset.zip"))
 
     def __init__(self, photographs: Count | None = None) -> None:
-        """Decide how many photographs to draw."""
         self.photographs = photographs
 
     def load(self, root: str | Path | None = None) -> Loaded:
-        """Read ``flickr8k/Flickr8k_text.zip`` and ``flickr8k/Flickr8k_Dataset.zip``; nothing of them is unpacked."""
         text, pictures = (self.file(root, "flickr8k", f"Flickr8k_{name}.zip") for name in ("text", "Dataset"))
         frame = _captions(text)
         with zipfile.ZipFile(pictures) as archive:

@@ -29,7 +29,6 @@ class Games(Dataset):
     files = (File("games/games.csv", "747b151bfdc95b27a3364f3304e2e140ae7f730c11ee67dab832e54e04ef602f", 1_017_840),)
 
     def load(self, root: str | Path | None = None) -> Loaded:
-        """Read ``games/games.csv``."""
         frame = pd.read_csv(self.file(root, "games", "games.csv"))
         modalities = [modality("text", "Name"), modality("tabular", *_TYPES)]
         return self.loaded(frame, modalities, types=_TYPES, groups="Name")

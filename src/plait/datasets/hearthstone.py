@@ -44,11 +44,9 @@ class Hearthstone(Dataset):
     rebuilt = True
 
     def __init__(self, *, categories_in_text: bool = False) -> None:
-        """Choose what the text is made of."""
         self.categories_in_text = categories_in_text
 
     def load(self, root: str | Path | None = None) -> Loaded:
-        """Read ``hearthstone/hearthstone.csv`` and ``hearthstone/images.zip``."""
         frame = pd.read_csv(self.file(root, "hearthstone", "hearthstone.csv"))
         frame["image"] = in_archive(self.file(root, "hearthstone", "images.zip"), frame["image"])
         for column in NAMES:
@@ -57,10 +55,7 @@ class Hearthstone(Dataset):
             frame[column] = plain(frame[column])
         for column in ("collectible", "elite"):
             frame[column] = frame[column].fillna(0).astype(bool)
-        reasons = {
-            "id": "its prefix names the set",
-            "artist": "empty for half of the cards, and a proxy of the year",
-        }
+        reasons = {"id": "its prefix names the set", "artist": "empty for half of the cards, and a proxy of the year"}
         words = [c for c, kind in TYPES.items() if kind == "category"] if self.categories_in_text else []
         modalities = [
             modality("text", "name", "text", "flavor", *words),

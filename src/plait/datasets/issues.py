@@ -58,7 +58,6 @@ class Issues(Dataset):
     rebuilt = True
 
     def load(self, root: str | Path | None = None) -> Loaded:
-        """Read ``issues/issues_train.csv``."""
         frame = pd.read_csv(self.file(root, "issues", "issues_train.csv"))
         cut = [cut_code(body) for body in frame["body"].fillna("")]
         frame["body"] = pd.Series([text for text, _ in cut], dtype=object)

@@ -42,7 +42,6 @@ class MMIMDb(Dataset):
     files = (File("mmimdb/split.json"),)  # and the folder dataset beside it
 
     def load(self, root: str | Path | None = None) -> Loaded:
-        """Read ``mmimdb/split.json`` and the films that it names."""
         place = self.file(root, "mmimdb", "split.json")
         parts = read_json(place.read_bytes())
         if not isinstance(parts, dict) or not set(_PARTS) <= set(parts):

@@ -33,7 +33,6 @@ class Mosi(Opinions):
     )
 
     def load(self, root: str | Path | None = None) -> Loaded:
-        """Read ``mosi/mosi_text_labels.csv`` and ``mosi/mosi_audio73.npz``."""
         frame = pd.read_csv(self.file(root, "mosi", "mosi_text_labels.csv"))
         with np.load(self.file(root, "mosi", "mosi_audio73.npz"), allow_pickle=False) as archive:
             frame["audio"] = list(archive["audio"])

@@ -71,11 +71,9 @@ class Movies(Dataset):
     rebuilt = True
 
     def __init__(self, *, commonest: Annotated[float, Within(0, 1)] = 1.0) -> None:
-        """Choose which genres are asked for."""
         self.commonest = commonest
 
     def load(self, root: str | Path | None = None) -> Loaded:
-        """Read ``movies/movies.csv`` and ``movies/posters.zip``."""
         frame = pd.read_csv(self.file(root, "movies", "movies.csv"))
         frame["image"] = in_archive(self.file(root, "movies", "posters.zip"), frame["image"])
         frame["genres"] = without_commonest(common_genres(frame["genres"]), self.commonest)

@@ -62,11 +62,9 @@ class Mug(Dataset):
         table: Literal["pkm_t1", "pkm_t2", "hs_ac", "hs_as", "hs_mr", "hs_ss", "lol_sc", "csgo_sq"] = "pkm_t1",
         categories_in_text: bool = False,
     ) -> None:
-        """Choose the table."""
         self.table, self.categories_in_text = table, categories_in_text
 
     def load(self, root: str | Path | None = None) -> Loaded:
-        """Read the table's three parts."""
         folder = ("mug", FOLDERS[self.table])
         info = read_json(self.file(root, *folder, "info.json").read_bytes())
         target = info.get("label") if isinstance(info, dict) else None

@@ -47,11 +47,9 @@ class MulDIC(Dataset):
     )
 
     def __init__(self, *, project: Literal["vscode", "kubernetes", "flutter", "roslyn"] = "vscode") -> None:
-        """Choose the project."""
         self.project = project
 
     def load(self, root: str | Path | None = None) -> Loaded:
-        """Read the project's four tables and the pictures beside them."""
         parts = [self._part(root, part, kind) for part in ("train", "test") for kind in ("bug", "feature")]
         frame = pd.concat(parts, ignore_index=True)
         return self.loaded(frame, [modality(name) for name in ("text", "code", "image")], split="split")

@@ -14,8 +14,6 @@ from plait.datasets.base import Dataset, Loaded
 
 #: The folder below ``$PLAIT_DATA`` that is the benchmark's ``data_dir``.
 FOLDER = "multabench"
-#: Size -> how many training and test rows are kept of a split, as the benchmark does it.
-SIZES = ("10k", "full")
 
 
 class Multabench(Dataset):
@@ -46,7 +44,6 @@ class Multabench(Dataset):
         seed: Annotated[int, Within(0, 5)] = 0,
         size: Literal["10k", "full"] = "10k",
     ) -> None:
-        """Decide which table, which of its six splits, and how many of its rows."""
         self.table, self.split, self.size = table, seed, size
 
     def load(self, root: str | Path | None = None) -> Loaded:

@@ -42,6 +42,5 @@ class Payments(Dataset):
     )
 
     def load(self, root: str | Path | None = None) -> Loaded:
-        """Read ``payments/payments.csv.gz``."""
         frame = pd.read_csv(self.file(root, "payments", "payments.csv.gz"))
         return self.loaded(frame, [modality("tabular", *COLUMNS)], types=dict.fromkeys(COLUMNS, "category"))

@@ -38,7 +38,6 @@ class Petfinder(Dataset):
     )
 
     def load(self, root: str | Path | None = None) -> Loaded:
-        """Read ``petfinder/petfinder.csv``."""
         frame = pd.read_csv(self.file(root, "petfinder", "petfinder.csv"))
         frame["speed"] = frame["AdoptionSpeed"].astype(float)
         reasons = dict.fromkeys(self.tasks, "the same answer in another form")

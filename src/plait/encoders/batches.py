@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -17,9 +19,11 @@ from torch import nn
 
 from plait.base.encoder import Encoder
 from plait.base.errors import CellError, warn
+from plait.base.machine import one_core_each
 from plait.base.tokens import Tokens
 from plait.data.media import Blob
 from plait.data.media.given import Changed, cell_key
+from plait.store import Store
 from plait.store.environment import Claims
 from plait.store.record import halved
 
@@ -42,53 +46,34 @@ STORED_AFTER, STORED_AT = 0.5, 1 << 24
 SILENCE = 5.0
 
 
-class Keep(Protocol):
-    """Protocol of a place that keeps results: ``Store``, or ``Memory`` without one."""
-
-    def get_many(self, fingerprint: str, keys: Sequence[bytes]) -> list[np.ndarray | None]:
-        """What is kept, else None."""
-
-    def lengths(self, fingerprint: str, keys: Sequence[bytes]) -> list[int | None]:
-        """Tokens of what is kept, else None."""
-
-    def put_many(self, fingerprint: str, items: Mapping[bytes, np.ndarray], label: str = "") -> dict[bytes, np.ndarray]:
-        """Keep arrays (T, D)."""
-
-    def claims(self, fingerprint: str) -> Claims:
-        """Who encodes what."""
-
-    def rest(self) -> None:
-        """Let go of memory that only serves to be faster."""
-
-
 class Memory:
-    """Keeps results of one call; as the store would give them back, so that a store never changes a number."""
+    """Keeps results where there is no store; as that would give them back, so that a store never changes a number."""
 
     def __init__(self, exact: bool) -> None:
         """``exact`` keeps float32: for encoders whose output is never stored."""
         self._exact = exact
-        self._kept: dict[bytes, np.ndarray] = {}
+        self._kept: dict[str, dict[bytes, np.ndarray]] = {}
 
     def get_many(self, fingerprint: str, keys: Sequence[bytes]) -> list[np.ndarray | None]:
-        """What is kept, else None."""
-        return [self._kept.get(key) for key in keys]
+        return [self._kept.get(fingerprint, {}).get(key) for key in keys]
 
     def lengths(self, fingerprint: str, keys: Sequence[bytes]) -> list[int | None]:
-        return [len(self._kept[key]) if key in self._kept else None for key in keys]
+        return [None if array is None else len(array) for array in self.get_many(fingerprint, keys)]
 
     def put_many(self, fingerprint: str, items: Mapping[bytes, np.ndarray], label: str = "") -> dict[bytes, np.ndarray]:
-        """Keep arrays (T, D)."""
         kept = {key: array if self._exact else halved(array) for key, array in items.items()}
-        self._kept.update(kept)
+        self._kept.setdefault(fingerprint, {}).update(kept)
         return kept
 
     def claims(self, fingerprint: str) -> Claims:
-        """Everything is ours."""
-        return Claims(None, fingerprint)
+        return Claims(None, fingerprint)  # everything is ours
 
     def rest(self) -> None:
         """It is all that there is."""
 
+
+#: What keeps results.
+Keep = Store | Memory
 
 #: After so few cells a network stays at hand; so many networks do, and so many bytes of their weights together.
 FEW, AT_HAND, AT_HAND_BYTES = 64, 4, 1 << 30
@@ -223,11 +208,10 @@ class Encoding:
         """Encode ``keys``; those that another process or thread is encoding come back."""
         elsewhere: list[bytes] = []
         done, tried, begun = 0, 0, time.process_time()
-        with ThreadPoolExecutor(1, thread_name_prefix="plait-prepare") as pool:
-            try:
-                for prepared in _ahead(pool, self._prepare, self._claimed(keys, elsewhere)):
+        try:
+            with contextlib.closing(self._computed(keys, elsewhere)) as batches:
+                for prepared, results in batches:
                     if prepared.keys:
-                        results = self.finish(prepared.arrays)
                         self._waiting.update(zip(prepared.keys, results, strict=True))
                         self._numbers += sum(result.size for result in results)
                         self._put(at_once=not self._cheap)
@@ -241,10 +225,27 @@ class Encoding:
                         done = 0
                     if prepared.broken:
                         self.on_broken(prepared.broken)
-            finally:
-                self._put(at_once=True)
-                pool.shutdown(cancel_futures=True)
+        finally:
+            self._put(at_once=True)
         return elsewhere
+
+    def _computed(self, keys: Sequence[bytes], elsewhere: list[bytes]) -> Generator[tuple[Prepared, list[np.ndarray]]]:
+        """Batches with their results in order: on one core each, or one after another on all, the next one prepared meanwhile."""
+        batches, cores = self._claimed(keys, elsewhere), torch.get_num_threads()
+        if self.encoder.side_by_side and cores > 1:
+            for batch in itertools.islice(batches, 1):  # it loads the weights
+                yield self._finished(self._prepare(batch))
+            with one_core_each(cores) as pool:
+                yield from _ahead(pool, lambda batch: self._finished(self._prepare(batch)), batches, cores)
+            return
+        with ThreadPoolExecutor(1, thread_name_prefix="plait-prepare") as pool:
+            try:
+                yield from map(self._finished, _ahead(pool, self._prepare, batches, AHEAD))
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def _finished(self, prepared: Prepared) -> tuple[Prepared, list[np.ndarray]]:
+        return prepared, self.finish(prepared.arrays) if prepared.keys else []
 
     def _put(self, *, at_once: bool) -> None:
         """Store what waits for it, if it is much or has waited long."""
@@ -331,12 +332,12 @@ def _lengths(encoder: Encoder, cells: list[Any]) -> np.ndarray:
     return np.concatenate([_lengths(encoder, [cell]) for cell in cells])
 
 
-def _ahead(pool: ThreadPoolExecutor, work: Callable[[A], R], items: Iterable[A]) -> Iterator[R]:
-    """``work`` of every item in order, computed in ``pool`` while the previous result is used."""
+def _ahead(pool: ThreadPoolExecutor, work: Callable[[A], R], items: Iterable[A], ahead: int) -> Iterator[R]:
+    """``work`` of every item in order, computed in ``pool`` while results before it are used."""
     waiting: deque[Future[R]] = deque()
     for item in items:
         waiting.append(pool.submit(work, item))
-        if len(waiting) > AHEAD:
+        if len(waiting) > ahead:
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()

@@ -272,6 +272,7 @@ class EfficientNet(Encoder):
     extra: ClassVar[str | None] = "image"
     licence: ClassVar[str] = "code Apache-2.0; weights Apache-2.0"
     frozen_weights: ClassVar[int | None] = 3_362_000
+    side_by_side: ClassVar[bool] = True
     tunable: ClassVar[int] = UNITS - 1
 
     def prepare(self, cells: Sequence[object]) -> dict[str, np.ndarray]:

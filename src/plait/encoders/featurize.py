@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import difflib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from itertools import chain
 from typing import Any, cast
@@ -23,7 +23,7 @@ from plait.base.inputs import Columns, Inputs, SharedCells
 from plait.base.mapped import NO_LIMITS, Limits
 from plait.base.progress import step
 from plait.base.tokens import Tokens
-from plait.data.cells import Cells, cells
+from plait.data.cells import MEDIA, Cells, cells
 from plait.data.media.given import Changed
 from plait.data.modality import Modality, Schema
 from plait.data.row_numbers import row_numbers, whole_table
@@ -199,6 +199,9 @@ class Featurizer:
         """
         tokens, columns = dict[str, Tokens](), dict[str, Columns]()
         prepared, present = dict[str, SharedCells](), dict[str, Tensor]()
+        media = [m for m in self.schema.modalities if m.kind in MEDIA and not (ready and m.name in ready)]
+        # Before anything is encoded: that no file is there should not show after an hour of texts.
+        files = {m.name: cells(frame, m, root, whole=whole, strict=strict) for m in media}
         for modality in self.schema.modalities:
             name, encoder = modality.name, self.encoders[modality.name]
             if modality.kind == "tabular":
@@ -213,10 +216,11 @@ class Featurizer:
                     rows = row_numbers(frame)
                     how: How = {"name": name, "strict": strict, "rows": rows, "limits": limits}
                     if modality.learns:
-                        groups = cells(frame, modality, root, whole=whole, strict=strict)
+                        groups = files.get(name) or cells(frame, modality, root, whole=whole, strict=strict)
                         prepared[name] = _prepared(encoder, groups, store, modality.train, how)
                     else:
-                        pieces = _pieces(frame, modality, root, whole=whole, strict=strict)
+                        found = files.get(name)
+                        pieces = iter([found]) if found else _pieces(frame, modality, root, whole=whole, strict=strict)
                         tokens[name] = _embedded(encoder, pieces, store, rows, {**how, "progress": progress})
             present[name] = tokens[name].present if name in tokens else prepared[name].present
         return Inputs(tokens, prepared, present, columns)
@@ -276,13 +280,8 @@ def _prepared(encoder: Encoder, groups: Cells, store: Store | None, train: str, 
         return shared
     places, first = np.unique(place, return_index=True)  # of the distinct cells in their order, then of absent rows
     kept = [groups[0][row] for row in first[places < len(next(iter(arrays.values()))) - 1]]
-    return dataclasses.replace(shared, cells=kept, draw=_redrawing(encoder))
-
-
-def _redrawing(encoder: Encoder) -> Callable[[Sequence[Any], np.random.Generator], Mapping[str, np.ndarray]]:
-    """Prepares cells whose changes draw from a generator."""
 
     def draw(cells: Sequence[object], generator: np.random.Generator) -> Mapping[str, np.ndarray]:
         return encoder.prepare([c.redrawn(generator) if isinstance(c, Changed) else c for c in cells])
 
-    return draw
+    return dataclasses.replace(shared, cells=kept, draw=draw)

@@ -41,6 +41,7 @@ class MiniLMCode(Encoder):
     batch_size: ClassVar[int] = 256
     batch_length: ClassVar[int | None] = 40_000
     arithmetic: ClassVar[int] = 3
+    side_by_side: ClassVar[bool] = True
     tunable: ClassVar[int] = 6  # of the text encoder
 
     max_tokens: Annotated[int, Within(3, minilm_network.POSITIONS)] = 256

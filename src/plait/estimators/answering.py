@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from plait.alignment.enhancement import Enhancer
 from plait.base.config import CheckedFields
-from plait.base.errors import ConfigError, ModelError, TableError
+from plait.base.errors import ConfigError, ModelError, TableError, warn
 from plait.base.inputs import Comparison, Inputs, all_subsets
 from plait.data.cells import media_columns
 from plait.data.labels import label_text
@@ -29,9 +29,11 @@ from plait.data.typed import typed
 from plait.data.values import object_array
 from plait.encoders.featurize import Featurizer
 from plait.encoders.scale import Scaler
+from plait.encoders.tabular import Tabular
 from plait.estimators import preparing
 from plait.estimators import target as targets
 from plait.estimators.fit_settings import FitSettings
+from plait.estimators.prepared import Pipeline
 from plait.metrics.base import MAIN
 from plait.networks.tasks import Multilabel
 from plait.training.checkpoint import Checkpoints
@@ -71,7 +73,7 @@ class Answering(FitSettings, CheckedFields, BaseEstimator):  # type: ignore[misc
         checked = validate_data(
             self, X, dtype=None, ensure_all_finite=False, reset=reset, ensure_min_samples=2 if reset else 1
         )
-        return numbered(preparing.array_frame(checked))
+        return numbered(_array_frame(checked))
 
     def _media_columns(self) -> list[str]:
         """Columns that are said to hold media or vectors: what they name is a file, whatever its ending."""
@@ -86,6 +88,11 @@ class Answering(FitSettings, CheckedFields, BaseEstimator):  # type: ignore[misc
         """The modalities in schema order."""
         return tuple(m.name for m in self.schema_.modalities)
 
+    @property
+    def pipeline(self) -> Pipeline:
+        """What rows pass on their way to the networks."""
+        return Pipeline(self.schema_, self.features_, self.scalers_, self.enhancers_, self.pairs_)
+
     def _inputs(self, X: Any, partial: bool | None = None, *, answering: bool = False) -> Inputs:
         check_is_fitted(self, "members_")
         if partial is not None and partial != self.partial:
@@ -97,10 +104,9 @@ class Answering(FitSettings, CheckedFields, BaseEstimator):  # type: ignore[misc
             if known is X:
                 return inputs
         frame = self._frame(X, reset=False)
-        parts = (self.schema_, self.features_, self.scalers_, self.enhancers_, self.pairs_)
-        result = preparing.scaled(self.settings(), frame, *parts)
+        result = preparing.scaled(self.settings(), frame, self.pipeline)
         if answering:
-            preparing.tell_unseen(self.features_, frame)
+            _tell_unseen(self.features_, frame)
         if self.remembers:
             self._remembered.append((X, result))
         return result
@@ -270,3 +276,23 @@ class Answering(FitSettings, CheckedFields, BaseEstimator):  # type: ignore[misc
         present = self._present(self._inputs(X))
         names = self.modality_names_
         return {tuple(s): self.members_.thresholds(present & [name in s for name in names]) for s in subsets}
+
+
+def _array_frame(array: np.ndarray) -> pd.DataFrame:
+    """A 2-d array as a table with columns x0, x1, ..."""
+    if array.dtype == object:
+        for cell in array.ravel()[: array.shape[1]]:
+            if not isinstance(cell, str | bytes | int | float | np.generic | np.ndarray | list | type(None)):
+                raise TypeError(
+                    f"a cell holds a {type(cell).__name__}: argument must be a string, a number or an array"
+                )
+    return pd.DataFrame(array, columns=[f"x{i}" for i in range(array.shape[1])])
+
+
+def _tell_unseen(features: Featurizer, frame: pd.DataFrame) -> None:
+    """Warn, in one line, of categories that no training row has."""
+    tables = [m for m in features.schema.modalities if m.kind == "tabular"]
+    parts = [(features.encoders[m.name], [c for c in m.columns if c in frame.columns]) for m in tables]
+    said = [part for encoder, there in parts if isinstance(encoder, Tabular) for part in encoder.unseen(frame[there])]
+    if said:
+        warn(f"categories that no row of the fit had count as unknown: {', '.join(said)}")

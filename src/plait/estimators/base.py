@@ -141,29 +141,30 @@ class FusionEstimator(Answering):
         until.note(fitted.record)
         if end is None:
             until.tell()
-        self.schema_: Schema = _with_target(fitted.schema, y)
+        prepared, pipeline = fitted.prepared, fitted.prepared.pipeline
+        self.schema_: Schema = _with_target(pipeline.schema, y)
         self.task_: str = fitted.members.task.name
         if self.task_ == "classification":
             self.classes_ = label_array(list(fitted.members.task.classes))  # type: ignore[attr-defined]
-        self.features_: Featurizer = fitted.features
-        self.enhancers_: Mapping[str, Enhancer] = fitted.enhancers
-        self.scalers_: dict[str, Scaler] = fitted.scalers
-        self.pairs_: Mapping[str, Comparison] = fitted.inputs.pairs
+        self.features_: Featurizer = pipeline.features
+        self.enhancers_: Mapping[str, Enhancer] = pipeline.enhancers
+        self.scalers_: dict[str, Scaler] = pipeline.scalers
+        self.pairs_: Mapping[str, Comparison] = pipeline.pairs
         self.members_: Members = fitted.members
         self.history_: list[dict[str, Any]] = fitted.members.history
         self.pretrain_history_: list[dict[str, Any]] = fitted.pretrain_history
         self.record_: dict[str, Any] = fitted.record
-        self.leaks_: list[dict[str, Any]] = [dict(leak) for leak in fitted.leaks]
+        self.leaks_: list[dict[str, Any]] = [dict(leak) for leak in prepared.leaks]
         if fitted.checkpoints is not None and not hasattr(self, "_keeping"):
             fitted.checkpoints.remove()
         elif fitted.checkpoints is not None:
             self._keeping.append(fitted.checkpoints)
         if tracked is not None:
             tracking.note(tracked, tracking.noted_fit(self))
-        self.learned_rows_: np.ndarray = fitted.row_index >= 0
+        self.learned_rows_: np.ndarray = prepared.row_index >= 0
         whole = bool(self.learned_rows_.all())
         if self.remembers and (whole or isinstance(X, pd.DataFrame)):
-            learned = fitted.inputs.take(torch.from_numpy(fitted.row_index[self.learned_rows_]))
+            learned = prepared.inputs.take(torch.from_numpy(prepared.row_index[self.learned_rows_]))
             self._remembered.append((X if whole else X[self.learned_rows_], learned))
         return self
 
@@ -280,17 +281,7 @@ def loaded(folder: str | Path) -> Any:
 
 @dataclasses.dataclass
 class Block:
-    """What scikit-learn asks of a part of a diagram (its own class for it is private).
-
-    Attributes:
-        kind: ``single``, ``serial`` or ``parallel``.
-        estimators: the parts, or the one.
-        names: of each part.
-        name_details: what unfolds below each name.
-        name_caption: below the name of a single one.
-        doc_link_label: of a link.
-        dash_wrapped: a dashed line is drawn around the parts.
-    """
+    """What scikit-learn asks of a part of a diagram (its own class for it is private): ``single``, ``serial``, ``parallel``."""
 
     kind: str
     estimators: Any

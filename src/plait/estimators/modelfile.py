@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,12 @@ from plait.data.labels import label_array
 from plait.encoders.ngrams import Ngrams
 from plait.encoders.pairs import Pair
 from plait.encoders.scale import Scaler
+from plait.estimators.fitting import design_of
 from plait.networks import tasks
 from plait.store import model_files
 from plait.store.model_files import plain_values, under
 from plait.training import history
-from plait.training.design import Design, maker
+from plait.training.design import maker
 from plait.training.history.table import pretrain_history
 from plait.training.member import Members
 from plait.training.model_parts import loaded_settings, restored_features, saved_settings, split_states
@@ -176,26 +178,10 @@ def _members(
     fitted: Mapping[str, Sequence[Mapping[str, Any]]],
 ) -> list[Branches]:
     """The members as they were, with the branches that the mixture speaks of."""
-    names = [m.name for m in model.schema_.modalities]
-    learning = {m.name: model.features_.encoders[m.name] for m in model.schema_.modalities if m.learns}
-    learning |= enhancement.encoders(model.enhancers_)
-    dims = {n: (model.scalers_[n].dim if n in model.scalers_ else learning[n].dim) for n in names}
-    dims |= {name: dims[name] + words.dim for name, words in model.features_.ngrams.items()}
-    dims |= {name: pair.dim for name, pair in model.pairs_.items()}
-    count = model.record_["members"]
-    design = Design(
-        model.fusion,
-        model.depth,
-        model.layers,
-        model.record_["width"],
-        0.0,  # nothing is dropped in prediction
-        tuple(model.record_.get("built", model.branches)),
-        model.max_weights,
-        count,
-        model.network,
-        {name: pair.parts for name, pair in model.pairs_.items()},
-    )
-    _, make = maker(design, dims, task.out_dim, learning)
+    pipeline, count = model.pipeline, model.record_["members"]
+    built = {"width": model.record_["width"], "branches": tuple(model.record_.get("built", model.branches))}
+    design = dataclasses.replace(design_of(model, pipeline, count, dropout=0.0), **built)  # nothing is dropped any more
+    _, make = maker(design, pipeline.dims, task.out_dim, pipeline.learning)
     members = []
     for number in range(count):
         member = make()
@@ -205,7 +191,7 @@ def _members(
         for branch in member.waiting:
             if branch.name() in mixture.sources:
                 branch.load_state(under(own, f"fitted.{branch.name()}."), fitted[branch.name()][number])
-                member.add(branch, names)
+                member.add(branch, pipeline.names)
         member.waiting = []
         members.append(member.eval())
     return members

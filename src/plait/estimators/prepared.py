@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,11 +13,13 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
+from plait.alignment import enhancement
 from plait.alignment.enhancement import Enhancer
 from plait.base import machine
 from plait.base.deadline import Deadline
-from plait.base.inputs import Inputs
-from plait.data.modality import Schema
+from plait.base.encoder import Encoder
+from plait.base.inputs import Comparison, Inputs
+from plait.data.modality import Modality, Schema
 from plait.encoders.featurize import Featurizer
 from plait.encoders.scale import Scaler
 from plait.estimators.fit_settings import FitSettings
@@ -57,6 +60,48 @@ class GivenRows:
 
 
 @dataclasses.dataclass(frozen=True)
+class Pipeline:
+    """What rows of a table pass on their way to the networks, as a fit has learned it: encoded, aligned, scaled, compared.
+
+    Attributes:
+        enhancers: what ``align`` asked for, fitted.
+        pairs: what compares two modalities.
+    """
+
+    schema: Schema
+    features: Featurizer
+    scalers: dict[str, Scaler]
+    enhancers: Mapping[str, Enhancer] = dataclasses.field(default_factory=dict)
+    pairs: Mapping[str, Comparison] = dataclasses.field(default_factory=dict)
+
+    def alone(self, modality: Modality) -> Pipeline:
+        """For one of the modalities."""
+        schema, features = dataclasses.replace(self.schema, modalities=(modality,)), copy.copy(self.features)
+        features.schema = schema
+        own = {name: one for name, one in self.enhancers.items() if name == modality.name}
+        return dataclasses.replace(self, schema=schema, features=features, enhancers=own)
+
+    @property
+    def names(self) -> list[str]:
+        """The modalities in order."""
+        return [m.name for m in self.schema.modalities]
+
+    @property
+    def learning(self) -> dict[str, Encoder]:
+        """Modality -> what learns with the members: its encoder, or a projector behind it."""
+        own = {m.name: self.features.encoders[m.name] for m in self.schema.modalities if m.learns}
+        return own | enhancement.encoders(self.enhancers)
+
+    @property
+    def dims(self) -> dict[str, int]:
+        """Width of each modality, and of what compares two, as networks take them."""
+        learning = self.learning
+        result = {n: self.scalers[n].dim if n in self.scalers else learning[n].dim for n in self.names}
+        result |= {name: result[name] + words.dim for name, words in self.features.ngrams.items()}
+        return result | {name: pair.dim for name, pair in self.pairs.items()}
+
+
+@dataclasses.dataclass(frozen=True)
 class Prepared:
     """All that comes before a network.
 
@@ -67,25 +112,21 @@ class Prepared:
         row_index: where each given row is among them (-1: nowhere).
         digest: of the table given, with ``given`` rows.
         seconds: of each stage.
-        enhancers: what ``align`` asked for, fitted.
         tuned: modality with ``train: tuned`` -> what its tuning cost.
         peak_mb: greatest memory of each stage.
         leaks: what looks like the target in disguise.
         chosen_by: so many of the rows, the last ones, were given to choose by; nothing is learned from them.
     """
 
-    schema: Schema
+    pipeline: Pipeline
     task: Task
     target: np.ndarray
-    features: Featurizer
-    scalers: dict[str, Scaler]
     inputs: Inputs
     weight: Tensor
     row_index: np.ndarray
     digest: str
     given: int
     seconds: Mapping[str, float]
-    enhancers: Mapping[str, Enhancer] = dataclasses.field(default_factory=dict)
     tuned: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     peak_mb: Mapping[str, float] = dataclasses.field(default_factory=dict)
     leaks: Sequence[Mapping[str, Any]] = ()

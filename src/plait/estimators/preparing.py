@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from plait.alignment import enhancement
 from plait.base.deadline import Deadline
 from plait.base.encoder import Encoder
 from plait.base.errors import TableError, warn
-from plait.base.inputs import Comparison, Inputs, followed_by
+from plait.base.inputs import Inputs, followed_by
 from plait.base.mapped import Limits
 from plait.base.progress import step
 from plait.base.tokens import Tokens
@@ -27,17 +28,17 @@ from plait.encoders.featurize import Featurizer, check_found_again
 from plait.encoders.ngrams import appended, fit_ngrams
 from plait.encoders.pairs import fit_pairs, linear_target
 from plait.encoders.scale import Scaler
-from plait.encoders.tabular import Tabular
 from plait.estimators import regime
 from plait.estimators import target as targets
 from plait.estimators.fit_settings import FitSettings
-from plait.estimators.prepared import Clock, GivenRows, Prepared
-from plait.estimators.regime import FinetuningRows, tune
-from plait.estimators.settings import better_encoders
-from plait.networks import choice
+from plait.estimators.prepared import Clock, GivenRows, Pipeline, Prepared
+from plait.estimators.regime import tune
+from plait.estimators.settings import encoders_of
 from plait.networks.conv_lstm import ConvLSTM
 from plait.networks.tasks import Classification, Multilabel, task_class
 from plait.store.record import parse_size
+from plait.training import design
+from plait.training.finetuning import FinetuningTarget
 from plait.training.rows import hiding
 
 #: What to do about a column that is missing when a fitted model is used.
@@ -48,17 +49,6 @@ FEW_ROWS, PILOT_ROWS, ROWS_OF_CLASS = 400, 96, 10
 LEARNING, LEARNING_ROW, PLANNED = 4.0, 4e-3, 0.9
 #: A tabular modality keeps so many features whatever ``components`` says.
 TABULAR_FEATURES = 1024
-
-
-def array_frame(array: np.ndarray) -> pd.DataFrame:
-    """A 2-d array as a table with columns x0, x1, ..."""
-    if array.dtype == object:
-        for cell in array.ravel()[: array.shape[1]]:
-            if not isinstance(cell, str | bytes | int | float | np.generic | np.ndarray | list | type(None)):
-                raise TypeError(
-                    f"a cell holds a {type(cell).__name__}: argument must be a string, a number or an array"
-                )
-    return pd.DataFrame(array, columns=[f"x{i}" for i in range(array.shape[1])])
 
 
 def resolve_schema(
@@ -73,36 +63,18 @@ def resolve_schema(
         result = schema.infer(frame, root=root)
     else:
         result = Schema((Modality("tabular", "tabular", tuple(frame.columns)),))
-    if not result.modalities:
-        raise TableError("the table has no column to learn from: every column is constant, empty or an identifier")
+    schema.check_columns(result)
     schema.validate(result, frame)
     return result
 
 
-def scaled(
-    settings: FitSettings,
-    frame: pd.DataFrame,
-    table_schema: Schema,
-    features: Featurizer,
-    scalers: Mapping[str, Scaler],
-    enhancers: Mapping[str, enhancement.Enhancer],
-    pairs: Mapping[str, Comparison] | None = None,
-) -> Inputs:
+def scaled(settings: FitSettings, frame: pd.DataFrame, pipeline: Pipeline) -> Inputs:
     """Rows as the networks take them: validated, encoded, aligned, scaled; with what compares modalities."""
-    frame = validated(settings, frame, table_schema)
-    raw = enhancement.apply(enhancers, encode(settings, features, frame, whole=False))
-    tokens = {name: scalers[name](t) for name, t in raw.tokens.items()}
-    inputs = dataclasses.replace(raw, tokens=tokens, pairs=pairs or {})
-    return appended(features.ngrams, table_schema.modalities, frame, inputs)
-
-
-def tell_unseen(features: Featurizer, frame: pd.DataFrame) -> None:
-    """Warn, in one line, of categories that no training row has."""
-    tables = [m for m in features.schema.modalities if m.kind == "tabular"]
-    parts = [(features.encoders[m.name], [c for c in m.columns if c in frame.columns]) for m in tables]
-    said = [part for encoder, there in parts if isinstance(encoder, Tabular) for part in encoder.unseen(frame[there])]
-    if said:
-        warn(f"categories that no row of the fit had count as unknown: {', '.join(said)}")
+    frame = validated(settings, frame, pipeline.schema)
+    raw = enhancement.apply(pipeline.enhancers, encode(settings, pipeline.features, frame, whole=False))
+    tokens = {name: pipeline.scalers[name](t) for name, t in raw.tokens.items()}
+    inputs = dataclasses.replace(raw, tokens=tokens, pairs=pipeline.pairs)
+    return appended(pipeline.features.ngrams, pipeline.schema.modalities, frame, inputs)
 
 
 def validated(settings: FitSettings, frame: pd.DataFrame, table_schema: Schema) -> pd.DataFrame:
@@ -158,7 +130,7 @@ def prepare(settings: FitSettings, given: GivenRows) -> Prepared:
         result = resolve_schema(settings.modalities, frame, settings.root, given.named)
         if settings.modalities is None and given.named:
             schema.tell_unused(result, frame)
-        result = regime.schema_for(vars(settings), choice.schema_for(settings.network, result, settings.encoders))
+        result = regime.schema_for(vars(settings), design.schema_for(settings.network, result, settings.encoders))
         task_name = rows.infer_task(target, given.regressor) if settings.task is None else settings.task
         targets.check(task_name, settings.target_transform, settings.metric, settings.costs)
         features = Featurizer(result, encoders_of(settings, result), schema.tabular_types(result, frame))
@@ -188,17 +160,17 @@ def prepare(settings: FitSettings, given: GivenRows) -> Prepared:
         features.fit(frame, settings.root)
     together = None if groups is None else groups_of(groups, row_index)
     with clock.stage("tune"):
-        drawn = seed_of(settings.random_state) if any(m.train == "tuned" for m in result.modalities) else 0
-        finetuning_rows = FinetuningRows(task, target, weight, together, drawn, given.end)
-        tuned, tokens = tune(settings, features, frame, finetuning_rows)
+        of = (task, target, weight, together)
+        seed = partial(seed_of, settings.random_state)  # drawn only where something is tuned
+        tuned, tokens = tune(settings, features, frame, lambda: FinetuningTarget.of(*of, seed(), given.end))
     with clock.stage("encode"):
         raw = encode(settings, features, frame, tokens, end=given.end)
     enhancers: dict[str, enhancement.Enhancer] = {}
     if enhancements:
         step("align", settings.progress)
         with clock.stage("align"):
-            seed = seed_of(settings.random_state)
-            enhancers = enhancement.fit(enhancements, raw, seed, settings.progress, given.end.training_over)
+            how = (seed(), settings.progress, given.end.training_over)
+            enhancers = enhancement.fit(enhancements, raw, *how)
             raw = enhancement.apply(enhancers, raw, training=True)
             result, features, raw = enhancement.without_dropped(enhancers, result, features, raw)
     with clock.stage("scale"):
@@ -213,27 +185,24 @@ def prepare(settings: FitSettings, given: GivenRows) -> Prepared:
         inputs = dataclasses.replace(raw, tokens={name: scalers[name](t) for name, t in raw.tokens.items()})
         plain = {n: e for n, e in features.encoders.items() if kinds[n] != "tabular" and n not in enhancers}
         numbers = linear_target(target, task_name, len(classes))
-        if takes_pairs(settings):
+        if takes(settings, "pairs"):
             inputs = dataclasses.replace(inputs, pairs=fit_pairs(plain, scalers, inputs, row_weight, numbers, together))
-        if takes_ngrams(settings):
+        if takes(settings, "ngrams"):
             given_as_is = [m for m in result.modalities if m.name in plain]
             features.ngrams, inputs = fit_ngrams(given_as_is, frame, inputs, numbers, together)
     return Prepared(
-        result,
-        task,
-        target,
-        features,
-        scalers,
-        inputs,
-        row_weight,
-        row_index,
-        digest,
-        len(given.frame),
-        clock.seconds,
-        enhancers,
-        tuned,
-        clock.peak_mb,
-        leaking,
+        pipeline=Pipeline(result, features, scalers, enhancers, inputs.pairs),
+        task=task,
+        target=target,
+        inputs=inputs,
+        weight=row_weight,
+        row_index=row_index,
+        digest=digest,
+        given=len(given.frame),
+        seconds=clock.seconds,
+        tuned=tuned,
+        peak_mb=clock.peak_mb,
+        leaks=leaking,
     )
 
 
@@ -294,22 +263,9 @@ def _seen_before(target: np.ndarray) -> np.ndarray:
     return np.minimum(pd.Series(target).groupby(target).cumcount().to_numpy(), ROWS_OF_CLASS)
 
 
-def takes_pairs(settings: FitSettings) -> bool:
-    """Whether modalities may be compared: the network takes vectors beside each other, and no one said no."""
-    return settings.pairs == "auto" and choice.parse(settings.network)[0] is not ConvLSTM
-
-
-def takes_ngrams(settings: FitSettings) -> bool:
-    """Whether words may stand beside the features of a text: the network takes vectors, and no one said no."""
-    return settings.ngrams == "auto" and choice.parse(settings.network)[0] is not ConvLSTM
-
-
-def encoders_of(settings: FitSettings, result: Schema) -> Mapping[str, Any] | None:
-    """The encoders that were named, and for ``quality: best`` larger ones that are ready on this machine."""
-    if settings.quality != "best":
-        return settings.encoders
-    free = {m.name: m.kind for m in result.modalities if m.encoder is None and m.train == "frozen"}
-    return {**better_encoders(free, settings.encoders or {}), **(settings.encoders or {})}
+def takes(settings: FitSettings, field: str) -> bool:
+    """Whether what ``pairs`` or ``ngrams`` bring may stand beside features: the network takes vectors, and no one said no."""
+    return getattr(settings, field) == "auto" and design.parse(settings.network)[0] is not ConvLSTM
 
 
 def as_given(prepared: Prepared) -> Prepared:
@@ -338,8 +294,7 @@ def with_validation(settings: FitSettings, prepared: Prepared, valid: tuple[pd.D
         frame, target = frame[known], target[known]
     if not len(frame):
         raise TableError("valid: no row is left to choose by")
-    parts = (prepared.schema, prepared.features, prepared.scalers, prepared.enhancers)
-    inputs = scaled(settings, frame, *parts, prepared.inputs.pairs)
+    inputs = scaled(settings, frame, prepared.pipeline)
     return dataclasses.replace(
         prepared,
         inputs=followed_by(prepared.inputs, inputs),

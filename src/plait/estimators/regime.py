@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
-import torch
 from torch import Tensor
 
-from plait.base.deadline import Deadline
 from plait.base.errors import ConfigError, need
 from plait.base.machine import give_back
 from plait.base.mapped import Limits
@@ -23,9 +19,9 @@ from plait.data.row_numbers import row_numbers
 from plait.encoders.embed import Column
 from plait.encoders.featurize import Featurizer
 from plait.estimators.fit_settings import FitSettings
-from plait.networks.tasks import Task
-from plait.training import finetuning
 from plait.training import settings as training_settings
+from plait.training.design import schedule
+from plait.training.finetuning import FinetuningTarget, Single
 from plait.training.pretrained import Pretrained
 from plait.training.pretraining import EncoderListener, Stage
 from plait.training.rows import Examples, Hiding
@@ -34,8 +30,7 @@ from plait.training.settings import (
     Pretraining,
     Training,
     Tuning,
-    pretrained_first,
-    tunings,
+    per_modality,
     with_regimes,
 )
 
@@ -69,7 +64,7 @@ def schema_for(spec: Mapping[str, Any], schema: Schema) -> Schema:
         ConfigError: an unknown modality, word or option.
     """
     trained = with_regimes(schema, spec.get("train"))
-    first = pretrained_first(trained, spec.get("pretrain"))
+    first = per_modality(Pretraining, trained, spec.get("pretrain"))
     names = {m.name: m.kind for m in trained.modalities}
     learning = [m.name for m in trained.modalities if m.learns]
     training_settings.rates(spec.get("encoder_learning_rate"), learning, names)
@@ -82,15 +77,15 @@ def schema_for(spec: Mapping[str, Any], schema: Schema) -> Schema:
 
 def paced(settings: FitSettings, prepared: Prepared, training: Training) -> Training:
     """Training settings with warm-up, the encoders' own learning rates, and when they thaw."""
-    names = {m.name: m.kind for m in prepared.schema.modalities}
-    first = pretrained_first(prepared.schema, settings.pretrain)
+    names = {m.name: m.kind for m in prepared.pipeline.schema.modalities}
+    first = per_modality(Pretraining, prepared.pipeline.schema, settings.pretrain)
     still = {name for name, how in first.items() if how.frozen}
-    learning = [m.name for m in prepared.schema.modalities if m.learns]
-    begun = [n for n in learning if n in first or isinstance(prepared.features.encoders[n], Pretrained)]
+    learning = [m.name for m in prepared.pipeline.schema.modalities if m.learns]
+    begun = [n for n in learning if n in first or isinstance(prepared.pipeline.features.encoders[n], Pretrained)]
     thaws = training_settings.thaws(settings.thaw, learning, begun, names)
     return dataclasses.replace(
         training,
-        warmup=training_settings.check_warmup(settings.warmup),
+        warmup=settings.warmup,
         encoder_rates=training_settings.rates(settings.encoder_learning_rate, learning, names),
         thaw={name: thawing for name, thawing in thaws.items() if name not in still},
     )
@@ -105,10 +100,10 @@ def stage(
     listener: EncoderListener,
 ) -> Stage:
     """What trains encoders alone before the members; it does nothing where none asks for it."""
-    first = pretrained_first(prepared.schema, settings.pretrain)
+    first = per_modality(Pretraining, prepared.pipeline.schema, settings.pretrain)
     return Stage(
         first,
-        prepared.features.encoders,
+        prepared.pipeline.features.encoders,
         Examples(prepared.task, prepared.inputs, prepared.task.encode(prepared.target), weight),
         {name: alone(how, training, settings, prepared.learned_from) for name, how in first.items()},
         seed,
@@ -119,8 +114,6 @@ def stage(
 
 def alone(how: Pretraining, training: Training, settings: FitSettings, rows: int) -> Training:
     """Settings of an encoder's own training: its own where told, else the model's."""
-    from plait.training.design import schedule
-
     own = Training(
         epochs=0,
         batch_size=0,
@@ -145,23 +138,8 @@ def tell(stage: Stage, clock: Clock) -> None:
         clock.seconds["pretrain"], clock.peak_mb["pretrain"] = stage.seconds, stage.peak_mb
 
 
-@dataclass(frozen=True)
-class FinetuningRows:
-    """What encoders are tuned on.
-
-    Shape: target as the estimator takes it (n, ...); weight (n,); groups (n,) integers, or None.
-    """
-
-    task: Task
-    target: np.ndarray
-    weight: np.ndarray
-    groups: np.ndarray | None
-    seed: int
-    end: Deadline
-
-
 def tune(
-    settings: FitSettings, features: Featurizer, frame: pd.DataFrame, finetuning_rows: FinetuningRows
+    settings: FitSettings, features: Featurizer, frame: pd.DataFrame, supervision: Callable[[], FinetuningTarget]
 ) -> tuple[dict[str, Any], dict[str, Tokens]]:
     """Tune the encoders of the modalities with ``train: tuned``, which are replaced in ``features``.
 
@@ -171,11 +149,11 @@ def tune(
     Raises:
         ConfigError: an option that there is not, or more layers than the network has; before anything is computed.
     """
-    wanted = checked(features, settings.tune)
     records: dict[str, Any] = {}
     tokens: dict[str, Tokens] = {}
-    if not wanted:
+    if not (wanted := checked(features, settings.tune)):
         return records, tokens
+    rows = supervision()
     store = settings.opened_store()
     try:
         for modality in features.schema.modalities:
@@ -190,12 +168,10 @@ def tune(
                 strict=settings.strict,
                 rows=row_numbers(frame),
                 progress=settings.progress,
-                limits=Limits(end=finetuning_rows.end),
+                limits=Limits(end=rows.end),
             )
             encoder = features.encoders[modality.name]
-            one = finetuning.Single(
-                column, encoder, wanted[modality.name], _known(finetuning_rows), store, settings.progress
-            )
+            one = Single(column, encoder, wanted[modality.name], rows, store, settings.progress)
             features.encoders[modality.name], tokens[modality.name], records[modality.name] = one.run()
             give_back()
     finally:
@@ -204,24 +180,10 @@ def tune(
     return records, tokens
 
 
-def _known(finetuning_rows: FinetuningRows) -> finetuning.FinetuningTarget:
-    task, weight = finetuning_rows.task, torch.from_numpy(finetuning_rows.weight).float()
-    strata = task.strata(finetuning_rows.target)
-    return finetuning.FinetuningTarget(
-        task,
-        task.encode(finetuning_rows.target),
-        weight / weight.mean(),
-        strata,
-        finetuning_rows.groups,
-        finetuning_rows.seed,
-        finetuning_rows.end,
-    )
-
-
 def checked(features: Featurizer, spec: Mapping[str, object] | None) -> dict[str, Tuning]:
     """How each modality is tuned, after a look at what its encoder has."""
     schema: Schema = features.schema
-    wanted = tunings(schema, spec)
+    wanted = per_modality(Tuning, schema, spec)
     for name, tuning in wanted.items():
         encoder = features.encoders[name]
         if tuning.layers > encoder.tunable:

@@ -5,17 +5,28 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
+from plait.alignment.enhancement import check_options
 from plait.base import checks, config, registry
 from plait.base.branch import resolve_all
 from plait.base.encoder import KINDS, Encoder
 from plait.base.errors import PlaitError, nearest
-from plait.data.modality import Schema
+from plait.base.folders import check_room
+from plait.base.fusion import adviser, resolve
+from plait.data.modality import TRAIN, Schema
+from plait.data.remote import check_kept
 from plait.encoders.defaults import encoder_of_folder, is_folder, ready_preset
 from plait.encoders.featurize import encoder_class
 from plait.estimators.fit_settings import FitSettings
+from plait.metrics.base import metric_name
+from plait.networks.base import depth_number
 from plait.store.record import parse_size
+from plait.training import design
+from plait.training.settings import Pretraining, Thawing, Tuning
+
+_hints = cache(checks.hints_of)
 
 
 def check_settings(estimator: Any) -> None:
@@ -25,6 +36,9 @@ def check_settings(estimator: Any) -> None:
         ConfigError: the message names every field, what it must be and what was found.
     """
     settings = estimator.get_params(deep=False)
+    check_kept(settings["root"], "root")
+    if isinstance(settings["tensorboard"], str | Path):
+        check_room(f"tensorboard {settings['tensorboard']}", Path(settings["tensorboard"]).absolute())
     result = {name: text for name, value in settings.items() if (text := check_value(name, value))}
     if list(result) == ["encoders"] and isinstance(settings["encoders"], Mapping):
         _encoder("", settings["encoders"], _kinds(settings["modalities"]))  # of a broken folder its own error
@@ -41,24 +55,18 @@ def check_value(name: str, value: object) -> str | None:
         "unknown name 'concatt' in fusion: did you mean 'concat'?"
     """
     root, _, rest = name.partition(".")
-    hint = _hints()[root]
-    if not rest and (said := checks.problem(value, hint)):
-        return f"{root} {said}"
+    hint = _hints(FitSettings)[root]
+    if not rest and (wrong := checks.problem(value, hint)):
+        return f"{root} {wrong}"
     if rest and not _takes_mapping(hint):
         return f"'{root}' has no parts; found '{name}'"
     if value is None and not rest:
         return None
     try:
-        return _FAMILIES[root](rest, value) if root in _FAMILIES else None
+        said = _FAMILIES[root](rest, value) if root in _FAMILIES else None
     except PlaitError as error:
         return str(error)
-
-
-@cache
-def _hints() -> dict[str, object]:
-    from plait.estimators.fit_settings import FitSettings
-
-    return checks.hints_of(FitSettings)
+    return said if isinstance(said, str) else None
 
 
 def _takes_mapping(hint: object) -> bool:
@@ -98,91 +106,41 @@ def _encoder_class(name: str, modality: str, kind: str) -> type[object]:
 
 
 def _train(modality: str, value: Any) -> str | None:
-    from plait.data.modality import TRAIN
-
     regimes = {modality: value} if modality else value
     wrong = [word for word in regimes.values() if word not in TRAIN]
     return f"train: unknown regime {wrong[0]!r} ({nearest(str(wrong[0]), TRAIN)})" if wrong else None
 
 
-def _options(field: str) -> Callable[[str, Any], str | None]:
+def _options(kind: type[Any], field: str) -> Callable[[str, Any], None]:
     """A check of options that hold for every modality, or of those of one."""
+    known = config.fields_of(kind)
 
-    def check(rest: str, value: object) -> str | None:
-        kind = _kind(field)
-        known = config.fields_of(kind)
+    def check(rest: str, value: object) -> None:
         if rest:  # field.option, or field.modality.option, or field.modality
             option = rest.rpartition(".")[2]
             if option in known:
                 config.build(kind, {option: value}, field)
             elif isinstance(value, Mapping):
                 config.build(kind, value, f"{field}.{rest}")
-            return None
-        if not isinstance(value, Mapping):
+        elif not isinstance(value, Mapping):
             kind(value)
-            return None
-        config.build(kind, {k: v for k, v in value.items() if k in known}, field)
-        for name, inner in value.items():
-            if name not in known and isinstance(inner, Mapping):
-                config.build(kind, inner, f"{field}.{name}")
-        return None
+        else:
+            config.build(kind, {k: v for k, v in value.items() if k in known}, field)
+            for name, inner in value.items():
+                if name not in known and isinstance(inner, Mapping):
+                    config.build(kind, inner, f"{field}.{name}")
 
     return check
 
 
-def _kind(field: str) -> type[Any]:
-    from plait.training.settings import Pretraining, Thawing, Tuning
-
-    return {"pretrain": Pretraining, "thaw": Thawing, "tune": Tuning}[field]
-
-
-def _fusion(rest: str, value: Any) -> str | None:
-    from plait.base.fusion import adviser, resolve
-
+def _fusion(rest: str, value: Any) -> None:
     if (not rest or rest == "name") and adviser(value) is None:
         resolve(value if not rest else str(value))
-    return None
 
 
-def _protocol(rest: str, value: Any) -> str | None:
-    config.protocol_settings(value)
-    return None
-
-
-def _network(rest: str, value: Any) -> str | None:
-    from plait.networks import choice
-
-    if not rest:
-        choice.parse(value)
-    return None
-
-
-def _depth(rest: str, value: object) -> str | None:
-    from plait.networks.fusion import depth_number
-
-    if isinstance(value, str):
-        depth_number(value, 2)
-    return None
-
-
-def _branches(rest: str, value: Any) -> str | None:
-    resolve_all(value)
-    return None
-
-
-def _align(rest: str, value: Any) -> str | None:
-    from plait.alignment.enhancement import check_options
-
+def _align(rest: str, value: Any) -> None:
     for modality, setting in ({rest: value} if rest else value).items():
         check_options(str(modality), setting)
-    return None
-
-
-def _metric(rest: str, value: object) -> str | None:
-    from plait.metrics.base import metric_name
-
-    metric_name(str(value))
-    return None
 
 
 def _costs(rest: str, value: Any) -> str | None:
@@ -204,19 +162,20 @@ def _feature_memory(rest: str, value: Any) -> str | None:
     return None
 
 
-_FAMILIES: dict[str, Callable[[str, Any], str | None]] = {
-    "protocol": _protocol,
+#: Field -> its check, given what stands behind its name and the value; it raises, or gives a text, where something is wrong.
+_FAMILIES: dict[str, Callable[[str, Any], object]] = {
+    "protocol": lambda rest, value: config.protocol_settings(value),
     "encoders": _encoder,
     "train": _train,
-    "pretrain": _options("pretrain"),
-    "tune": _options("tune"),
-    "thaw": _options("thaw"),
-    "metric": _metric,
+    "pretrain": _options(Pretraining, "pretrain"),
+    "tune": _options(Tuning, "tune"),
+    "thaw": _options(Thawing, "thaw"),
+    "metric": lambda rest, value: metric_name(str(value)) and None,
     "costs": _costs,
     "fusion": _fusion,
-    "network": _network,
-    "depth": _depth,
-    "branches": _branches,
+    "network": lambda rest, value: None if rest else design.parse(value),
+    "depth": lambda rest, value: depth_number(value, 2) if isinstance(value, str) else None,
+    "branches": lambda rest, value: resolve_all(value),
     "align": _align,
     "feature_memory": _feature_memory,
 }
@@ -258,3 +217,11 @@ def better_encoders(kinds: Mapping[str, str], named: Mapping[str, object]) -> di
     """
     free = {name: kind for name, kind in kinds.items() if name not in named and kind not in named}
     return {name: preset for name, kind in free.items() if (preset := ready_preset(kind)) is not None}
+
+
+def encoders_of(settings: FitSettings, result: Schema) -> Mapping[str, Any] | None:
+    """The encoders that were named, and for ``quality: best`` larger ones that are ready on this machine."""
+    if settings.quality != "best":
+        return settings.encoders
+    free = {m.name: m.kind for m in result.modalities if m.encoder is None and m.train == "frozen"}
+    return {**better_encoders(free, settings.encoders or {}), **(settings.encoders or {})}

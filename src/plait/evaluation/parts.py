@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import re
 from collections.abc import Iterator, Sequence
@@ -231,8 +230,4 @@ def one_modality(model: FusionEstimator, frame: pd.DataFrame, modality: Modality
     """Rows of one modality as the model's networks take them; nothing else is encoded."""
     from plait.estimators.preparing import scaled
 
-    alone = dataclasses.replace(model.schema_, modalities=(modality,))
-    features = copy.copy(model.features_)
-    features.schema = alone
-    enhancers = {name: one for name, one in model.enhancers_.items() if name == modality.name}
-    return scaled(model.settings(), frame, alone, features, model.scalers_, enhancers, model.pairs_)
+    return scaled(model.settings(), frame, model.pipeline.alone(modality))

@@ -31,7 +31,6 @@ class Attention(Fusion):
     interacts = False  # a linear head could tell an XOR by the weights alone, but does not learn to (0.75 of 1.00, 8 of 8 seeds)
 
     def __init__(self, dims: Mapping[str, int], *, level: str | None = None) -> None:
-        """Build for modalities of these widths."""
         super().__init__(dims, level=level)
         joined = len(self.names) * self.width
         self.scores = nn.Sequential(nn.Linear(joined, self.width), nn.Tanh(), nn.Linear(self.width, len(self.names)))
@@ -42,5 +41,4 @@ class Attention(Fusion):
         return shares(self.scores(x.flatten(1)), present)
 
     def forward(self, tokens: Mapping[str, Tokens]) -> Tensor:
-        """(B, D)."""
         return (self.weights(tokens)[:, :, None] * self.pooled(tokens)[0]).sum(1)

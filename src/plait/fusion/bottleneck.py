@@ -49,7 +49,6 @@ class Bottleneck(Fusion):
         self.layers = nn.ModuleList(rows)
 
     def forward(self, tokens: Mapping[str, Tokens]) -> Tensor:
-        """(B, D)."""
         own = {name: filled(tokens[name]) for name in self.names}
         _, present = self.pooled(own)  # (B, M)
         shared = self.shared.expand(present.shape[0], -1, -1)  # (B, S, D)

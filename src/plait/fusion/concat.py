@@ -31,10 +31,8 @@ class Concat(Fusion):
 
     @property
     def out_dim(self) -> int:
-        """Sum of the widths."""
         return sum(self.dims.values())
 
     def forward(self, tokens: Mapping[str, Tokens]) -> Tensor:
-        """(B, sum of D)."""
         parts = [tokens[name].pooled() for name in self.names]
         return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]  # one alone is not copied

@@ -32,12 +32,10 @@ class CrossAttention(Fusion):
     sequences = True
 
     def __init__(self, dims: Mapping[str, int], *, heads: Count = 4, level: str | None = None) -> None:
-        """Build with ``heads`` attention heads."""
         super().__init__(dims, level=level)
         self.blocks = nn.ModuleDict({name: Block(self.width, heads) for name in self.names})
 
     def forward(self, tokens: Mapping[str, Tokens]) -> Tensor:
-        """(B, D)."""
         clean = {name: filled(tokens[name]) for name in self.names}
         result = {}
         for name, block in self.blocks.items():

@@ -44,7 +44,6 @@ class Film(Fusion):
         )
 
     def forward(self, tokens: Mapping[str, Tokens]) -> Tensor:
-        """(B, D)."""
         x, present = self.pooled(tokens)  # (B, M, D)
         result = [self._modulated(x, place) for place, name in enumerate(self.names) if name in self.targets]
         if self.target is not None:

@@ -29,13 +29,11 @@ class Gated(Fusion):
     equal_widths = True
 
     def __init__(self, dims: Mapping[str, int], *, level: str | None = None) -> None:
-        """Build for modalities of these widths."""
         super().__init__(dims, level=level)
         self.own = nn.ModuleDict({name: nn.Linear(self.width, self.width) for name in self.names})
         self.gates = nn.Linear(len(self.names) * self.width, len(self.names) * self.width)
 
     def forward(self, tokens: Mapping[str, Tokens]) -> Tensor:
-        """(B, D)."""
         x, present = self.pooled(tokens)  # (B, M, D)
         gates = shares(self.gates(x.flatten(1)).view_as(x), present)
         out = x.new_zeros(x.shape[0], self.width)

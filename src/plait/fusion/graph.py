@@ -34,7 +34,6 @@ class Graph(Fusion):
     equal_widths = True
 
     def __init__(self, dims: Mapping[str, int], *, heads: Count = 2, level: str | None = None) -> None:
-        """Build for modalities of these widths."""
         super().__init__(dims, level=level)
         self.heads = heads
         self.kinds = nn.Parameter(torch.randn(len(self.names), self.width) / self.width**0.5)  # which node is which
@@ -45,7 +44,6 @@ class Graph(Fusion):
         self.scores = nn.Sequential(nn.Linear(self.width, self.width), nn.Tanh(), nn.Linear(self.width, 1, bias=False))
 
     def forward(self, tokens: Mapping[str, Tokens]) -> Tensor:
-        """(B, D)."""
         x, present = self.pooled(tokens)  # (B, M, D)
         nodes = self.map(x + self.kinds).unflatten(-1, (self.heads, -1))  # (B, M, heads, D)
         sent = (nodes * self.source).sum(-1)[:, :, None]  # (B, M, 1, heads), of the node that looks

@@ -55,11 +55,9 @@ class MAG(Fusion):
 
     @property
     def out_dim(self) -> int:
-        """Width of the target."""
         return self.dims[self.target]
 
     def forward(self, tokens: Mapping[str, Tokens]) -> Tensor:
-        """(B, D of the target)."""
         x = tokens[self.target].pooled()  # (B, D)
         shift = torch.zeros_like(x)
         for name in self.maps:

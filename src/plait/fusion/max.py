@@ -29,7 +29,6 @@ class Max(Fusion):
     equal_widths = True
 
     def forward(self, tokens: Mapping[str, Tokens]) -> Tensor:
-        """(B, D)."""
         x, present = self.pooled(tokens)  # (B, M, D)
         largest = x.masked_fill(~present[:, :, None], torch.finfo(x.dtype).min).amax(1)  # (B, D)
         return largest.masked_fill(~present.any(1, keepdim=True), 0.0)

@@ -32,7 +32,6 @@ class Mean(Fusion):
     interacts = False
 
     def forward(self, tokens: Mapping[str, Tokens]) -> Tensor:
-        """(B, D)."""
         total = torch.stack([tokens[name].pooled() for name in self.names]).sum(0)  # (B, D)
         count = torch.stack([tokens[name].present for name in self.names]).sum(0)  # (B,)
         return total / count.clamp_min(1)[:, None].to(total.dtype)

@@ -59,11 +59,9 @@ class MISA(Fusion):
 
     @property
     def out_dim(self) -> int:
-        """Both projections of every modality."""
         return 2 * len(self.names) * self.units
 
     def forward(self, tokens: Mapping[str, Tokens]) -> Tensor:
-        """(B, 2 M units)."""
         present = torch.stack([tokens[name].present for name in self.names], 1)  # (B, M)
         parts = [self.maps[name](tokens[name].pooled()) for name in self.names]
         shared = [self.shared(u).sigmoid() for u in parts]

@@ -54,11 +54,9 @@ class MissModal(Fusion):
 
     @property
     def out_dim(self) -> int:
-        """Units of the joint map."""
         return self.units
 
     def forward(self, tokens: Mapping[str, Tokens]) -> Tensor:
-        """(B, units)."""
         present = torch.stack([tokens[name].present for name in self.names], 1)  # (B, M)
         x = torch.stack([self.maps[name](tokens[name].pooled()) for name in self.names], 1)  # (B, M, units)
         out = self._joined(x, present)

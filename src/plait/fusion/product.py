@@ -32,7 +32,6 @@ class Product(Fusion):
     equal_widths = True
 
     def forward(self, tokens: Mapping[str, Tokens]) -> Tensor:
-        """(B, D)."""
         x, present = self.pooled(tokens)  # (B, M, D)
         if self.level == "decision":  # a product of probabilities is a sum of logarithms
             return x.sum(1)

@@ -32,7 +32,6 @@ class Stacking(Fusion):
     interacts = False
 
     def __init__(self, dims: Mapping[str, int], *, level: str | None = None) -> None:
-        """Build for heads of these widths."""
         super().__init__(dims, level=level)
         heads = len(self.names)
         self.linear = nn.Linear(heads * (self.width + 1), self.width)
@@ -42,7 +41,6 @@ class Stacking(Fusion):
             self.linear.bias.zero_()
 
     def forward(self, tokens: Mapping[str, Tokens]) -> Tensor:
-        """(B, C)."""
         x, present = self.pooled(tokens)  # (B, M, C)
         out: Tensor = self.linear(torch.cat([x.flatten(1), present.to(x.dtype)], 1))
         return out

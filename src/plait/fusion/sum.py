@@ -30,5 +30,4 @@ class Sum(Fusion):
     interacts = False
 
     def forward(self, tokens: Mapping[str, Tokens]) -> Tensor:
-        """(B, D)."""
         return torch.stack([tokens[name].pooled() for name in self.names]).sum(0)

@@ -51,11 +51,9 @@ class OuterProduct(Fusion):
 
     @property
     def out_dim(self) -> int:
-        """Number of products."""
         return self.size
 
     def forward(self, tokens: Mapping[str, Tokens]) -> Tensor:
-        """(B, product of the sizes)."""
         out: Tensor | None = None
         for name in self.names:
             x = tokens[name].pooled()

@@ -41,7 +41,6 @@ class JointTransformer(Fusion):
         self.layers = nn.ModuleList([Block(self.width, heads) for _ in range(layers)])
 
     def forward(self, tokens: Mapping[str, Tokens]) -> Tensor:
-        """(B, D)."""
         parts = [filled(tokens[name]) for name in self.names]
         values = [Tokens(part.x + kind, part.mask) for part, kind in zip(parts, self.kinds, strict=True)]
         result = chained([Tokens.of_vectors(self.start.expand(values[0].x.shape[0], -1)), *values])

@@ -31,11 +31,9 @@ class Weighted(Fusion):
     interacts = False
 
     def __init__(self, dims: Mapping[str, int], *, level: str | None = None) -> None:
-        """Build for heads of these widths."""
         super().__init__(dims, level=level)
         self.trust = nn.Parameter(torch.zeros(len(self.names), self.width))
 
     def forward(self, tokens: Mapping[str, Tokens]) -> Tensor:
-        """(B, C)."""
         x, present = self.pooled(tokens)  # (B, M, C)
         return (shares(self.trust.expand_as(x), present) * x).sum(1)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -117,6 +117,7 @@ def weights_at(widths: Mapping[str, Any]) -> tuple[int, int]:
     return count(dims), count(dims | {widths["pulled"]: space}) + projector
 
 
+T = TypeVar("T")
 #: A difference that does not matter: a point, as for all shares.
 _MARGIN = 0.01
 _KEYS = ["seed", "split"]
@@ -205,25 +206,38 @@ def _ratio(values: pd.DataFrame) -> float:
     return float((values["test_rows"] / values["train_rows"].clip(lower=1)).mean())
 
 
-def orders(
-    element: Element, columns: Sequence[Column], results: Mapping[str, Mapping[str, Results]]
-) -> Iterator[Order]:
-    """The pairs of rows that the paper sets one above the other, in every column that was measured."""
-    known = []
+def ordered(
+    element: Element, test: Callable[[Row, Row, Column], tuple[float, T] | None]
+) -> Iterator[tuple[Row, Row, Column, tuple[float, float], T, float]]:
+    """The pairs of rows that the paper sets one above the other, in every column where ``test`` gives p and what it is of.
+
+    Each with the paper's numbers, what the test gave, and p corrected by Holm over all of them.
+    """
+    pairs: list[tuple[Row, Row, Column, tuple[float, float], T]] = []
+    known: list[float] = []
     for above, below in element.orders:
         one, other = element.row(above), element.row(below)
-        for place, column in enumerate(columns):
-            there = found_in(column, element, results) if column.evaluation else None
-            unlike = column.ours != column.original and (one.original or other.original)  # nothing of ours stands there
-            if there is None or unlike:
-                continue
-            both = values_of(there, one, column).merge(
-                values_of(there, other, column), on=_KEYS, suffixes=("", "_other")
-            )
-            if len(both):
-                ours = resampled_t((both["value"] - both["value_other"]).to_numpy(), _ratio(both))
-                better = informed(there, one, column), informed(there, other, column)
-                known.append((one, other, column, one.values[place] - other.values[place], ours, better))
-    corrected = holm(pd.Series([pair[4].p for pair in known], dtype=float).to_numpy())
-    for (one, other, column, theirs, ours, better), p in zip(known, corrected, strict=True):
-        yield Order(one, other, column, theirs, ours, 1.0 if math.isnan(p) else float(p), better)
+        for column, *theirs in zip(element.columns, one.values, other.values, strict=True):
+            if (result := test(one, other, column)) is not None:
+                known.append(result[0])
+                pairs.append((one, other, column, (theirs[0], theirs[1]), result[1]))
+    for pair, p in zip(pairs, holm(np.array(known, float)), strict=True):
+        yield (*pair, float(p))
+
+
+def orders(element: Element, results: Mapping[str, Mapping[str, Results]]) -> Iterator[Order]:
+    """The orders of evaluations of aligned vectors."""
+
+    def test(one: Row, other: Row, column: Column) -> tuple[float, tuple[Difference, Any]] | None:
+        there = found_in(column, element, results) if column.evaluation else None
+        unlike = column.ours != column.original and (one.original or other.original)  # nothing of ours stands there
+        if there is None or unlike:
+            return None
+        mine, theirs = values_of(there, one, column), values_of(there, other, column)
+        both = mine.merge(theirs, on=_KEYS, suffixes=("", "_other"))
+        ours = resampled_t((both["value"] - both["value_other"]).to_numpy(), _ratio(both))
+        better = informed(there, one, column), informed(there, other, column)
+        return (ours.p, (ours, better)) if len(both) else None
+
+    for one, other, column, (above, below), (ours, better), p in ordered(element, test):
+        yield Order(one, other, column, above - below, ours, 1.0 if math.isnan(p) else p, better)

@@ -24,6 +24,7 @@ from plait.papers.columns import (
     is_cost,
     is_time,
     measured,
+    ordered,
     orders,
     values_of,
     weights_at,
@@ -31,8 +32,8 @@ from plait.papers.columns import (
 from plait.papers.paper import COSTS, WEIGHTS, Column, Element, Paper, Row
 from plait.report.words import number
 from plait.study.results import Results
-from plait.study.statistics.comparison import CONSTANTS, compare_parts
-from plait.study.statistics.paired import Difference, holm
+from plait.study.statistics.comparison import CONSTANTS, Comparison, compare_parts
+from plait.study.statistics.paired import Difference
 from plait.study.statistics.scores import first, metric_of, scores
 from plait.study.statistics.summary import Resampler, Summary, summary
 from plait.study.statistics.verdicts import BETTER, EQUIVALENT, POINT, SAME, WORSE, default_margin, reaches
@@ -177,12 +178,16 @@ def lines(element: Element, results: Mapping[str, Mapping[str, Results]]) -> lis
     result: list[Line] = []
     for row in element.rows:
         for column, value in zip(element.columns, row.values, strict=True):
-            if column.evaluation:
-                result.append(_of_space(element, row, column, value, results))
+            line = _started(element, row, column, value)
+            if line.verdict != NOT_RUN:
+                given: dict[str, Any] = {}
+            elif column.evaluation:
+                given = _of_space(element, row, column, value, results)
             elif is_cost(column.metric):
-                result.append(_cost(element, row, column, value, results))
+                given = _cost(element, row, column, results)
             else:
-                result.append(_value(element, row, column, value, None if row.variant is None else ours(column)))
+                given = _value(ours(column), row, column, value)
+            result.append(dataclasses.replace(line, **given))
     if element.widths:
         result += _at_their_widths(element)
     return result + list(_orders(element, ours)) + list(_orders_of_spaces(element, results))
@@ -205,37 +210,27 @@ def _chosen(column: Column, element: Element, results: Mapping[str, Mapping[str,
 
 
 def _started(element: Element, row: Row, column: Column, value: float) -> Line:
+    """A number of the paper, before ours is known; where nothing of ours stands in its place, with what that means."""
     cell = row.name if len(element.columns) == 1 else f"{row.name}, {column.name}"
-    return Line(element.name, cell, column.metric, value, column.data)
-
-
-def _alone(line: Line, row: Row) -> Line:
-    """A number that nothing of ours stands beside: quoted from the paper, or not there."""
+    line = Line(element.name, cell, column.metric, value, column.data)
     if row.cited:
         return dataclasses.replace(line, verdict=CITED, reason="quoted from the paper")
-    return dataclasses.replace(line, verdict=NOT_THERE, reason="nothing of ours stands in its place")
+    if row.variant is None or column.ours is None or (row.original and column.ours != column.original):
+        return dataclasses.replace(line, verdict=NOT_THERE, reason="nothing of ours stands in its place")
+    return dataclasses.replace(line, our_data=label(column.ours), reason="nothing was measured")
 
 
-def _value(element: Element, row: Row, column: Column, value: float, ours: Ours | None) -> Line:
-    line = _started(element, row, column, value)
-    if row.cited or row.variant is None or column.ours is None or (row.original and column.ours != column.original):
-        return _alone(line, row)
-    part = None if ours is None else ours.part(row, column.present)
-    if ours is None or part is None or part.empty:
-        why = {} if ours is None else ours.failed
-        reason = why.get(str(row.variant), "nothing was measured")
-        return dataclasses.replace(line, our_data=label(column.ours), reason=reason)
+def _value(ours: Ours | None, row: Row, column: Column, value: float) -> dict[str, Any]:
+    """A score of the test rows."""
+    part = pd.DataFrame() if ours is None else ours.part(row, column.present)
+    if ours is None or part.empty:
+        return {} if ours is None or row.variant not in ours.failed else {"reason": ours.failed[row.variant]}
     result = summary(part, ours.metric, ours.resampler)
     verdict, reason = _verdict(value, result, ours.metric, same=column.same and not row.like)
     if verdict in (HELD, NOT_HELD) and ours.at_chance(part, result):
         verdict, reason = OPEN, f"ours is no better than the {CONSTANTS[ours.metric.task]}"
-    reason = f"ours is {row.like}" if row.like else reason
-    return dataclasses.replace(line, **_measured(result, column.ours), verdict=verdict, reason=reason)
-
-
-def _measured(result: Summary, dataset: str) -> dict[str, Any]:
-    ours = {"ours": result.mean, "low": result.low, "high": result.high, "seeds": result.seeds}
-    return {**ours, "our_data": label(dataset)}
+    measured = {"ours": result.mean, "low": result.low, "high": result.high, "seeds": result.seeds}
+    return measured | {"verdict": verdict, "reason": f"ours is {row.like}" if row.like else reason}
 
 
 def _verdict(value: float, result: Summary, metric: Metric, *, same: bool) -> tuple[str, str]:
@@ -255,27 +250,24 @@ def _verdict(value: float, result: Summary, metric: Metric, *, same: bool) -> tu
 
 def _orders(element: Element, ours: Any) -> Iterator[Line]:
     """Of each pair of rows: the paper has one above the other, or both level; do we? Corrected by Holm over the element."""
-    pairs = []
-    for above, below in element.orders:
-        for place, column in enumerate(element.columns):
-            plain = column.ours is not None and not column.evaluation and not is_cost(column.metric)
-            known = ours(column) if plain else None
-            one, other = element.row(above), element.row(below)
-            if known is not None and len(known.part(one, column.present)) and len(known.part(other, column.present)):
-                parts = known.part(one, column.present), known.part(other, column.present)
-                comparison = compare_parts(*parts, known.metric, known.resampler)
-                pairs.append((one, other, column, place, known.metric, comparison))
-    for (one, other, column, place, metric, comparison), p in zip(
-        pairs, holm(pd.Series([pair[-1].test.p for pair in pairs], dtype=float).to_numpy()), strict=True
-    ):
-        theirs = one.values[place] - other.values[place]
-        level = abs(theirs) <= default_margin(metric, other.values[place])
-        result = comparison.verdict(float(p))
+
+    def test(one: Row, other: Row, column: Column) -> tuple[float, tuple[Metric, Comparison]] | None:
+        plain = column.ours is not None and not column.evaluation and not is_cost(column.metric)
+        known = ours(column) if plain else None
+        mine, theirs = (pd.DataFrame() if known is None else known.part(row, column.present) for row in (one, other))
+        if known is None or mine.empty or theirs.empty:
+            return None
+        comparison = compare_parts(mine, theirs, known.metric, known.resampler)
+        return comparison.test.p, (known.metric, comparison)
+
+    for one, other, column, (above, below), (metric, comparison), p in ordered(element, test):
+        theirs, level = above - below, abs(above - below) <= default_margin(metric, below)
+        result = comparison.verdict(p)
         better = BETTER if (theirs > 0) == (metric.direction == "higher") else WORSE
         held = result in ((EQUIVALENT, SAME) if level else (better,))
         verdict = (HELD if held else NOT_HELD) if result in (BETTER, WORSE, EQUIVALENT, SAME) else OPEN
         line = _order(element, (one, other), column, theirs, level=level)
-        words = comparison.words(float(p))
+        words = comparison.words(p)
         reason = _undecided(words) if verdict == OPEN else f"ours is {words}"
         yield dataclasses.replace(line, **_ours(comparison.test, verdict, reason))
 
@@ -304,69 +296,50 @@ def _undecided(words: str) -> str:
 
 def _of_space(
     element: Element, row: Row, column: Column, value: float, results: Mapping[str, Mapping[str, Results]]
-) -> Line:
+) -> dict[str, Any]:
     """A number of an evaluation of aligned vectors."""
-    line = _started(element, row, column, value)
-    if row.cited or row.variant is None or column.ours is None or (row.original and column.ours != column.original):
-        return _alone(line, row)
-    line, there = dataclasses.replace(line, our_data=label(column.ours)), found_in(column, element, results)
+    there = found_in(column, element, results)
     values = None if there is None else values_of(there, row, column)
     if there is None or values is None or values.empty:
-        return dataclasses.replace(line, reason="nothing was measured")
+        return {}
     ours = interval_of(values)
-    line = dataclasses.replace(line, ours=ours.value, low=ours.low, high=ours.high, seeds=len(values))
     if not column.same:
-        return dataclasses.replace(line, verdict=OTHER, reason="other data")
+        return _ours(ours, OTHER, "other data")
     if len(values) < 2 or math.isnan(ours.low):
-        return dataclasses.replace(line, verdict=OPEN, reason="one run; at least 2 needed")
+        return _ours(ours, OPEN, "one run; at least 2 needed")
     if informed(there, row, column) is False:
-        return dataclasses.replace(line, verdict=OPEN, reason="ours is no better than the commonest class")
+        return _ours(ours, OPEN, "ours is no better than the commonest class")
     held, reason = reaches(value, (ours.low, ours.high), POINT)
-    return dataclasses.replace(line, verdict=_VERDICTS[held], reason=reason)
+    return _ours(ours, _VERDICTS[held], reason)
 
 
 def _orders_of_spaces(element: Element, results: Mapping[str, Mapping[str, Results]]) -> Iterator[Line]:
-    for order in orders(element, element.columns, results):
+    for order in orders(element, results):
         line = _order(element, (order.above, order.below), order.column, order.theirs, level=order.level)
         said = order.at_chance or f"ours {order.ours.value:+.3f}, p {order.p:.2g}"
         yield dataclasses.replace(line, **_ours(order.ours, _VERDICTS[order.verdict], said))
 
 
-def _cost(
-    element: Element, row: Row, column: Column, value: float, results: Mapping[str, Mapping[str, Results]]
-) -> Line:
+def _cost(element: Element, row: Row, column: Column, results: Mapping[str, Mapping[str, Results]]) -> dict[str, Any]:
     """A time, a count of weights or epochs: the mean over our runs, which holds nothing against the paper's."""
-    line = _started(element, row, column, value)
-    if row.cited or row.variant is None or column.ours is None:
-        return _alone(line, row)
-    for there in [results[n][column.ours] for n in element.recipes if column.ours in results.get(n, {})]:
+    level, _, name = column.metric.removeprefix(EPOCHS).partition(":")
+    for there in [results[n][str(column.ours)] for n in element.recipes if column.ours in results.get(n, {})]:
         values = measured(there, column.metric, row)
         if len(values):
             why = "another machine" if is_time(column.metric) else "other widths of features"
             why = "other data" if column.metric not in COSTS and not is_time(column.metric) else why
-            given: dict[str, Any] = {"ours": float(values.mean()), "our_data": label(column.ours), "seeds": len(values)}
-            return dataclasses.replace(line, **given, verdict=OTHER, reason=why)
-        level, _, name = column.metric.removeprefix(EPOCHS).partition(":")
+            return {"ours": float(values.mean()), "seeds": len(values), "verdict": OTHER, "reason": why}
         if column.metric.startswith(EPOCHS) and len(measured(there, f"{FIRST}{name}", row)):
-            why = f"no run of ours reached {level}"
-            return dataclasses.replace(line, our_data=label(column.ours), verdict=OPEN, reason=why)
-    return dataclasses.replace(line, our_data=label(column.ours), reason="nothing was measured")
+            return {"verdict": OPEN, "reason": f"no run of ours reached {level}"}
+    return {}
 
 
 def _at_their_widths(element: Element) -> Iterator[Line]:
     """The weights of our network at the widths of features that the paper states."""
-    plain, pulled = weights_at(element.widths)
-    for row, ours in zip(element.rows, (plain, pulled), strict=False):
+    widths = " + ".join(str(v) for k, v in element.widths.items() if k not in ("classes", "pulled"))
+    for row, ours in zip(element.rows, weights_at(element.widths), strict=False):
         held = abs(ours - row.values[0]) <= _NEAR * row.values[0]
-        widths = " + ".join(str(v) for k, v in element.widths.items() if k not in ("classes", "pulled"))
-        yield Line(
-            element.name,
-            f"{row.name}, at the paper's widths ({widths})",
-            WEIGHTS,
-            row.values[0],
-            element.columns[0].data,
-            float(ours),
-            "counted, not trained",
-            verdict=HELD if held else NOT_HELD,
-            reason=f"{'within' if held else 'more than'} {_NEAR:.0%} {'of' if held else 'away from'} the paper's about",
-        )
+        near = f"{'within' if held else 'more than'} {_NEAR:.0%} {'of' if held else 'away from'} the paper's about"
+        line = Line(element.name, f"{row.name}, at the paper's widths ({widths})", WEIGHTS, row.values[0])
+        given: dict[str, Any] = {"ours": float(ours), "verdict": HELD if held else NOT_HELD, "reason": near}
+        yield dataclasses.replace(line, data=element.columns[0].data, our_data="counted, not trained", **given)

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from plait.base.errors import need
 from plait.papers import pictures
 from plait.papers.holding import (
@@ -35,9 +37,7 @@ from plait.report.page import write_page
 from plait.report.words import number
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.figure import Figure
-
 
 _STATUS = {
     "there": "There. {}",
@@ -87,23 +87,14 @@ def _section(result: Reproduction, element: Element) -> Section:
     section = Section(element.name.replace(".", "-"), f"{element.name}: {element.title}", _sentence(element, lines))
     section.add(Text(_STATUS[element.status].format(" ".join(element.why.split()))))
     if element.columns and any(column.metric == WEIGHTS for column in element.columns):
-        section.add_row(
-            picture(
-                section.key,
-                "Accuracy over trained weights; rivals as the paper states them.",
-                weights(result, lines),
-            )
-        )
+        caption = "Accuracy over trained weights; rivals as the paper states them."
+        section.add_row(picture(section.key, caption, weights(result, lines)))
     if element.rows:
         section.add(*_shape(section.key, element, lines))
         section.add(*(sheet for metric in element.also for sheet in _also(section.key, result, element, metric)))
-    if element.draws:
-        section.add(*_drawn(result, element))
-    if element.rows:
-        section.add(*_sheets(section.key, lines))
-    if element.draws:
-        return section
-    if not element.mapped:
+    section.add(*(_drawn(result, element) if element.draws else ()))
+    section.add(*(_sheets(section.key, lines) if element.rows else ()))
+    if not element.mapped and not element.draws:
         for recipe in element.recipes:
             for dataset, measured in result.results.get(recipe, {}).items():
                 frame = means(measured).dropna(axis=1, how="all")
@@ -155,7 +146,7 @@ def _shape(name: str, element: Element, lines: list[Line]) -> list[Sheet]:
         shown.append([_short(row), *(f"{_number(line.paper)}{mine}" for line, mine in zip(cells, ours, strict=True))])
         full.append([row.name, *(_plain(v) for line in cells for v in (line.paper, line.ours))])
     names = [column.name for column in element.columns]
-    headings = ["row", *(f"{name}, {side}" for name in names for side in ("paper", "ours"))]
+    headings = ["row", *(f"{name}, {side}" for name in names for side in (pictures.PAPER, pictures.OURS))]
     note = f"The paper's number / ours, where something of ours stands in its place.{_likes(element.rows)}"
     numeric = tuple(range(1, len(names) + 1))
     return [Sheet(Table(f"{name}-shape", headings, full), "", ("", *names), shown, numeric, note=note)]
@@ -173,7 +164,7 @@ def _also(name: str, result: Reproduction, element: Element, metric: str) -> lis
     if not rows:
         return []
     given = [column for column in range(1, len(rows[0])) if any(row[column] for row in rows)]
-    headings = ["", *(_data_name(table, column - 1) for column in given)]
+    headings = ["", *(table.our_data(column - 1) for column in given)]
     kept = [[row[0], *(row[column] for column in given)] for row in rows]
     short = {_row_name(row): row for row in told.rows}
     shown = [[_short(short[name]), *values] for name, *values in kept]
@@ -198,10 +189,6 @@ def _row_name(row: Row) -> str:
     return f"{row.name} (ours: {row.like})" if row.like else row.name
 
 
-def _data_name(table: pictures.Numbers, column: int) -> str:
-    return next((row[column].our_data for row in table.cells if row[column].our_data), "")
-
-
 def _with_interval(line: Line) -> str:
     return "" if line.ours is None else f"{_number(line.ours)}{f' ({ends})' if (ends := interval(line)) else ''}"
 
@@ -211,69 +198,41 @@ def _sheets(name: str, result: list[Line]) -> list[Sheet]:
     cells = [line for line in result if line.verdict not in (NOT_THERE, MEASURED) and not line.order]
     orders = [line for line in result if line.order]
     gone = [(line.cell, _number(line.paper), line.data) for line in result if line.verdict == NOT_THERE]
+    sheets = (
+        [_sheet(name, cells, "Each number with its data, seeds, interval and verdict", folded=True)] if cells else []
+    )
+    title = "What the paper sets in an order (differences)"
+    sheets += [_sheet(f"{name}-orders", orders, title, paired=True)] if orders else []
     title = f"{len(gone)} more cells, in whose place nothing of ours stands"
     rest = Table(f"{name}-not-there", ["cell", "paper", "data"], [list(row) for row in gone])
     return [
-        *(
-            [_sheet(name, cells, "Each number with its data, seeds, interval and verdict", folded=True)]
-            if cells
-            else []
-        ),
-        *([_orders(f"{name}-orders", orders)] if orders else []),
+        *sheets,
         *([Sheet(rest, title, ("cell", "paper", "paper's data"), gone, (1,), folded=True)] if gone else []),
     ]
 
 
-def _orders(name: str, orders: list[Line]) -> Sheet:
-    """What is above what; where it is measured on several data sets, which is which stands once under the table."""
-    sheet = _sheet(name, orders, "What the paper sets in an order (differences)")
-    places = [place for place, column in enumerate(sheet.columns) if column in _DATA]
-    if not places:
-        return sheet
-    pairs = dict.fromkeys(f"the paper's on {line.data}, ours on {line.our_data}" for line in orders)
-    kept = [place for place in range(len(sheet.columns)) if place not in places]
-    numeric = [at for at, place in enumerate(kept) if place in sheet.numeric]
-    rows = [[row[place] for place in kept] for row in sheet.rows]
-    note = f"T{'; '.join(pairs)[1:]}. {sheet.note}".strip()
-    return dataclasses.replace(
-        sheet, columns=[sheet.columns[place] for place in kept], rows=rows, numeric=numeric, note=note
+def _sheet(name: str, result: list[Line], title: str, *, folded: bool = False, paired: bool = False) -> Sheet:
+    """Lines as a table; what is the same in all stands once under it, as do the pairs of data where these are ``paired``."""
+    full = Table(
+        name, [f.name for f in dataclasses.fields(Line)], [[*map(_plain, vars(line).values())] for line in result]
     )
-
-
-def _sheet(name: str, result: list[Line], title: str, *, folded: bool = False) -> Sheet:
-    full = Table(name, list(_fields()), [[_plain(v) for v in dataclasses.astuple(line)] for line in result])
     rows = [
-        (
-            line.cell,
-            line.verdict,
-            _number(line.paper),
-            line.data,
-            _number(line.ours),
-            line.our_data,
-            str(line.seeds or ""),
-            interval(line),
-            line.reason,
-        )
-        for line in result
+        [x.cell, x.verdict, _number(x.paper), x.data, _number(x.ours), x.our_data, str(x.seeds or ""), interval(x)]
+        for x in result
     ]
-    alike = {
-        name: rows[0][place]
-        for place, name in enumerate(_COLUMNS)
-        if name in _ONCE and len({r[place] for r in rows}) == 1
-    }
-    kept = [
-        place for place, name in enumerate(_COLUMNS) if place < 2 or (name not in alike and any(r[place] for r in rows))
-    ]
+    frame = pd.DataFrame([[*row, x.reason] for row, x in zip(rows, result, strict=True)], columns=_COLUMNS)
+    alike = {name: frame[name].iloc[0] for name in _ONCE if frame[name].nunique() == 1}
     note = "; ".join(f"{_ONCE[name]} {value}" for name, value in alike.items() if value)
-    shown = [[row[place] for place in kept] for row in rows]
-    numeric = [place for place, column in enumerate(kept) if _COLUMNS[column] in ("paper", "ours", "seeds")]
+    note = f"All: {note}." if note else ""
+    apart = [name for name in _DATA if paired and name not in alike]
+    if apart:
+        pairs = dict.fromkeys(f"the paper's on {line.data}, ours on {line.our_data}" for line in result)
+        note = f"T{'; '.join(pairs)[1:]}. {note}".strip()
+    told = [name for name in _COLUMNS[2:] if name not in (*alike, *apart) and (frame[name] != "").any()]
+    kept = [*_COLUMNS[:2], *told]
+    numeric = [place for place, name in enumerate(kept) if name in ("paper", "ours", "seeds")]
     marks = [_MARKS.get(line.verdict, "") for line in result]
-    names = [_COLUMNS[place] for place in kept]
-    return Sheet(full, title, names, shown, numeric, marks, note=f"All: {note}." if note else "", folded=folded)
-
-
-def _fields() -> tuple[str, ...]:
-    return tuple(field.name for field in dataclasses.fields(Line))
+    return Sheet(full, title, kept, frame[kept].to_numpy().tolist(), numeric, marks, note=note, folded=folded)
 
 
 def _plain(value: object) -> Any:
@@ -296,13 +255,8 @@ def weights(result: Reproduction, lines: list[Line]) -> Figure | None:
         ax = figure.subplots()
         for colour, (side, marker) in zip(LINES, (("paper", "o"), ("ours", "s")), strict=False):
             mine = [p for p in points if p[0] == side]
-            ax.scatter(
-                [p[2] for p in mine],
-                [p[3] for p in mine],
-                color=COLOURS[colour],
-                marker=marker,
-                label=mine[0][4] if mine else None,
-            )
+            look: dict[str, Any] = {"color": COLOURS[colour], "marker": marker, "label": mine[0][4] if mine else None}
+            ax.scatter([p[2] for p in mine], [p[3] for p in mine], **look)
             for _, name, x, y, _ in mine:
                 ax.annotate(name, (x, y), xytext=(4, 4), textcoords="offset points", fontsize=7)
         ax.set_xscale("log")
@@ -338,18 +292,13 @@ def _paper_points(result: Reproduction, lines: list[Line]) -> list[_Point]:
 
 def _our_points(result: Reproduction, lines: list[Line]) -> list[_Point]:
     points: list[_Point] = []
-    for line in lines:
-        if line.metric != WEIGHTS or line.ours is None or not line.seeds:
-            continue
-        for studies in result.results.values():
-            for dataset, measured in studies.items():
-                if label(dataset) != line.our_data:
-                    continue
-                element = next(e for e in result.elements if e.name == line.element)
-                row = element.row(line.cell)
-                frame: pd.DataFrame = measured.frame
-                mine = frame[(frame["metric"] == "accuracy") & (frame["variant"] == row.variant)]
-                mine = mine[[set(s.split("+")) == set(row.subset) for s in mine["subset"]]]
-                if len(mine):
-                    points.append(("ours", line.cell, line.ours, float(mine["value"].mean()), f"ours, {line.our_data}"))
+    for line in [x for x in lines if x.metric == WEIGHTS and x.ours is not None and x.seeds]:
+        row = next(e for e in result.elements if e.name == line.element).row(line.cell)
+        every = [(d, there) for studies in result.results.values() for d, there in studies.items()]
+        for frame in [there.frame for dataset, there in every if label(dataset) == line.our_data]:
+            mine = frame[(frame["metric"] == "accuracy") & (frame["variant"] == row.variant)]
+            mine = mine[[set(s.split("+")) == set(row.subset) for s in mine["subset"]]]
+            if len(mine):
+                score, ours = float(mine["value"].mean()), float(line.ours or 0)
+                points.append(("ours", line.cell, ours, score, f"ours, {line.our_data}"))
     return points

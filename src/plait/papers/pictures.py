@@ -16,19 +16,18 @@ import pandas as pd
 from plait.base.errors import ConfigError, nearest, need
 from plait.papers.holding import Line, Reproduction, label, lines
 from plait.papers.paper import PICTURES, Element
-from plait.report.blocks import Block, Picture, Row, Section, picture
+from plait.report.blocks import Block, Picture, Section, picture
 from plait.report.canvas import COLOURS, LINES, settings
 from plait.report.charts import Curve, curves_figure
 from plait.study.folder import RUNS
 from plait.study.report.sections.evaluations import add_curves
+from plait.study.results import Results
 from plait.training.history import read
 from plait.training.history.table import TRAIN, pattern_codes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-    from plait.study.results import Results
 
 PAPER, OURS = "paper", "ours"
 #: Points: of a picture, and of a bar with its gap.
@@ -63,6 +62,10 @@ class Numbers:
         found = [getattr(row[column], side) for row in self.cells]
         return [float("nan") if value is None else float(value) for value in found]
 
+    def our_data(self, column: int) -> str:
+        """What ours of one column were measured on; empty where nothing was."""
+        return next((row[column].our_data for row in self.cells if row[column].our_data), "")
+
     @property
     def rows(self) -> list[str]:
         """Names of the rows."""
@@ -91,18 +94,16 @@ def draw(result: Reproduction, element: Element) -> list[Block] | None:
     figure = str(options.pop("figure", None))
     if figure not in known:
         return None
-    names = options.pop("of", [element.name])
-    tables = [_of(result, name) for name in names]
+    tables = [_of(result, name) for name in options.pop("of", [element.name])]
     try:
         inspect.signature(known[figure]).bind(result, tables, **options)
     except TypeError as error:
         raise ConfigError(f"{result.paper.name}: {element.name}: draws: {figure}: {error}") from error
     drawn = [one for one in known[figure](result, tables, **options) if one is not None]
     named = [dataclasses.replace(one, name=f"{element.name}-{one.name}".replace(".", "-")) for one in drawn]
-    small = [one for one in named if not one.wide]
-    rows: list[Block] = [Row(small)] if small else []
-    rows += [Row([one]) for one in named if one.wide]  # beside another it would be cut
-    return rows
+    section = Section(element.name, "", "")
+    section.add_row(*named)
+    return section.blocks
 
 
 def _of(result: Reproduction, name: str) -> Numbers:
@@ -115,7 +116,7 @@ def bars(result: Reproduction, tables: Sequence[Numbers]) -> Iterator[Picture | 
     for place, column in enumerate(tables[0].element.columns):
         given = {side: tables[0].values(side, place) for side in (PAPER, OURS)}
         ends = [(row[place].low, row[place].high) for row in tables[0].cells]
-        caption = f"{column.name}: the paper's ({column.data}) and ours ({_our_data(tables[0], place)})"
+        caption = f"{column.name}: the paper's ({column.data}) and ours ({_data(tables[0], place, OURS)})"
         yield picture(_key(column.name), caption, _pairs(tables[0].rows, given, ends, column.name))
 
 
@@ -345,9 +346,5 @@ def _key(name: str) -> str:
     return "".join(c if c.isalnum() else "-" for c in name.lower()).strip("-")
 
 
-def _our_data(table: Numbers, column: int) -> str:
-    return next((row[column].our_data for row in table.cells if row[column].our_data), "none")
-
-
 def _data(table: Numbers, column: int, side: str) -> str:
-    return table.element.columns[column].data if side == PAPER else _our_data(table, column)
+    return table.element.columns[column].data if side == PAPER else table.our_data(column) or "none"

@@ -41,7 +41,6 @@ class Mistake:
     line: int | None = None
 
     def __str__(self) -> str:
-        """With its line."""
         return self.text if self.line is None else f"line {self.line}: {self.text}"
 
 

@@ -34,11 +34,9 @@ class Auto(Adviser):
     minutes: Positive = 5.0
 
     def __post_init__(self) -> None:
-        """Refuse what is no time."""
         checks.check(self)
 
     def settings(self, estimator: Any, frame: pd.DataFrame, target: np.ndarray) -> dict[str, Any]:
-        """Settings of the design that won."""
         result = preparing.resolve_schema(
             estimator.modalities, frame, estimator.root, hasattr(estimator, "feature_names_in_")
         )

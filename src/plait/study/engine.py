@@ -25,7 +25,6 @@ from plait.data.modality import Modality, Schema
 from plait.data.row_numbers import numbered
 from plait.encoders.featurize import Featurizer
 from plait.estimators.fit_settings import NO_STORE
-from plait.networks import choice
 from plait.store import Store
 from plait.study import conditions, splits
 from plait.study.reading import read_spec
@@ -33,6 +32,7 @@ from plait.study.runs import Run
 from plait.study.spec import CLEAN, Spec
 from plait.study.subjects import Finished, subject_of
 from plait.study.tables import Latest, Setting, StudyTable, load_table, threads
+from plait.training import design
 from plait.training.settings import with_regimes
 
 #: What is done by a worker: ``run`` or ``encode``, with its plain values.
@@ -43,7 +43,6 @@ class Executor:
     """What sits at the other end of every engine: does the jobs of one study, one after another."""
 
     def __init__(self, setting: Setting) -> None:
-        """Nothing is read yet."""
         self.setting = setting
         self._subject = subject_of(setting.spec)
         self._tables = Latest(8)
@@ -190,21 +189,17 @@ class Inline(Engine):
     workers = 1
 
     def __init__(self, setting: Setting) -> None:
-        """Ready at once."""
         self._worker = Executor(setting)
         self._events: list[Event] = []
 
     def idle(self) -> list[int]:
-        """Always, but for what was not fetched yet."""
         return [] if self._events else [0]
 
     def submit(self, worker: int, job: Job) -> None:
-        """Do it."""
         finished, facts = self._worker.do(job)
         self._events.append(Event(worker, job, finished, facts))
 
     def events(self, seconds: float) -> list[Event]:
-        """What was done."""
         result, self._events = self._events, []
         return result
 
@@ -212,7 +207,6 @@ class Inline(Engine):
         """Not possible: a job that has begun is finished."""
 
     def memory_mb(self, worker: int) -> float | None:
-        """Not watched."""
         return None
 
     def close(self) -> None:
@@ -252,7 +246,7 @@ def encoding_jobs(
     for run in runs:
         table = tables[run.data, run.data_seed]
         network = run.model.get("network", "fusion")
-        for modality in choice.schema_for(network, table.schema, run.model.get("encoders")).modalities:
+        for modality in design.schema_for(network, table.schema, run.model.get("encoders")).modalities:
             if modality.name not in run.subset or modality.kind == "tabular" or _learns(run, modality):
                 continue
             value = encoder_of(run, modality.name, modality.kind)

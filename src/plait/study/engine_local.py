@@ -60,7 +60,6 @@ class Local(Engine):
     """Processes that import everything once, with the cores divided among them."""
 
     def __init__(self, setting: Setting, workers: int, logs: Path) -> None:
-        """Start the workers; they import while this goes on."""
         self.workers = workers
         self._threads = max(1, cores() // workers)
         self._setting = setting_to_dict(dataclasses.replace(setting, threads=self._threads))
@@ -93,14 +92,13 @@ class Local(Engine):
             message = receive(cast(BinaryIO, process.stdout))
             self._queue.put((number, process, message))
             if message is None:
+                cast(BinaryIO, process.stdout).close()
                 return
 
     def idle(self) -> list[int]:
-        """Workers that have said that they are ready and have nothing to do."""
         return [number for number, worker in self._processes.items() if worker.ready and worker.job is None]
 
     def submit(self, worker: int, job: Job) -> None:
-        """Send it; a worker that has died meanwhile is heard of through ``events``."""
         self._processes[worker].job = job
         _tell(self._processes[worker].process, job)
 
@@ -142,16 +140,13 @@ class Local(Engine):
         return [Event(number, worker.job, died=worker.reason or _ended(code, worker.log))]
 
     def stop(self, worker: int, reason: str) -> None:
-        """Kill it."""
         self._processes[worker].reason = reason
         self._processes[worker].process.kill()
 
     def memory_mb(self, worker: int) -> float | None:
-        """Memory in use, in MB, as the system reports it."""
         return resident_mb(self._processes[worker].process.pid)
 
     def close(self) -> None:
-        """Kill all and wait for them; logs without a word are removed."""
         for worker in self._processes.values():
             worker.process.kill()
         for worker in self._processes.values():

@@ -21,6 +21,7 @@ from plait.base.errors import CellError, PlaitError
 from plait.base.machine import resident_mb
 from plait.data.cells import cells
 from plait.data.media.given import cell_key
+from plait.encoders.batches import Forward
 from plait.encoders.embed import embed
 from plait.encoders.featurize import Featurizer
 from plait.store import Store
@@ -79,14 +80,14 @@ class EncodeCells:
     """A worker's encoder: the tokens (T, D) of each of some cells, none of one that cannot be read."""
 
     def __init__(self, name: str, options: Mapping[str, Any]) -> None:
-        """Make the encoder; its weights are loaded with each batch."""
+        """Make the encoder; its weights are loaded with the first batch, and stay for the others."""
         self._encoder: Encoder = registry.find("encoders", name)(**options)
+        self._forward = Forward(self._encoder)
 
     def __call__(self, cells: Sequence[object]) -> list[np.ndarray]:
-        """One batch."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # unreadable cells are told where the column is read
-            result = embed(self._encoder, cells, None, name="cells", progress=False)
+            result = embed(self._encoder, cells, None, self._forward, name="cells", progress=False)
         return [x[mask].astype(np.float32) for x, mask in zip(result.x, result.mask, strict=True)]
 
 
@@ -94,7 +95,6 @@ class RayWorker:
     """An actor. plait must be installed on its machine, and the study's files must lie at the same place there."""
 
     def __init__(self, setting: Mapping[str, Any], places: Mapping[str, str]) -> None:
-        """Nothing is read yet."""
         os.environ.update(places)
         os.environ["PLAIT_QUIET"] = "1"
         self._worker = Executor(setting_from_dict(setting))
@@ -112,7 +112,6 @@ class RayEngine(Engine):
     """Jobs as tasks of actors, on as many cores as the cluster has."""
 
     def __init__(self, setting: Setting, workers: int | None, jobs: int) -> None:
-        """Connect and start the actors."""
         self._open = contextlib.ExitStack()
         self._ray = self._open.enter_context(cluster(workers))
         self._head = Head(self._ray)
@@ -175,7 +174,6 @@ class RayEngine(Engine):
             self.submit(worker, self._again.pop(worker))
 
     def submit(self, worker: int, job: Job) -> None:
-        """Give it to the actor."""
         self._flying[worker] = (self._actors[worker].do.remote(job), job)
 
     def events(self, seconds: float) -> list[Event]:
@@ -211,7 +209,6 @@ class RayEngine(Engine):
         return Event(worker, job, finished, facts)
 
     def stop(self, worker: int, reason: str) -> None:
-        """Kill the actor."""
         self._reasons[worker] = reason
         self._ray.kill(self._actors[worker])
 

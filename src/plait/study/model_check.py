@@ -14,38 +14,59 @@ from plait.encoders.featurize import Featurizer
 from plait.estimators import regime
 from plait.evaluation.baselines import ESTIMATORS
 from plait.metrics.base import METRICS
-from plait.networks import choice
-from plait.networks.fusion import depth_number
+from plait.networks.base import depth_number
 from plait.study import conditions
 from plait.study.runs import for_subset, subsets
 from plait.study.spec import CLEAN, DataSpec, Spec
 from plait.study.subjects import Subject
 from plait.study.tables import StudyTable
 from plait.study.variants import Variant, told_fields
+from plait.training import design
 
 
-def problems(spec: Spec) -> Iterator[Problem]:
-    """Mistakes that can be seen without the tables."""
-    for i, value in enumerate(spec.data):
-        place: Place = ("data",) if len(spec.data) == 1 else ("data", i)
-        if value.dataset is not None and value.dataset in registry.names("datasets"):
-            yield from _dataset(spec, value, place)
-    their = tasks(spec)
-    yield from _metrics(spec, their)
-    yield from _claims(spec, their)
-    if spec.budget.trained_weights is not None:
-        for place, name, _ in told_fields(spec):
-            if name in ("width", "max_weights"):
-                yield place, f"'{name}' and budget: trained_weights say different things about widths; keep one"
+class Checked(Subject):
+    """What predicts a target, as far as its mistakes go."""
 
-
-def splits_all(spec: Spec) -> Iterator[Problem]:
-    """Tables whose rows are all learned from, so that none is left to judge on."""
-    for i, value in enumerate(spec.data):
-        if (value.split or spec.split).kind == "none":
+    def problems(self) -> Iterator[Problem]:
+        spec = self.spec
+        for i, value in enumerate(spec.data):
             place: Place = ("data",) if len(spec.data) == 1 else ("data", i)
-            where: Place = (*place, "split") if value.split else ("split",)
-            yield where, "split none: only a study of a space learns from all rows"
+            if value.dataset is not None and value.dataset in registry.names("datasets"):
+                yield from _dataset(spec, value, place)
+        their = tasks(spec)
+        yield from _metrics(spec, their)
+        yield from _claims(spec, their)
+        if spec.budget.trained_weights is not None:
+            for place, name, _ in told_fields(spec):
+                if name in ("width", "max_weights"):
+                    yield place, f"'{name}' and budget: trained_weights say different things about widths; keep one"
+
+    def variant_problems(self, known: Sequence[Variant]) -> Iterator[Problem]:
+        yield from self._without_validation_rows(known)
+        seen: set[str] = set()
+        for variant in known:
+            wrong = _fusion_and_depth({**self.defaults(), **variant.model})
+            if wrong is not None and wrong not in seen:
+                seen.add(wrong)
+                yield _place_of(self.spec, "fusion", "depth"), f"variant '{variant.label}': {wrong}"
+
+    def _without_validation_rows(self, known: Sequence[Variant]) -> Iterator[Problem]:
+        usual = self.defaults()["validation"]
+        wanting = [v.label for v in known if v.model.get("validation", usual) == "given"]
+        for i, data_spec in enumerate(self.spec.data if wanting else ()):
+            split = self.split_of(i)
+            if split.kind in ("kfold", "time") or (split.kind in ("holdout", "repeated") and len(split.fractions) == 2):
+                yield (
+                    ("data", i, "split") if data_spec.split else ("split",),
+                    f"split: variant '{wanting[0]}' is chosen by validation rows (validation: given), and {split.kind} has "
+                    "none; take three fractions, or official parts that say valid",
+                )
+
+    def table_problems(self, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
+        yield from _modality_names(self.spec, tables)
+        for part in (_encoders, _conditions, _table_claims):
+            yield from part(self, tables)
+        yield from _metrics(self.spec, {table.task for table in tables.values()})
 
 
 def _dataset(spec: Spec, data_spec: DataSpec, place: Place) -> Iterator[Problem]:
@@ -53,19 +74,15 @@ def _dataset(spec: Spec, data_spec: DataSpec, place: Place) -> Iterator[Problem]
     if not variant.tasks:
         yield (*place, "dataset"), f"data set '{data_spec.dataset}' has no target to predict"
     elif data_spec.target is not None and data_spec.target not in variant.tasks:
-        yield (
-            (*place, "target"),
-            f"data set '{data_spec.dataset}': unknown target '{data_spec.target}' ({nearest(data_spec.target, variant.tasks)})",
-        )
+        text = f"unknown target '{data_spec.target}' ({nearest(data_spec.target, variant.tasks)})"
+        yield (*place, "target"), f"data set '{data_spec.dataset}': {text}"
     elif data_spec.target is None and len(variant.tasks) > 1:
         yield place, f"data set '{data_spec.dataset}': which target? it has {', '.join(variant.tasks)}"
     split = data_spec.split or spec.split
     if not variant.resplit and split.kind != "official":
         where = (*place, "split") if data_spec.split else ("split",)
-        yield (
-            where,
-            f"data set '{data_spec.dataset}': only its official parts keep training and test apart; take split: official",
-        )
+        text = "only its official parts keep training and test apart; take split: official"
+        yield where, f"data set '{data_spec.dataset}': {text}"
 
 
 def tasks(spec: Spec) -> set[str] | None:
@@ -82,40 +99,13 @@ def tasks(spec: Spec) -> set[str] | None:
     return result
 
 
-# -- variants ----------------------------------------------------------------------------------------------------------
-
-
-def variant_problems(spec: Spec, known: Sequence[Variant], defaults: Mapping[str, object]) -> Iterator[Problem]:
-    """Operators that do not fit their depth, and validation rows that a split does not have."""
-    yield from _without_validation_rows(spec, known, defaults)
-    seen: set[str] = set()
-    for variant in known:
-        wrong = _fusion_and_depth({**defaults, **variant.model})
-        if wrong is not None and wrong not in seen:
-            seen.add(wrong)
-            yield _place_of(spec, "fusion", "depth"), f"variant '{variant.label}': {wrong}"
-
-
-def _without_validation_rows(spec: Spec, known: Sequence[Variant], defaults: Mapping[str, object]) -> Iterator[Problem]:
-    wanting = [v.label for v in known if v.model.get("validation", defaults["validation"]) == "given"]
-    for i, data_spec in enumerate(spec.data if wanting else ()):
-        split = data_spec.split or spec.split
-        if split.kind in ("kfold", "time") or (split.kind in ("holdout", "repeated") and len(split.fractions) == 2):
-            place: Place = ("data", i, "split") if data_spec.split else ("split",)
-            yield (
-                place,
-                f"split: variant '{wanting[0]}' is chosen by validation rows (validation: given), and {split.kind} has none; "
-                "take three fractions, or official parts that say valid",
-            )
-
-
 def _fusion_and_depth(options: Mapping[str, Any]) -> str | None:
     if options["estimator"] != ESTIMATORS[0]:
         return None
     try:
         operator, _, _ = resolve(options["fusion"])
         depth_number(options["depth"], options["layers"])
-        choice.check_depth(options["network"], options["depth"], options["layers"])
+        design.check_depth(options["network"], options["depth"], options["layers"])
     except PlaitError as error:
         return str(error)
     level = "decision" if options["depth"] == "decision" else "feature"
@@ -135,9 +125,6 @@ def _place_of(spec: Spec, *names: str) -> Place:
             if name in fields:
                 return ("variants", label, name)
     return ("model", names[0])
-
-
-# -- metrics -----------------------------------------------------------------------------------------------------------
 
 
 def _metrics(spec: Spec, their: set[str] | None) -> Iterator[Problem]:
@@ -174,23 +161,10 @@ def default_metrics(task: str) -> tuple[str, ...]:
     }[task]
 
 
-# -- with the tables ---------------------------------------------------------------------------------------------------
-
-
-def table_problems(subject: Subject, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
-    """Mistakes that only the tables show."""
-    for part in (_modality_names, _encoders, _conditions, _table_claims):
-        yield from part(subject, tables)
-    yield from _metrics(subject.spec, {table.task for table in tables.values()})
-
-
-def _modality_names(subject: Subject, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
+def _modality_names(spec: Spec, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
     known = {name for table in tables.values() for name in table.modalities}
     kinds = {m.kind for table in tables.values() for m in table.schema.modalities}
-    for field, patterns, inner in (
-        ("modalities", subject.spec.modalities, ("subsets",)),
-        ("present", subject.spec.present, ()),
-    ):
+    for field, patterns, inner in (("modalities", spec.modalities, ("subsets",)), ("present", spec.present, ())):
         if isinstance(patterns, str):
             continue
         for i, pattern in enumerate(patterns):
@@ -200,7 +174,7 @@ def _modality_names(subject: Subject, tables: Mapping[int, StudyTable]) -> Itera
         for table in tables.values():
             if not subsets(patterns, table.modalities):
                 yield (field,), f"{field}: none of them fits {table.label}, which has {', '.join(table.modalities)}"
-    for place, name, value in told_fields(subject.spec):
+    for place, name, value in told_fields(spec):
         keys = [name.split(".")[1]] if name.startswith("encoders.") else list(value) if name == "encoders" else []
         for key in keys:
             if key not in known | kinds:
@@ -212,25 +186,20 @@ def _modality_names(subject: Subject, tables: Mapping[int, StudyTable]) -> Itera
 
 def _encoders(subject: Subject, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
     """Encoders that cannot be made: of another kind, or with options that they do not have."""
-    value: set[str] = set()
+    seen: set[str] = set()
+    named_at = (place for place, name, _ in told_fields(subject.spec) if name.startswith("encoders"))
+    where: Place = next(named_at, ("data",))
     for variant in subject.variants():
         for table in tables.values():
             try:
                 told_there = for_subset(variant.model, table.modalities, table)
                 named = told_there.get("encoders")
-                fed = choice.schema_for(told_there.get("network", "fusion"), table.schema, named)
+                fed = design.schema_for(told_there.get("network", "fusion"), table.schema, named)
                 Featurizer(regime.schema_for(told_there, fed), named)
             except PlaitError as error:
-                if str(error) not in value:
-                    value.add(str(error))
-                    yield _encoder_place(subject), f"{table.label}: {error}"
-
-
-def _encoder_place(subject: Subject) -> Place:
-    for place, name, _ in told_fields(subject.spec):
-        if name.startswith("encoders"):
-            return place
-    return ("data",)
+                if str(error) not in seen:
+                    seen.add(str(error))
+                    yield where, f"{table.label}: {error}"
 
 
 def _conditions(subject: Subject, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -61,7 +60,6 @@ class SharedRows:
     """The prepared rows of one group of runs; each fit is given it (``share``)."""
 
     def __init__(self) -> None:
-        """Nothing is prepared yet."""
         self.prepared: Prepared | None = None
         #: Test tables and what they became: see ``FusionEstimator.remembering``.
         self.seen: list[tuple[Any, Any]] = []
@@ -171,7 +169,7 @@ def fit_fusion(group: Group, run: Run) -> Fit:
         model.fit(group.x, group.y, groups=group.together, test=test, share=group.rows)
     record = model.record_
     seconds = record["seconds"]
-    shared = group.rows.prepared is not None and group.rows.prepared.scalers is model.scalers_
+    shared = group.rows.prepared is not None and group.rows.prepared.pipeline.scalers is model.scalers_
     passes: Passes = group.rows.passes if shared else {}
     seen = group.rows.seen if shared else None  # rows that were made for this model alone are nobody else's
     # What encoders that were trained alone cost when they were, be it in another run, and what they keep beside the model.
@@ -248,7 +246,8 @@ def fit_baseline(group: Group, run: Run, name: str) -> Fit:
                 known[id(frame)] = appended(features.ngrams, features.schema.modalities, frame, rows)
             rows = known[id(frame)]
         result = model.outputs(rows, patterns)
-        return {pattern: _padded(output, group.table.classes) for pattern, output in result.items()}
+        classes = group.table.classes  # the training part may lack the last of them
+        return {p: spread(o, (classes or ())[: o.shape[-1]], classes) for p, o in result.items()}
 
     return Fit(
         outputs=outputs,
@@ -277,13 +276,6 @@ def _plain_rows(group: Group, run: Run, y: np.ndarray) -> Inputs:
 
 def _no_features(rows: int) -> Inputs:
     return Inputs({}, {}, {"": torch.ones(rows, dtype=torch.bool)})
-
-
-def _padded(output: np.ndarray, classes: Sequence[object] | None) -> np.ndarray:
-    """Columns for the last classes, where the training part has none of them."""
-    if output.ndim == 1 or classes is None or output.shape[1] == len(classes):
-        return output
-    return np.pad(output, ((0, 0), (0, len(classes) - output.shape[1])))
 
 
 def _encoded(group: Group, features: Featurizer, frame: Any) -> Inputs:
@@ -318,9 +310,5 @@ def _one(model: FusionEstimator, group: Group, changing: Sequence[Condition], mo
     felt = [part for part in changing if modality.name in {m.name for m in part.targets(group.table.schema)}]
     key = modality.name, " + ".join(part.label for part in felt)
     if key not in passes:
-        alone = dataclasses.replace(model.schema_, modalities=(modality,))
-        features = copy.copy(model.features_)
-        features.schema = alone
-        parts = (alone, features, model.scalers_, model.enhancers_, model.pairs_)
-        passes[key] = preparing.scaled(model.settings(), group.frame(felt), *parts)
+        passes[key] = preparing.scaled(model.settings(), group.frame(felt), model.pipeline.alone(modality))
     return passes[key]

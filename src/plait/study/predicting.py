@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -15,27 +15,26 @@ from plait.base.errors import nearest
 from plait.base.inputs import all_subsets
 from plait.base.machine import begin_stage, stage_mb
 from plait.data.labels import label_text
-from plait.data.schema_yaml import Problem
 from plait.estimators import settings
 from plait.estimators.fit_settings import FitSettings
 from plait.evaluation.baselines import ESTIMATORS
 from plait.metrics.base import inputs, metrics
-from plait.study import conditions, model_check, models
-from plait.study.model_check import default_metrics
+from plait.study import conditions, models
+from plait.study.model_check import Checked, default_metrics
 from plait.study.models import Fit, Pattern, truth_of
 from plait.study.runs import Run, patterns_problem, subsets
-from plait.study.subjects import Finished, Subject
+from plait.study.subjects import Finished
 from plait.study.tables import Latest, Setting, StudyTable
 from plait.study.variants import Variant
 
 
-class Predicting(Subject):
+class Predicting(Checked):
     """What fits estimators and baselines to predict a target, and judges them on other rows."""
 
     whose = "model"
     thing = "model"
     managed: ClassVar[Mapping[str, str]] = {
-        **Subject.managed,
+        **Checked.managed,
         "modalities": "the tables (data:) and modalities:",
         "task": "data:",
     }
@@ -46,7 +45,6 @@ class Predicting(Subject):
         return {f.name: f.default for f in dataclasses.fields(FitSettings)} | own
 
     def defaults(self) -> Mapping[str, Any]:
-        """The estimator's own values."""
         return self._defaults
 
     def field_problem(self, name: str, value: object) -> str | None:
@@ -66,20 +64,7 @@ class Predicting(Subject):
             }
         return {**self._defaults, **options}
 
-    def problems(self) -> Iterator[Problem]:
-        """Targets, metrics and budget."""
-        return model_check.problems(self.spec)
-
-    def variant_problems(self, known: Sequence[Variant]) -> Iterator[Problem]:
-        """Operators that do not fit their depth."""
-        return model_check.variant_problems(self.spec, known, self._defaults)
-
-    def table_problems(self, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
-        """Modalities, encoders, conditions, metrics and claims that do not fit the tables."""
-        return model_check.table_problems(self, tables)
-
     def execute(self, table: StudyTable, run: Run, setting: Setting, groups: Latest) -> Finished:
-        """Fit on the training part, judge under every condition and pattern."""
         spec, split = self.spec, self.split_of(run.data)
 
         def group_of() -> models.Group:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
-from urllib.parse import urlsplit
+from typing import Annotated, Any, cast
 
 from plait.base import checks, config, registry
+from plait.base.checks import Within
 from plait.base.documents import read_yaml_value
 from plait.base.encoder import Encoder
-from plait.base.errors import ConfigError, PlaitError, nearest
+from plait.base.errors import ConfigError, PlaitError, is_secret, nearest
 from plait.data.modality import TRAIN, Schema
+from plait.data.schema_yaml import Place
 from plait.encoders.defaults import default_encoder, trainable_encoder
+from plait.estimators.fit_settings import FitSettings
 from plait.study.reader import Reader
+from plait.training.settings import with_regimes
 
 #: What is searched where nothing is told.
 USUAL: Mapping[str, Any] = {
@@ -72,11 +75,11 @@ class SearchSpec:
     """
 
     ranges: tuple[Range, ...]
-    trials: int = 20
+    trials: Annotated[int, Within(1, 100_000)] = 20
     sampler: str = "tpe"
-    valid_fraction: float = 0.2
-    splits: int = 1
-    batch: int = 1
+    valid_fraction: Annotated[float, Within(0, 1, above=True, below=True)] = 0.2
+    splits: Annotated[int, Within(1, 1000)] = 1
+    batch: Annotated[int, Within(1, 1000)] = 1
     storage: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -89,7 +92,7 @@ def storage_problem(address: str) -> str | None:
     """What is wrong with an address of a storage; None if nothing is."""
     if not address.strip():
         return "storage: expected an address as sqlite:///trials.db, or a journal file as trials.log"
-    if "://" in address and urlsplit(address).password:
+    if "://" in address and is_secret(address):
         return (
             "storage: holds a password, which would stand in the search's folder; leave it out "
             "(databases read theirs from the environment or a file: PGPASSWORD, ~/.pgpass, ~/.my.cnf)"
@@ -117,9 +120,7 @@ def read_ranges(spec: Mapping[str, object] | Sequence[str] | None) -> tuple[Rang
         spec = {field.strip(): value for field, _, value in pairs}
     if not spec:
         raise ConfigError("ranges: nothing to vary; give at least one field, as learning_rate: 1e-4..1e-1 log")
-    from plait.estimators.estimators import FusionClassifier
-
-    known = [f for f in config.fields_of(FusionClassifier) if f not in _NOT_VARIED]
+    known = [f for f in config.fields_of(FitSettings) if f not in _NOT_VARIED]
     config.check_fields({field.partition(".")[0]: 0 for field in spec}, known, "ranges")
     return tuple(_range(field, value, _kind(field)) for field, value in spec.items())
 
@@ -130,9 +131,7 @@ _NOT_VARIED = ("modalities", "task", "root", "store", "progress", "random_state"
 
 def _kind(field: str) -> str:
     """``int``, ``float`` or nothing, as the estimator's signature says."""
-    from plait.estimators.estimators import FusionClassifier
-
-    text = str(checks.hints_of(FusionClassifier).get(field, ""))
+    text = str(checks.hints_of(FitSettings).get(field, ""))
     return "float" if "[float" in text else "int" if "[int" in text else ""
 
 
@@ -223,14 +222,12 @@ def read_regimes(spec: Sequence[str] | Mapping[str, object] | None) -> tuple[Reg
 
 
 def _regime(name: str, value: object) -> Regime:
-    from plait.estimators.estimators import FusionClassifier
-
     value = {} if value is None else value
     if isinstance(value, str):
         value = {"train": value}
     if not isinstance(value, Mapping):
         raise ConfigError(f"regime '{name}': expected settings of the estimator, found {value!r}")
-    config.check_fields(value, ["train", *config.fields_of(FusionClassifier)], f"regime '{name}'")
+    config.check_fields(value, ["train", *config.fields_of(FitSettings)], f"regime '{name}'")
     train = value.get("train")
     for word in train.values() if isinstance(train, Mapping) else [train] if train is not None else []:
         if word not in TRAIN:
@@ -246,20 +243,13 @@ def schema_for(regime: Regime, schema: Schema, encoders: Mapping[str, Any] | Non
     """
     if regime.train is None:
         return schema
-    if isinstance(regime.train, Mapping):
-        known = [word for m in schema.modalities for word in (m.name, m.kind)]
-        config.check_fields(regime.train, known, f"regime '{regime.name}', train")
-        words = {m.name: regime.train.get(m.name, regime.train.get(m.kind, m.train)) for m in schema.modalities}
-    elif regime.train == "frozen":
-        words = {m.name: "frozen" for m in schema.modalities}
-    else:
-        can = [m.name for m in schema.modalities if _can(regime.train, m, encoders or {})]
+    words = regime.train
+    if isinstance(words, str):
+        can = [m.name for m in schema.modalities if words == "frozen" or _can(words, m, encoders or {})]
         if not can:
             raise ConfigError(f"regime '{regime.name}': no modality has an encoder for it; name one (encoders)")
-        words = {m.name: regime.train if m.name in can else "frozen" for m in schema.modalities}
-    return dataclasses.replace(
-        schema, modalities=tuple(dataclasses.replace(m, train=words[m.name]) for m in schema.modalities)
-    )
+        words = {m.name: words if m.name in can else "frozen" for m in schema.modalities}
+    return with_regimes(schema, words)
 
 
 def _can(word: str, modality: Any, encoders: Mapping[str, Any]) -> bool:
@@ -280,28 +270,18 @@ def searched(read: Reader, value: object) -> SearchSpec | None:
     if value is None:
         return None
     given = read.fields(value, ("search",), config.fields_of(SearchSpec), "search")
-    values: dict[str, Any] = {}
-    try:
-        values["ranges"] = read_ranges(given.get("ranges"))
-    except PlaitError as error:
-        read.wrong(("search", "ranges"), str(error))
-        values["ranges"] = ()
-    for name, most in (("trials", 100_000), ("splits", 1000), ("batch", 1000)):
-        if name in given:
-            values[name] = read.number(given[name], ("search", name), 1, most, whole=True) or 1
-    if "valid_fraction" in given:
-        share = read.number(given["valid_fraction"], ("search", "valid_fraction"), 0, 1)
-        if share in (0, 1):
-            read.wrong(("search", "valid_fraction"), f"valid_fraction {share}: expected a share between 0 and 1")
-        values["valid_fraction"] = share or 0.2
-    if "sampler" in given:
-        values["sampler"] = read.text(given["sampler"], ("search", "sampler"))
-        known = registry.names("samplers")
-        if values["sampler"] not in known:
-            wrong = f"unknown sampler '{values['sampler']}': {nearest(values['sampler'], known)}"
-            read.wrong(("search", "sampler"), wrong)
-    if given.get("storage") is not None:
-        values["storage"] = read.text(given["storage"], ("search", "storage"))
-        if (said := storage_problem(values["storage"])) is not None:
-            read.wrong(("search", "storage"), said)
+
+    def ranges(value: Any, place: Place) -> tuple[Range, ...]:
+        try:
+            return read_ranges(value)
+        except PlaitError as error:
+            read.wrong(place, str(error))
+            return ()
+
+    values = read.values(SearchSpec, {"ranges": None, **given}, ("search",), ranges=ranges)
+    known = registry.names("samplers")
+    if (sampler := values.get("sampler", known[0])) not in known:
+        read.wrong(("search", "sampler"), f"unknown sampler '{sampler}': {nearest(sampler, known)}")
+    if "storage" in values and (said := storage_problem(values["storage"])) is not None:
+        read.wrong(("search", "storage"), said)
     return SearchSpec(**values)

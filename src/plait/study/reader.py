@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -90,6 +90,22 @@ class Reader:
             self.wrong(place, f"{place[-1]} {said}")
             return None
         return value
+
+    def values(
+        self, kind: type, given: Mapping[str, Any], place: Place, **own: Callable[[Any, Place], Any]
+    ) -> dict[str, Any]:
+        """Each value by a reader of its ``own``, or as a dataclass annotates its field; what is wrong is left out."""
+        result, hints = dict[str, Any](), checks.hints_of(kind)
+        for key, value in given.items():
+            if key in own:
+                result[key] = own[key](value, (*place, key))
+            elif checks.describe(hints[key]) == "text":
+                result[key] = self.text(value, (*place, key))
+            elif said := checks.problem(value, hints[key]):
+                self.wrong((*place, key), f"{key} {said}")
+            else:
+                result[key] = value
+        return result
 
     def listed(self, value: object, place: Place, what: str) -> list[Any]:
         """A list that is not empty; a single value is a list of one."""

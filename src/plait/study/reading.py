@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from plait.base import __version__, config
 from plait.base.errors import PlaitError, nearest
-from plait.data.remote import Allowed
+from plait.data.remote import Allowed, check_kept
 from plait.data.schema_yaml import Place
 from plait.study import conditions
 from plait.study.ranges import searched
@@ -20,47 +21,42 @@ def read_data(read: Reader, given: Mapping[str, object]) -> tuple[DataSpec, ...]
     """All tables."""
     value = given.get("data")
     if value is None:
-        read.wrong(
-            ("data",), "data: which table? expected {dataset: NAME, target: NAME} or {table: FILE, target: NAME}"
-        )
+        expected = "{dataset: NAME, target: NAME} or {table: FILE, target: NAME}"
+        read.wrong(("data",), f"data: which table? expected {expected}")
         return ()
     entries = enumerate(read.listed(value, ("data",), "data"))
     return tuple(_data_entry(read, e, ("data", i) if isinstance(value, list) else ("data",)) for i, e in entries)
 
 
 def _data_entry(read: Reader, entry: object, place: Place) -> DataSpec:
-    value = read.fields(
-        {"dataset": entry} if isinstance(entry, str) else entry, place, config.fields_of(DataSpec), "data"
-    )
+    given = {"dataset": entry} if isinstance(entry, str) else entry
+    value = read.fields(given, place, config.fields_of(DataSpec), "data")
     named = [k for k in ("dataset", "table", "frame") if k in value]
     if len(named) != 1 and isinstance(entry, str | Mapping):
-        read.wrong(
-            place, f"data: expected one of dataset, table and frame, found {' and '.join(named) or 'none of them'}"
-        )
-    for key in ("schema", "task"):
-        if "dataset" in value and key in value:
-            read.wrong((*place, key), f"data: a data set has its own {key}; leave it out")
-    if "options" in value and "dataset" not in value:
-        read.wrong((*place, "options"), "data: options are for a data set's loader; a table has none")
-    for key in ("valid", "test"):
-        if key in value and "table" not in value:
-            read.wrong(
-                (*place, key), f"data: {key}: is a file beside table: FILE; a data set, or a frame, has its own parts"
-            )
-    if "valid" in value and "test" not in value:
-        read.wrong((*place, "valid"), "data: valid: without test: FILE; name the rows to judge by, too")
-    values: dict[str, Any] = {
-        k: read.text(v, (*place, k)) for k, v in value.items() if k not in ("rows", "split", "options", "remote")
+        text = f"data: expected one of dataset, table and frame, found {' and '.join(named) or 'none of them'}"
+        read.wrong(place, text)
+    beside = "is a file beside table: FILE; a data set, or a frame, has its own parts"
+    for key, wrong, text in (
+        *((key, "dataset" in value, f"a data set has its own {key}; leave it out") for key in ("schema", "task")),
+        ("options", "dataset" not in value, "options are for a data set's loader; a table has none"),
+        *((key, "table" not in value, f"{key}: {beside}") for key in ("valid", "test")),
+        ("valid", "test" not in value, "valid: without test: FILE; name the rows to judge by, too"),
+        ("remote", "dataset" in value, "remote: is for the cells of a table; a data set has its own files"),
+    ):
+        if wrong and key in value:
+            read.wrong((*place, key), f"data: {text}")
+    own: dict[str, Any] = {
+        "options": read.mapping,
+        "split": partial(read_split, read),
+        "remote": partial(_remote, read),
     }
-    if "test" in value:
-        values["split"] = SplitSpec("official")
-    if "rows" in value:
-        values["rows"] = read.number(value["rows"], (*place, "rows"), 10, whole=True)
-    if "split" in value:
-        values["split"] = read_split(read, value["split"], (*place, "split"))
-    if value.get("remote") is not None:
-        values["remote"] = _remote(read, value, (*place, "remote"))
-    return DataSpec(**values, options=read.mapping(value.get("options"), (*place, "options")))
+    for key in ("table", "schema", "test", "valid", "root"):
+        try:
+            check_kept(value.get(key), f"data: {key}")
+        except PlaitError as error:
+            read.wrong((*place, key), str(error))
+    split = {"split": SplitSpec("official")} if "test" in value else {}
+    return DataSpec(**split | read.values(DataSpec, value, place, **own))
 
 
 def read_split(read: Reader, value: object, place: Place) -> SplitSpec:
@@ -77,24 +73,16 @@ def read_split(read: Reader, value: object, place: Place) -> SplitSpec:
             read.wrong((*place, key), f"split: '{key}' says nothing about {kind}; it is for {', '.join(fits)}")
     if kind == "time" and "column" not in given:
         read.wrong(place, "split: which column says when? expected column: NAME beside kind: time")
-    values = {k: v for k, v in given.items() if k in ("kind", "column", "group")}
-    if "fractions" in given:
-        values["fractions"] = _fractions(read, given["fractions"], (*place, "fractions"))
-    for key, least in (("folds", 2), ("times", 1)):
-        if key in given:
-            values[key] = read.number(given[key], (*place, key), least, 1000, whole=True) or least
-    if given.get("group") == "none":
-        values["group"] = None
-    return SplitSpec(**values)
+    values = read.values(SplitSpec, given, place, fractions=partial(_fractions, read))
+    return SplitSpec(**values | ({"group": None} if values.get("group") == "none" else {}))
 
 
 def _fractions(read: Reader, value: object, place: Place) -> tuple[float, ...]:
     shares = value if isinstance(value, list) else []
     right = all(isinstance(s, int | float) and not isinstance(s, bool) and 0 < s < 1 for s in shares)
     if len(shares) not in (2, 3) or not right or abs(sum(shares) - 1) > 1e-6:
-        read.wrong(
-            place, f"fractions: expected two or three shares that sum to 1, as [0.80, 0.05, 0.15], found {value!r}"
-        )
+        expected = "two or three shares that sum to 1, as [0.80, 0.05, 0.15]"
+        read.wrong(place, f"fractions: expected {expected}, found {value!r}")
         return SplitSpec().fractions
     return tuple(float(s) for s in shares)
 
@@ -154,9 +142,8 @@ def read_modalities(read: Reader, value: object) -> str | tuple[tuple[str, ...],
     if value == "all":
         return "full"
     if not isinstance(value, Mapping):
-        read.wrong(
-            ("modalities",), f"modalities: expected all, or {{subsets: singles | pairs | all | [...]}}, found {value!r}"
-        )
+        expected = "all, or {subsets: singles | pairs | all | [...]}"
+        read.wrong(("modalities",), f"modalities: expected {expected}, found {value!r}")
         return "full"
     given = read.fields(value, ("modalities",), ("subsets",), "modalities")
     return _patterns(read, given.get("subsets", "all"), ("modalities", "subsets"))
@@ -235,9 +222,8 @@ def read_spec(option: Mapping[str, object], fallback: str) -> tuple[Spec, Reader
     read = Reader()
     given = read.fields(option, (), ("format", *FIELDS), "study")
     if given.get("format", FORMAT) != FORMAT:
-        read.wrong(
-            ("format",), f"format {given['format']!r} is of another plait; plait {__version__} reads format {FORMAT}"
-        )
+        text = f"format {given['format']!r} is of another plait; plait {__version__} reads format {FORMAT}"
+        read.wrong(("format",), text)
     conditions = read.fields(given.get("conditions", {}), ("conditions",), ("train", "test"), "conditions")
     excluded = read.listed(given["exclude"], ("exclude",), "exclude") if "exclude" in given else []
     present = given.get("present", "full")
@@ -265,11 +251,9 @@ def read_spec(option: Mapping[str, object], fallback: str) -> tuple[Spec, Reader
     return spec, read
 
 
-def _remote(read: Reader, value: Mapping[str, Any], place: Place) -> tuple[str, ...]:
-    if "dataset" in value:
-        read.wrong(place, "data: remote: is for the cells of a table; a data set has its own files")
+def _remote(read: Reader, value: Any, place: Place) -> tuple[str, ...]:
     try:
-        return Allowed.of(value["remote"]).settings
+        return Allowed.of(value).settings
     except PlaitError as error:
         read.wrong(place, str(error))
         return ()
@@ -289,18 +273,9 @@ def _source(read: Reader, value: object) -> dict[str, object]:
 
 
 def _budget(read: Reader, value: object) -> Budget:
-    if value is None:
-        return Budget()
-    given = read.fields(value, ("budget",), _BUDGET, "budget")
-    values: dict[str, Any] = {}
-    for key in ("minutes", "run_minutes"):
-        if key in given:
-            values[key] = read.number(given[key], ("budget", key), 0)
-    if "trained_weights" in given:
-        values["trained_weights"] = read.number(given["trained_weights"], ("budget", "trained_weights"), 1, whole=True)
-    if "memory" in given:
-        values["memory_mb"] = _memory(read, given["memory"])
-    return Budget(**values)
+    given = read.fields({} if value is None else value, ("budget",), _BUDGET, "budget")
+    memory = {"memory_mb": _memory(read, given.pop("memory"))} if "memory" in given else {}
+    return Budget(**read.values(Budget, given, ("budget",)) | memory)
 
 
 def _memory(read: Reader, value: object) -> float | None:
@@ -323,12 +298,5 @@ def _claims(read: Reader, value: object) -> tuple[Claim, ...]:
         if "metric" not in given:
             read.wrong(place, "claim: which metric? expected metric: NAME")
             continue
-        values: dict[str, Any] = {
-            k: v if k in ("value", "subset") else read.text(v, (*place, k)) for k, v in given.items()
-        }
-        if "value" in given:
-            values["value"] = read.number(given["value"], (*place, "value"), float("-inf"))
-        if "subset" in given:
-            values["subset"] = tuple(read.words(given["subset"], (*place, "subset")))
-        result.append(Claim(**values))
+        result.append(Claim(**read.values(Claim, given, place, subset=read.words)))
     return tuple(result)

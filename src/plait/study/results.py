@@ -111,7 +111,6 @@ class Results:
         return result
 
     def __repr__(self) -> str:
-        """How far the study is, and its summary."""
         return f"{self._said}\n{self.summary().to_string()}"
 
     def _repr_html_(self) -> str:

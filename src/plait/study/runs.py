@@ -95,12 +95,8 @@ def patterns_problem(value: object) -> str | None:
     """
     if value in (None, "full", "singles", "pairs"):
         return None
-    named = [one for one in value if isinstance(one, list | tuple)] if isinstance(value, list | tuple) else []
-    if (
-        isinstance(value, list | tuple)
-        and len(named) == len(value) > 0
-        and all(p and all(isinstance(n, str) for n in p) for p in named)
-    ):
+    rows = value if isinstance(value, list | tuple) else ()
+    if rows and all(isinstance(p, list | tuple) and p and all(isinstance(n, str) for n in p) for p in rows):
         return None
     return f"subsets: expected full, singles, pairs or a list of lists of modalities, found {value!r:.60}"
 
@@ -211,9 +207,8 @@ def _anchored(value: object, subset: tuple[str, ...], names: tuple[str, ...]) ->
         return value
     if isinstance(value, Mapping) and value.get("drop") is True:
         anchors = [name for name in anchors if name in names]
-        return (
-            {**value, "anchors": anchors, "drop": [name for name in anchors if name not in subset]} if anchors else None
-        )
+        gone = [name for name in anchors if name not in subset]
+        return {**value, "anchors": anchors, "drop": gone} if anchors else None
     kept = [name for name in anchors if name in subset]
     if not kept:
         return None
@@ -236,18 +231,15 @@ class Schedule:
     """Runs that nobody has begun, by what they share."""
 
     def __init__(self, runs: Iterable[Run]) -> None:
-        """In the order of the plan."""
         self._groups: dict[str, deque[Run]] = {}
         for run in runs:
             self._groups.setdefault(run.share, deque()).append(run)
         self._at: dict[int, str] = {}
 
     def __len__(self) -> int:
-        """Runs that wait."""
         return sum(map(len, self._groups.values()))
 
     def __iter__(self) -> Iterator[Run]:
-        """All that wait."""
         return (run for group in self._groups.values() for run in group)
 
     def next(self, worker: int) -> Run | None:

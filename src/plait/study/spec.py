@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
-from typing import Any
+from typing import Annotated, Any
 
+from plait.base.checks import MOST, Count, NonNegative, Within
 from plait.study.ranges import SearchSpec
 
 #: Ways of splitting rows into training and test part.
@@ -44,8 +45,8 @@ class SplitSpec:
 
     kind: str = "holdout"
     fractions: tuple[float, ...] = (0.80, 0.05, 0.15)
-    folds: int = 5
-    times: int = 5
+    folds: Annotated[int, Within(2, 1000)] = 5
+    times: Annotated[int, Within(1, 1000)] = 5
     group: str | None = AUTO
     column: str | None = None
 
@@ -85,7 +86,7 @@ class DataSpec:
     task: str | None = None
     root: str | None = None
     remote: tuple[str, ...] | None = None
-    rows: int | None = None
+    rows: Annotated[int, Within(10, MOST)] | None = None
     split: SplitSpec | None = None
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     name: str | None = None
@@ -107,9 +108,9 @@ class Budget:
         memory_mb: of one run; it is stopped and recorded as failed.
     """
 
-    minutes: float | None = None
-    run_minutes: float | None = None
-    trained_weights: int | None = None
+    minutes: NonNegative | None = None
+    run_minutes: NonNegative | None = None
+    trained_weights: Count | None = None
     memory_mb: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -152,10 +153,8 @@ class SpaceSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """The mapping that a study file holds."""
-        options: dict[str, Any] = {
-            "evaluations": [dict(one) if len(one) > 1 else one["name"] for one in self.evaluations]
-        }
-        return options if self.reference is None else {**options, "reference": self.reference}
+        evaluations = [dict(one) if len(one) > 1 else one["name"] for one in self.evaluations]
+        return {"evaluations": evaluations} | ({} if self.reference is None else {"reference": self.reference})
 
 
 @dataclasses.dataclass(frozen=True)

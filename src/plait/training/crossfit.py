@@ -6,7 +6,6 @@ import dataclasses
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from functools import partial
 from typing import Any, TypeVar
@@ -18,7 +17,7 @@ from torch import Tensor
 from plait.base.cluster import Handed, cluster, on_cluster
 from plait.base.deadline import NETWORKS, READY, Deadline
 from plait.base.errors import ConfigError, warn
-from plait.base.machine import seeded
+from plait.base.machine import one_core_each, seeded
 from plait.base.progress import track
 from plait.branches.branches import Branches
 from plait.branches.growth import rare_classes
@@ -303,17 +302,12 @@ def side_by_side(run: Callable[[int], Result], count: int, halt: threading.Event
     cores = torch.get_num_threads()
     if learning or cores == 1 or count == 1:
         return [run(number) for number in range(count)]
-    torch.set_num_threads(1)
-    try:
-        with ThreadPoolExecutor(min(cores, count), initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            try:
-                return list(pool.map(run, range(count)))
-            except BaseException:  # Ctrl-C, or a member that diverged: the others stop after their epoch
-                halt.set()
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-    finally:
-        torch.set_num_threads(cores)
+    with one_core_each(min(cores, count)) as pool:
+        try:
+            return list(pool.map(run, range(count)))
+        except BaseException:  # Ctrl-C, or a member that diverged: the others stop after their epoch
+            halt.set()
+            raise
 
 
 def prior(task: Task, target: Tensor, weight: Tensor) -> list[float]:

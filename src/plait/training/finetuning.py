@@ -27,7 +27,6 @@ from plait.encoders.batches import Keep, Memory
 from plait.encoders.embed import Column
 from plait.networks.tasks import Task
 from plait.store import Store
-from plait.store.environment import Claims
 from plait.store.record import halved
 from plait.training import checkpoint
 from plait.training.checkpoint import Trained
@@ -51,6 +50,14 @@ class FinetuningTarget:
     seed: int
     end: Deadline = dataclasses.field(default_factory=Deadline)
 
+    @classmethod
+    def of(
+        cls, task: Task, target: np.ndarray, weight: np.ndarray, groups: np.ndarray | None, seed: int, end: Deadline
+    ) -> FinetuningTarget:
+        """Of a target as the estimator takes it (n, ...), and weights (n,) on any scale."""
+        even = torch.from_numpy(weight).float()
+        return cls(task, task.encode(target), even / even.mean(), task.strata(target), groups, seed, end)
+
 
 class Single:
     """The finetuning of one modality's encoder: a copy per fold, and the tokens of each row by one that has not seen it."""
@@ -67,7 +74,7 @@ class Single:
         """Take the rows that have a cell; nothing is computed yet."""
         self.column, self.base, self.tuning = column, base, tuning
         self.supervision, self.progress = supervision, progress
-        self.keep: Keep = store if store is not None else Memories()
+        self.keep: Keep = store if store is not None else Memory(exact=False)
         self.keys: list[bytes] = []
         self._loaded: tuple[Cut, States] | None = None
         self._set_rows()
@@ -233,33 +240,6 @@ def validation_part(strata: np.ndarray, units: np.ndarray, share: float, seed: i
 
 #: Under this name the store keeps tunings; raise the number when the same content gives other weights.
 FINGERPRINT = "plait tunings 2"
-
-
-class Memories:
-    """In place of the store where there is none: a ``Memory``, which holds results of one kind, for each fingerprint."""
-
-    def __init__(self) -> None:
-        """Nothing is kept yet."""
-        self._of: defaultdict[str, Memory] = defaultdict(lambda: Memory(exact=False))
-
-    def get_many(self, fingerprint: str, keys: Sequence[bytes]) -> list[np.ndarray | None]:
-        """What is kept, else None."""
-        return self._of[fingerprint].get_many(fingerprint, keys)
-
-    def lengths(self, fingerprint: str, keys: Sequence[bytes]) -> list[int | None]:
-        """Tokens of what is kept, else None."""
-        return self._of[fingerprint].lengths(fingerprint, keys)
-
-    def put_many(self, fingerprint: str, items: Mapping[bytes, np.ndarray], label: str = "") -> dict[bytes, np.ndarray]:
-        """Keep arrays (T, D)."""
-        return self._of[fingerprint].put_many(fingerprint, items, label)
-
-    def claims(self, fingerprint: str) -> Claims:
-        """Everything is ours."""
-        return self._of[fingerprint].claims(fingerprint)
-
-    def rest(self) -> None:
-        """It is all that there is."""
 
 
 def content_key(

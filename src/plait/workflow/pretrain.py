@@ -13,7 +13,6 @@ import pandas as pd
 from plait.base import versions
 from plait.base.errors import ConfigError, nearest
 from plait.base.folders import check_folder
-from plait.base.inputs import Inputs
 from plait.base.machine import seeded
 from plait.base.progress import step
 from plait.data import schema
@@ -21,12 +20,12 @@ from plait.data.modality import Modality, Schema
 from plait.data.targets import target_values, with_target
 from plait.estimators import fitting, preparing, regime
 from plait.estimators.base import FusionEstimator
-from plait.estimators.prepared import GivenRows, Prepared
-from plait.estimators.record import encoder_listener, listeners
+from plait.estimators.prepared import GivenRows
 from plait.estimators.settings import check_settings
 from plait.store.model_files import plain_values
 from plait.training import history
 from plait.training.pretrained import Pretrained, Saved, write
+from plait.training.pretraining import EncoderListener
 from plait.training.rows import folds_of
 from plait.workflow.fit import make_model
 from plait.workflow.rows import group_column, part_of, split_rows
@@ -124,16 +123,16 @@ def _trained(
     settings, codes = model.settings(), model._target(target)
     given = GivenRows(table, codes, np.ones(len(table)), groups, tuple(model.labels), model._regressor)
     prepared = preparing.prepare(settings, given)
-    seed, modality = preparing.seed_of(settings.random_state), prepared.schema.modalities[0]
+    seed, modality = preparing.seed_of(settings.random_state), prepared.pipeline.schema.modalities[0]
     together = None if groups is None else preparing.groups_of(groups, prepared.row_index)
     fold, valid = folds_of(prepared.task.strata(prepared.target), 5, seed, together)[0]
     training = regime.paced(settings, prepared, fitting.training_of(settings, [modality.name], 0.0))
     weight = prepared.weight / prepared.weight.mean()
-    test = None if held_out is None else (_inputs(model, prepared, held_out[0]), held_out[1])
-    score, tell = listeners(settings, prepared, weight, test)
-    listener = encoder_listener(prepared, score, tell)
+    test = None if held_out is None else (preparing.scaled(settings, held_out[0], prepared.pipeline), held_out[1])
+    score, tell = fitting.listeners(settings, prepared, weight, test)
+    listener = EncoderListener([modality.name], score, tell)
     stage = regime.stage(settings, prepared, weight, training, seed, listener)
-    encoder = prepared.features.encoders[modality.name]
+    encoder = prepared.pipeline.features.encoders[modality.name]
     step(f"pretrain {modality.name}", model.progress)
     result = stage.trained(modality.name, 0, fold, valid, encoder.module())
     if tell is not None:
@@ -160,9 +159,3 @@ def _trained(
     }
     inner = encoder.held.encoder if isinstance(encoder, Pretrained) else encoder
     return Saved(inner, modality.kind, result.weights, plain_values(facts)), stage.history
-
-
-def _inputs(model: FusionEstimator, prepared: Prepared, frame: pd.DataFrame) -> Inputs:
-    return preparing.scaled(
-        model.settings(), frame, prepared.schema, prepared.features, prepared.scalers, prepared.enhancers
-    )

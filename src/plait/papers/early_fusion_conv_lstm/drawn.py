@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,12 +18,10 @@ from plait.papers.early_fusion_conv_lstm.figures import level_name
 from plait.papers.early_fusion_conv_lstm.noise_grids import Seeds
 from plait.report.blocks import Block, Row, Text, picture, sheet
 from plait.study import conditions
+from plait.study.results import Results
+from plait.study.tables import StudyTable
 from plait.study.variants import with_fields
 from plait.workflow.fit import make_model
-
-if TYPE_CHECKING:
-    from plait.study.results import Results
-    from plait.study.tables import StudyTable
 
 MODALITIES = ("image", "audio")
 #: Of section A.5, image and audio: the original, the sound clearer, the picture clearer, and both alike.
@@ -90,10 +88,8 @@ def comparison(name: str, results: Results, folder: Path, first: str, trained: S
     caption += " One seed: no difference is tested." * (max(len(s.grids) for _, s in chosen) < 2)
     caption += _at_chance(share, {label: s.mean for label, s in chosen})
     table = pd.DataFrame(noise_grids.table(chosen))
-    return [
-        _one(picture(name, caption, maps)),
-        sheet(f"{name}-table", table, f"{first} against the others, over the grid"),
-    ]
+    section = sheet(f"{name}-table", table, f"{first} against the others, over the grid")
+    return [_one(picture(name, caption, maps)), section]
 
 
 def heat_maps(name: str, results: Results, folder: Path) -> list[Block]:

@@ -8,21 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from plait.base.errors import TableError, need
 from plait.data.media.images import pixels
+from plait.data.modality import Schema
 from plait.encoders.spectrogram import Spectrogram
 from plait.papers.early_fusion_conv_lstm.noise_grids import Activations, Grid, noise
 from plait.report.canvas import COLOURS, LINES, settings
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
-
-    from plait.data.modality import Schema
-
 
 #: Points of one cell of a heat map, and of the room around a map.
 _CELL, _LEFT, _RIGHT, _TOP, _BOTTOM = 15.0, 62.0, 16.0, 34.0, 50.0
@@ -66,7 +64,7 @@ def comparison(grids: Sequence[Grid], marks: Mapping[int, np.ndarray] | None = N
     """Accuracy of several models above, and the first one's lead over each below (figures 1 and 7 to 10).
 
     Args:
-        grids: the first is what the others are compared with; of several seeds give the mean (``mean_grid``).
+        grids: the first is what the others are compared with; of several seeds give the mean (``Seeds.mean``).
         marks: place of a grid -> (R, C) bool, cells whose difference is significant: they get a dot.
     """
     _check(grids)
@@ -88,14 +86,6 @@ def comparison(grids: Sequence[Grid], marks: Mapping[int, np.ndarray] | None = N
         if len(grids) > 1:
             _scale(figure, drawn, "difference", part=(2, 1))
     return figure
-
-
-def mean_grid(grids: Sequence[Grid]) -> Grid:
-    """One grid of several seeds, whose accuracy is their mean."""
-    _check(grids)
-    first = grids[0]
-    correct = np.concatenate([grid.correct for grid in grids], axis=2)
-    return Grid(first.modalities, first.levels, correct, first.trained, first.label, first.ratio)
 
 
 def curves(

@@ -271,8 +271,7 @@ def noised(
     encoder = model.features_.encoders[modality]
     side = encoder.size if isinstance(encoder, Pixels) else None  # the ratio is that of what enters the network
     changed = noise(modality, level, ratio, seed, side).apply(alone, schema, model.root)
-    parts = (schema, model.features_, model.scalers_, model.enhancers_, model.pairs_)
-    return scaled(model.settings(), changed, *parts)
+    return scaled(model.settings(), changed, model.pipeline)
 
 
 @dataclass(frozen=True)

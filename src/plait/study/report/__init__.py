@@ -15,7 +15,6 @@ from plait.base.folders import claim_folder
 from plait.report.blocks import Facts, Page, Picture, Row, Section, Sheet, Table
 from plait.report.page import write_page
 from plait.report.words import counted
-from plait.study.report.evidence import records
 from plait.study.results import Results
 from plait.study.statistics.summary import RESAMPLES
 from plait.study.subjects import subject_of
@@ -128,7 +127,7 @@ def _failures(results: Results) -> Sheet | None:
         gone.fillna({"reason": ""}).groupby(["status", "reason", "variant"], sort=False).size().reset_index(name="runs")
     )
     value = grouped.sort_values("runs", ascending=False, kind="stable").head(NAMED)
-    rows = [[r["status"], str(r["runs"]), str(r["variant"]), r["reason"] or "–"] for r in records(value)]
+    rows = [[r["status"], str(r["runs"]), str(r["variant"]), r["reason"] or "–"] for r in value.to_dict("records")]
     more = f"{len(grouped) - len(value)} more in tables/failures.csv." if len(grouped) > len(value) else ""
     shown = ["status", "runs", "variant", "reason"]
     return Sheet(Table("failures", columns, full), "", shown, rows, (1,), (), more)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from pandas import DataFrame
 
 from plait.metrics.base import Metric
-from plait.report.blocks import Table
+from plait.report.blocks import Sheet, Table
 from plait.report.canvas import COLOURS, rows_axes, settings
 from plait.report.words import brief, number, slug
 from plait.study.results import Results
@@ -17,9 +19,6 @@ from plait.study.statistics.compare import BEST, against_reference, best_of
 from plait.study.statistics.comparison import CONSTANTS
 from plait.study.statistics.scores import datasets, first, headline, metric_of, scores, whole
 from plait.study.statistics.summary import Resampler, Summary, summary
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 
 @dataclass
@@ -33,7 +32,6 @@ class Evidence:
     resamples: int
     #: The data sets of the report, in order.
     among: Sequence[str] = ()
-    _summaries: dict[str, Summary] = field(default_factory=dict, repr=False)
 
     @property
     def several(self) -> bool:
@@ -98,7 +96,7 @@ class Evidence:
 
     @cached_property
     def verdicts(self) -> dict[str, str]:
-        """Label -> verdict against the best."""
+        """Label -> verdict against the best, best first."""
         return dict(zip(self.comparison["label"], self.comparison["verdict"], strict=True))
 
     @cached_property
@@ -106,10 +104,10 @@ class Evidence:
         """Label -> mean on all modalities."""
         return {str(k): float(v) for k, v in self.headline.groupby("label")["value"].mean().items()}
 
-    @cached_property
+    @property
     def ranked(self) -> list[str]:
         """Labels, best first."""
-        return [str(label) for label in self.comparison["label"]]
+        return list(self.verdicts)
 
     @cached_property
     def full(self) -> str:
@@ -130,11 +128,21 @@ class Evidence:
         """Mean, spread and interval of rows that differ by seed and split only."""
         return summary(part, self.metric, self.resampler)
 
-    def summary_of(self, label: str) -> Summary:
-        """The same for a variant on all modalities, kept."""
-        if label not in self._summaries:
-            self._summaries[label] = self.summary(self.headline[self.headline["label"] == label])
-        return self._summaries[label]
+    def compared(self, part: DataFrame, frame: DataFrame, by: str, names: Mapping[str, str]) -> list[dict[str, Any]]:
+        """What figures and tables show of a comparison of the values of a column (``against``): a record for each."""
+        result = []
+        for row in frame.to_dict("records"):
+            mine = part[part[by] == row[by]]
+            s = self.summary(mine)
+            record = {"key": row[by], "name": names[row[by]], "verdict": row["verdict"], "runs": mine["value"].tolist()}
+            result.append(record | {"mean": s.mean, "low": s.low, "high": s.high, "summary": s, "row": row})
+        return result
+
+    @cached_property
+    def rows(self) -> dict[str, dict[str, Any]]:
+        """Label -> its record on all modalities, best first."""
+        records = self.compared(self.headline, self.comparison, "label", self.names)
+        return {record["key"]: record for record in records}
 
     def against(self, part: DataFrame, by: str, reference: str = BEST) -> DataFrame:
         """Values of a column against one of them."""
@@ -172,12 +180,6 @@ def gather(results: Results, metric: str | None, resamples: int) -> list[Evidenc
     for evidence in result:
         evidence.among = [other.dataset for other in result]
     return result
-
-
-def records(frame: Any) -> list[dict[str, Any]]:
-    """Rows of a DataFrame as mappings."""
-    options: list[dict[str, Any]] = frame.to_dict("records")
-    return options
 
 
 #: Verdict -> colour, marker, filled. The form says it too, for whoever does not see the colour.
@@ -266,12 +268,29 @@ def signed_number(value: float) -> str:
     return ("+" if value >= 0 else "−") + number(abs(value))
 
 
-def against_table(name: str, head: str, rows: Sequence[tuple[Mapping[str, Any], Summary]]) -> Table:
-    """Every number of comparisons with a reference, for their CSV file; each row's first cell is its value under ``head``."""
-    columns = [head, "runs", "mean", "sd", "low", "high", "difference", "difference_low", "difference_high"]
-    columns += ["p_holm", "d", "equivalence", "verdict", "words"]
-    full = []
-    for row, s in rows:
+def against_sheet(
+    evidence: Evidence,
+    rows: Sequence[Mapping[str, Any]],
+    table: tuple[str, str],
+    heads: Sequence[str],
+    itself: str,
+    *,
+    title: str = "",
+    note: str = "",
+) -> Sheet:
+    """A comparison with a reference, which ``itself`` says in words; folded where it has a title.
+
+    ``table``: of the CSV file, its name and what the first column is; ``heads``: of as many cells as are shown.
+    """
+    full, shown = [], []
+    for record in rows:
+        row, s, plain = record["row"], record["summary"], record["verdict"] == "reference"
         compared = [row.get(k, math.nan) for k in ("difference", "low", "high", "p_holm", "d", "equivalence")]
-        full.append([row["value"], s.runs, s.mean, s.sd, s.low, s.high, *compared, row["verdict"], row["words"]])
-    return Table(name, columns, full)
+        full.append([record["key"], s.runs, s.mean, s.sd, s.low, s.high, *compared, row["verdict"], row["words"]])
+        said = [record["name"], evidence.number(s.mean), itself if plain else row["words"]]
+        said += [evidence.interval(s.low, s.high), "" if plain else evidence.signed(row["difference"])]
+        shown.append([*said, evidence.number(s.sd)][: len(heads)])
+    columns = [table[1], "runs", "mean", "sd", "low", "high", "difference", "difference_low", "difference_high"]
+    columns += ["p_holm", "d", "equivalence", "verdict", "words"]
+    marks, numeric = [record["verdict"] for record in rows], [1, *range(3, len(heads))]
+    return Sheet(Table(table[0], columns, full), title, heads, shown, numeric, marks, note, bool(title))

@@ -30,11 +30,9 @@ class Grid(Sampler):
 
     @property
     def most(self) -> int:
-        """No more than there are combinations."""
         return min(self.spec.trials, len(self._points))
 
     def draw(self, number: int, before: Sequence[Trial]) -> dict[str, Any]:
-        """The next combination."""
         return dict(zip((r.field for r in self.spec.ranges), self._points[number], strict=True))
 
 

@@ -16,7 +16,6 @@ class Random(Sampler):
     """Even draws that never learn, which give evener pictures; needs no further package."""
 
     def draw(self, number: int, before: Sequence[Trial]) -> dict[str, Any]:
-        """Each field by itself."""
         rng = np.random.default_rng([self.seed, number])
         return {r.field: _value(r, rng) for r in self.spec.ranges}
 

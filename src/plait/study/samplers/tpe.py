@@ -23,7 +23,6 @@ class Tpe(Sampler):
         return 0 if number < STARTUP else max(STARTUP, number - number % self.spec.batch)
 
     def draw(self, number: int, before: Sequence[Trial]) -> dict[str, Any]:
-        """Ask Optuna, which has seen the trials before."""
         ranges, optuna = self.spec.ranges, need("optuna", "search")
         sampler = optuna.samplers.TPESampler(seed=self.seed + number, n_startup_trials=STARTUP)
         study = optuna_study(ranges, before, lower=self.lower, sampler=sampler)

@@ -6,9 +6,10 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from plait.metrics.base import Metric
 from plait.study.results import Results
@@ -18,9 +19,6 @@ from plait.study.statistics.paired import holm
 from plait.study.statistics.scores import datasets, first, headline, metric_of, scores
 from plait.study.statistics.summary import RESAMPLES, Resampler, Summary, summary
 from plait.study.statistics.verdicts import BETTER, EQUIVALENT, OPEN, SAME, WORSE, default_margin, reaches
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 #: Of the table of claims.
 COLUMNS = (
@@ -39,11 +37,11 @@ class _Ours:
     same_data: bool
     metric: Metric
     label: str
-    part: DataFrame
+    part: pd.DataFrame
     summary: Summary
 
 
-def check_claims(results: Results, *, resamples: int = RESAMPLES, seed: int = 0) -> DataFrame:
+def check_claims(results: Results, *, resamples: int = RESAMPLES, seed: int = 0) -> pd.DataFrame:
     """Hold every claim of the study file against what was measured.
 
     A *value* is held where our whole 95 % interval lies at or above it (but for the margin of ``default_margin``), not held
@@ -56,8 +54,6 @@ def check_claims(results: Results, *, resamples: int = RESAMPLES, seed: int = 0)
         One row per claim and data set, orders after values: kind, text, where, their_data, our_data, metric, theirs, ours,
         low, high, verdict, reason. Empty without claims.
     """
-    import pandas as pd
-
     records: list[dict[str, Any]] = []
     for dataset in datasets(results):
         ours, resamplers = _ours(results, dataset, resamples, seed)
@@ -93,7 +89,7 @@ def _ours(results: Results, dataset: str, resamples: int, seed: int) -> tuple[li
     return result, resamplers
 
 
-def _part(table: DataFrame, claim: Any, metric: Metric) -> tuple[DataFrame, str]:
+def _part(table: pd.DataFrame, claim: Any, metric: Metric) -> tuple[pd.DataFrame, str]:
     """The rows of ``scores`` that a claim is about; without a variant the best one is meant."""
     subset = "+".join(claim.subset) if claim.subset else None
     mine = table[table["subset"].map(_unordered) == _unordered(subset)] if subset else table

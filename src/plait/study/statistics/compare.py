@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
@@ -19,10 +20,6 @@ from plait.study.statistics.paired import family_variance, holm
 from plait.study.statistics.scores import datasets, first, headline, metric_of, plain, scores
 from plait.study.statistics.summary import RESAMPLES, Resampler
 from plait.study.statistics.verdicts import default_margin
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
-
 
 BEST = "best"
 #: What is said of a reference that is not the best.
@@ -41,7 +38,7 @@ def compare(
     margin: float | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
-) -> DataFrame:
+) -> pd.DataFrame:
     """Compare variants pair by pair on the seeds and splits that both have; p-values corrected by Holm.
 
     Where runs share their test rows the test counts seeds and rows (``crossed_t``), where each has its own it is the
@@ -68,8 +65,6 @@ def compare(
     Raises:
         ConfigError: an unknown metric, data set or reference.
     """
-    import pandas as pd
-
     known = datasets(results, metric)
     if dataset is not None and dataset not in known:
         raise ConfigError(f"unknown data set '{dataset}': {nearest(dataset, known)}")
@@ -88,7 +83,7 @@ def compare(
     return whole[["dataset", "metric", *[c for c in whole if c not in ("dataset", "metric")]]]
 
 
-def chosen(table: DataFrame, by: str, metric: Metric) -> DataFrame:
+def chosen(table: pd.DataFrame, by: str, metric: Metric) -> pd.DataFrame:
     """The rows of ``scores`` that differ in ``by``, seed and split only, but for other variants where ``by`` is label."""
     if by not in COMPARABLE:
         raise ConfigError(f"cannot compare by '{by}': {nearest(by, COMPARABLE)}")
@@ -103,11 +98,11 @@ def chosen(table: DataFrame, by: str, metric: Metric) -> DataFrame:
         kept &= mine["present"] == mine["subset"]
     else:
         kept &= mine["condition"] == first(table["condition"])
-    result: DataFrame = mine[kept]
+    result: pd.DataFrame = mine[kept]
     return result
 
 
-def best_of(table: DataFrame, by: str, metric: Metric) -> str:
+def best_of(table: pd.DataFrame, by: str, metric: Metric) -> str:
     """The best by mean among those with the most runs: one that failed on the hard seeds is not the best."""
     groups = table.groupby(by, sort=False)["value"]
     counts = groups.size()
@@ -116,17 +111,15 @@ def best_of(table: DataFrame, by: str, metric: Metric) -> str:
 
 
 def against_reference(
-    table: DataFrame,
+    table: pd.DataFrame,
     by: str,
     metric: Metric,
     resampler: Resampler | None,
     *,
     against: str = BEST,
     margin: float | None = None,
-) -> DataFrame:
+) -> pd.DataFrame:
     """Every value of a column of ``scores`` against one of them; rows must otherwise differ by seed and split only."""
-    import pandas as pd
-
     names = [str(name) for name in dict.fromkeys(table[by])]
     reference = best_of(table, by, metric) if against == BEST else against
     if reference not in names:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from pandas import DataFrame
 
 from plait.metrics.base import Metric
 from plait.study.statistics import verdicts
@@ -25,9 +26,6 @@ from plait.study.statistics.paired import (
 )
 from plait.study.statistics.summary import CONSTANT, Resampler, drawn_by, unit
 from plait.study.statistics.verdicts import default_margin, seeds_needed, tost
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 SHARED, RESAMPLED = "same test rows", "resampled rows"
 #: What a constant answer is called, by task.

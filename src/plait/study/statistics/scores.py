@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from pandas import DataFrame
 
 from plait.base.errors import ConfigError, nearest
 from plait.metrics.base import MAIN, Metric, metrics
+from plait.study.results import Results
 from plait.study.spec import CLEAN
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
-
-    from plait.study.results import Results
 
 #: What tells one number of a run from another.
 PLACE = ("dataset", "label", "variant", "subset", "train_condition", "condition", "present")

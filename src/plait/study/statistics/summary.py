@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from plait.base.errors import PlaitError
@@ -16,10 +17,6 @@ from plait.metrics.bootstrap import affordable, interval
 from plait.study.results import Results
 from plait.study.statistics.scores import PLACE, datasets, headline, metric_of
 from plait.study.statistics.scores import scores as scores_of
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
-
 
 Array = NDArray[Any]
 
@@ -41,7 +38,7 @@ class Resampler:
     """
 
     def __init__(
-        self, results: Results, table: DataFrame, metric: Metric, *, resamples: int = RESAMPLES, seed: int = 0
+        self, results: Results, table: pd.DataFrame, metric: Metric, *, resamples: int = RESAMPLES, seed: int = 0
     ) -> None:
         self.metric, self.seed = metric, seed
         self._results = results
@@ -181,7 +178,7 @@ class Summary:
     over: str
 
 
-def summary(part: DataFrame, metric: Metric, resampler: Resampler | None = None) -> Summary:
+def summary(part: pd.DataFrame, metric: Metric, resampler: Resampler | None = None) -> Summary:
     """Summarise rows of ``scores`` that differ by seed and split only.
 
     The interval is a two-level bootstrap: seeds are drawn, test rows are drawn, the mean is taken.
@@ -201,12 +198,12 @@ def summary(part: DataFrame, metric: Metric, resampler: Resampler | None = None)
     return Summary(len(part), part["seed"].nunique(), mean, sd, low, high, over)
 
 
-def unit(part: DataFrame) -> str:
+def unit(part: pd.DataFrame) -> str:
     """What is drawn as a whole: a seed with all its splits, or a split where there is one seed."""
     return "seed" if part["seed"].nunique() > 1 or part["split"].nunique() == 1 else "split"
 
 
-def drawn_by(part: DataFrame, column: str, resampler: Resampler | None) -> dict[Any, Any] | None:
+def drawn_by(part: pd.DataFrame, column: str, resampler: Resampler | None) -> dict[Any, Any] | None:
     """Each unit's values (R,) on the resamples of the rows; None where any lacks its predictions."""
     if resampler is None:
         return None
@@ -222,7 +219,7 @@ def drawn_by(part: DataFrame, column: str, resampler: Resampler | None) -> dict[
 
 def summarise(
     results: Results, metric: str | None = None, *, everything: bool = False, resamples: int = 1_000, seed: int = 0
-) -> DataFrame:
+) -> pd.DataFrame:
     """Mean, spread and interval of every variant.
 
     Args:
@@ -235,8 +232,6 @@ def summarise(
     Returns:
         One row per data set and variant, best first: the columns of ``PLACE``, metric, and the fields of ``Summary``.
     """
-    import pandas as pd
-
     records = []
     for dataset in datasets(results, metric):
         known = metric_of(results, dataset, metric)

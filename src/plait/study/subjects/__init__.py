@@ -9,12 +9,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+import pandas as pd
 
 from plait.base import registry
 from plait.base.errors import PlaitError, PlaitWarning, nearest
+from plait.data.modality import Schema
 from plait.data.schema_yaml import Place, Problem
 from plait.study.results import Results
 from plait.study.runs import Run, Schedule, runs_of
@@ -23,12 +25,6 @@ from plait.study.splits import Rows
 from plait.study.state import Line, State
 from plait.study.tables import Latest, Setting, StudyTable, load_table, redrawn
 from plait.study.variants import Variant, told_fields, variants
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from plait.data.modality import Schema
-
 
 Tables = Mapping[tuple[int, int | None], StudyTable]
 #: Tables in memory.
@@ -69,7 +65,6 @@ class Subject(ABC):
     pairs: ClassVar[bool] = False
 
     def __init__(self, spec: Spec) -> None:
-        """The subject of one study."""
         self.spec = spec
 
     # -- what the file says --------------------------------------------------------------------------------------------

@@ -3,41 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from plait.data.schema_yaml import Problem
+import pandas as pd
+
+from plait.data.schema_yaml import Place, Problem
 from plait.report.words import span
-from plait.study import model_check, splits
+from plait.study import splits
 from plait.study.predicting import Predicting
 from plait.study.results import Results
-from plait.study.spec import CLEAN, SplitSpec
+from plait.study.spec import CLEAN, NONE, SplitSpec
 from plait.study.statistics.scores import means
 from plait.study.tables import StudyTable
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 class Model(Predicting):
     """Estimators and baselines that predict a target."""
 
     def problems(self) -> Iterator[Problem]:
-        """Targets, metrics, budget, and splits that leave no row to judge on."""
-        yield from model_check.splits_all(self.spec)
+        for i, value in enumerate(self.spec.data):
+            if self.split_of(i).kind == NONE:
+                place: Place = ("data",) if len(self.spec.data) == 1 else ("data", i)
+                where: Place = (*place, "split") if value.split else ("split",)
+                yield where, "split none: only a study of a space learns from all rows"
         yield from super().problems()
 
     def count(self, table: StudyTable, split: SplitSpec) -> int:
-        """Splits per seed."""
         return splits.count(table, split)
 
     def rows(self, table: StudyTable, split: SplitSpec, seed: int, index: int) -> splits.Rows:
-        """Positions of training and test rows, sorted."""
         return splits.rows_of(table, split, seed, index)
 
     def summary(self, results: Results) -> pd.DataFrame:
         """Means on clean rows with everything present: one row per variant, and per subset and condition where these differ."""
-        import pandas as pd
-
         frame = results.frame
         frame = frame[(frame["condition"] == CLEAN) & (frame["present"] == frame["subset"])]
         keys = ["dataset", "subset", "train_condition", "variant"]
@@ -46,28 +44,19 @@ class Model(Predicting):
         return pd.DataFrame([{**dict(zip(keys, place, strict=True)), **means(part)} for place, part in groups])
 
     def evidence(self, results: Results, metric: str | None, resamples: int) -> Sequence[Any]:
-        """Scores, resamples and comparisons of every data set."""
         from plait.study.report.evidence import gather
 
         return gather(results, metric, resamples)
 
     def counts(self, results: Results, evidence: Sequence[Any]) -> list[tuple[str, str]]:
-        """Runs, variants, seeds, data sets, modalities, and test rows of a run."""
         runs = results.runs
         done = runs[runs["status"] == "done"] if len(runs) else runs
-        facts = [("runs done" if len(done) != 1 else "run done", len(done))]
+        numbers = {"run done": len(done)}
         if evidence:
-            options = {
-                "variant": max(e.headline["label"].nunique() for e in evidence),
-                "seed": done["seed"].nunique(),
-                "data set": len(evidence),
-                "modality": max(len(e.full.split("+")) for e in evidence),
-            }
-            plural = {"modality": "modalities"}
-            facts += [
-                (name if number == 1 else plural.get(name, name + "s"), number) for name, number in options.items()
-            ]
+            numbers["variant"] = max(e.headline["label"].nunique() for e in evidence)
+            numbers |= {"seed": done["seed"].nunique(), "data set": len(evidence)}
+            numbers["modality"] = max(len(e.full.split("+")) for e in evidence)
+        several = {"run done": "runs done", "modality": "modalities"}
+        facts = [(k if n == 1 else several.get(k, f"{k}s"), f"{n:,}") for k, n in numbers.items()]
         rows = [int(n) for e in evidence for n in e.headline["test_rows"]]
-        return [(name, f"{number:,}") for name, number in facts] + (
-            [("test rows of a run", span(rows))] if rows else []
-        )
+        return facts + ([("test rows of a run", span(rows))] if rows else [])

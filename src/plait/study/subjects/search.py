@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from plait.base import __version__, registry
 from plait.data.schema_yaml import Problem
 from plait.metrics.base import MAIN, Metric, metrics
-from plait.study import model_check, splits
+from plait.study import splits
 from plait.study.folder import identity
 from plait.study.predicting import Predicting
 from plait.study.ranges import SearchSpec
@@ -24,9 +26,6 @@ from plait.study.tables import StudyTable
 from plait.study.variants import Variant, plain, told_fields, with_fields
 from plait.workflow.rows import split_rows
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 #: Fields of a study that a search has no use for, as they are where nothing is said.
 USUAL: Mapping[str, Any] = {"modalities": "full", "train": (CLEAN,), "test": (CLEAN,), "present": "full", "claims": ()}
 
@@ -40,7 +39,6 @@ class Search(Predicting):
         return self.spec.search
 
     def problems(self) -> Iterator[Problem]:
-        """Targets and metrics; fields that a search has no use for; fields that are set and searched."""
         spec = self.spec
         yield from super().problems()
         for name, usual in USUAL.items():
@@ -62,12 +60,11 @@ class Search(Predicting):
     def variant_problems(self, known: Sequence[Variant]) -> Iterator[Problem]:
         """Operators that do not fit their depth, unless one of the two is searched for."""
         if not {"fusion", "depth", "layers", "network"} & {r.field.partition(".")[0] for r in self._search.ranges}:
-            yield from model_check.variant_problems(self.spec, known, self.defaults())
+            yield from super().variant_problems(known)
 
     # -- runs ----------------------------------------------------------------------------------------------------------
 
     def count(self, table: StudyTable, split: SplitSpec) -> int:
-        """Parts of the training rows that each trial is judged on."""
         return self._search.splits
 
     def rows(self, table: StudyTable, split: SplitSpec, seed: int, index: int) -> splits.Rows:
@@ -81,7 +78,6 @@ class Search(Predicting):
         return train[fitted], train[valid]
 
     def defines(self) -> Mapping[str, Any]:
-        """How training rows are split."""
         return {"search": [self._search.valid_fraction]}
 
     def sampler(self, *, lower: bool = False) -> Sampler:
@@ -124,11 +120,9 @@ class Search(Predicting):
         return result
 
     def total(self, tables: Tables) -> int:
-        """All trials of all variants, unless a variant is given up."""
         return len(self.variants()) * self.sampler().most * self._search.splits
 
     def schedule(self, tables: Tables, state: State) -> Trials:
-        """What draws trials as scores come in."""
         table = next(iter(tables.values()))
         regimes = self.regimes(tables)
         for regime in regimes:
@@ -136,7 +130,6 @@ class Search(Predicting):
         return Trials(regimes, state, self.metric(table.task).name)
 
     def earlier(self, tables: Tables) -> Iterator[Line]:
-        """What trials gave that are in the storage."""
         table = next(iter(tables.values()))
         for variant in self.variants():
             storage = self._storage(table, variant.label)
@@ -153,16 +146,13 @@ class Search(Predicting):
     # -- results -------------------------------------------------------------------------------------------------------
 
     def summary(self, results: Results) -> pd.DataFrame:
-        """One row per variant: its best score, and the budget that it needed."""
         return Sensitivity.of(results).budgets
 
     def evidence(self, results: Results, metric: str | None, resamples: int) -> Sequence[Any]:
-        """The trials as tables; nothing where none is done."""
         result = Sensitivity.of(results)
         return [result] if (result.trials["state"] == "done").any() else []
 
     def counts(self, results: Results, evidence: Sequence[Any]) -> list[tuple[str, str]]:
-        """Variants, trials and fields."""
         result = evidence[0] if evidence else Sensitivity.of(results)
         numbers = {"regimes": len(result.regimes), "trials": len(result.trials), "fields": len(result.ranges)}
         return [(name, f"{number:,}") for name, number in numbers.items()]

@@ -48,17 +48,14 @@ class Space(Subject):
         return {f.name: f.default for f in dataclasses.fields(ModalityAligner)}
 
     def defaults(self) -> Mapping[str, Any]:
-        """The aligner's own values."""
         return self._defaults
 
     def field_problem(self, name: str, value: object) -> str | None:
-        """Encoders are named by modality; stages are tried when variants are made."""
         if name == "encoders" and not isinstance(value, Mapping):
             return f"encoders: expected modality: encoder, found {value!r:.60}"
         return None
 
     def canonical(self, variant: Variant) -> Mapping[str, Any]:
-        """All fields, the stage in its long form."""
         model = {**self._defaults, **variant.model}
         stage = model["stage"]
         return {**model, "stage": {"name": stage} if isinstance(stage, str) else stage}
@@ -66,7 +63,6 @@ class Space(Subject):
     # -- checks --------------------------------------------------------------------------------------------------------
 
     def problems(self) -> Iterator[Problem]:
-        """Fields that only a study of predictions has, splits of pairs, and evaluations."""
         spec = self.spec
         options: dict[str, bool] = {
             "modalities": spec.modalities != "full",
@@ -111,7 +107,6 @@ class Space(Subject):
                 yield place, text
 
     def variant_problems(self, known: Sequence[Variant]) -> Iterator[Problem]:
-        """Stages that cannot be made; a reference and claims that name no variant."""
         seen: set[str] = set()
         for variant in known:
             try:
@@ -135,7 +130,6 @@ class Space(Subject):
         return ("grid", "stage") if "stage" in spec.grid else ("model", "stage") if "stage" in spec.model else ("grid",)
 
     def table_problems(self, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
-        """Modalities and encoders that cannot be aligned."""
         seen: set[str] = set()
         for table in tables.values():
             for variant in self.variants():
@@ -157,7 +151,6 @@ class Space(Subject):
     # -- runs ----------------------------------------------------------------------------------------------------------
 
     def count(self, table: StudyTable, split: SplitSpec) -> int:
-        """Splits per seed."""
         return split.folds if split.kind == "kfold" else 1
 
     def rows(self, table: StudyTable, split: SplitSpec, seed: int, index: int) -> splits.Rows:
@@ -180,7 +173,6 @@ class Space(Subject):
         return np.flatnonzero(~test), np.flatnonzero(test)
 
     def defines(self) -> Mapping[str, Any]:
-        """The evaluations."""
         return {"space": self._space.evaluations}
 
     def execute(self, table: StudyTable, run: Run, setting: Setting, groups: Latest) -> Finished:
@@ -225,15 +217,12 @@ class Space(Subject):
     # -- results -------------------------------------------------------------------------------------------------------
 
     def summary(self, results: Results) -> pd.DataFrame:
-        """One row per data set, evaluation, part and variant."""
         return space_results.summary(results)
 
     def shown(self, rows: pd.DataFrame) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-        """A table for every data set and evaluation."""
         return space_results.shown(rows)
 
     def evidence(self, results: Results, metric: str | None, resamples: int) -> Sequence[Any]:
-        """Scores of every evaluation with their differences from the reference."""
         return space_results.gather(results)
 
 

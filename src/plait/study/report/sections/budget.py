@@ -20,7 +20,6 @@ class Budget(ReportSection):
     place = 10
 
     def sections(self, material: Material) -> Iterator[Section]:
-        """What there is to say."""
         for sensitivity in material.evidence:
             section = Section("budget", "The budget each regime needed", budget_sentence(sensitivity))
             curves = {"trials": _best_so_far(sensitivity, "trial"), "seconds": _best_so_far(sensitivity, "seconds")}

@@ -20,7 +20,6 @@ class Claims(ReportSection):
     missing = ("Claims", "the study file makes none that was measured")
 
     def sections(self, material: Material) -> Iterator[Section]:
-        """What there is to say."""
         results, evidence, resamples = material.results, material.evidence, material.resamples
         value = check_claims(results, resamples=resamples)
         if value.empty:

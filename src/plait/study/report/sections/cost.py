@@ -108,7 +108,6 @@ class Cost(ReportSection):
     missing = ("Cost against score", "one variant, or costs that are not known or all the same")
 
     def sections(self, material: Material) -> Iterator[Section]:
-        """What there is to say."""
         result = [(e, points) for e in material.evidence if len(points := _points(e)) > 1 and _column(points)]
         if not result:
             return
@@ -130,7 +129,7 @@ def _points(evidence: Evidence) -> list[dict[str, Any]]:
     runs = evidence.results.runs.set_index("run")[list(COSTS)].astype(float)
     result = []
     for label in evidence.ranked:
-        s = evidence.summary_of(label)
+        s = evidence.rows[label]["summary"]
         costs = runs.loc[evidence.headline.loc[evidence.headline["label"] == label, "run"]].mean()
         if costs.notna().any():
             options = {"label": label, "name": evidence.names[label], "score": s.mean, "low": s.low, "high": s.high}

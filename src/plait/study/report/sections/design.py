@@ -22,7 +22,6 @@ class Design(ReportSection):
     missing = ("Depth by operator", "the grid does not have two fields that vary")
 
     def sections(self, material: Material) -> Iterator[Section]:
-        """What there is to say."""
         result = [(e, fields) for e in material.evidence if (fields := _fields(e)) is not None]
         if not result:
             return

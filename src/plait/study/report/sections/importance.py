@@ -8,7 +8,6 @@ from typing import Any
 from plait.report.blocks import Section, picture, sheet
 from plait.report.canvas import COLOURS, LINES, rows_axes, settings, short
 from plait.study.report import Material, ReportSection
-from plait.study.report.evidence import records
 
 
 class Importance(ReportSection):
@@ -19,7 +18,6 @@ class Importance(ReportSection):
     missing = ("Which field matters", "fewer than five trials, one field, or Optuna (extra search) is not installed")
 
     def sections(self, material: Material) -> Iterator[Section]:
-        """What there is to say."""
         for sensitivity in material.evidence:
             if not len(sensitivity.importance):
                 return
@@ -27,7 +25,9 @@ class Importance(ReportSection):
             words = f"Share of the score's variance that each field explains alone (fANOVA, {few} trials or more: a rough guide)."
             section = Section("importance", "Which field matters", words)
             names = [n for n in sensitivity.regimes if n in set(sensitivity.importance["regime"])]
-            section.add_row(picture("importance", words, importance_figure(records(sensitivity.importance), names)))
+            section.add_row(
+                picture("importance", words, importance_figure(sensitivity.importance.to_dict("records"), names))
+            )
             section.add(sheet("importance", sensitivity.importance, folded=True))
             yield section
 

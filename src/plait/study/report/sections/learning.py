@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from plait.report import charts
 from plait.report.blocks import Section, picture
 from plait.report.words import counted
 from plait.study.report import Material, ReportSection
 from plait.study.report.evidence import Evidence
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 
 class Learning(ReportSection):
@@ -22,7 +21,6 @@ class Learning(ReportSection):
     missing = ("Learning curves", "no history of epochs was kept")
 
     def sections(self, material: Material) -> Iterator[Section]:
-        """What there is to say."""
         result = [(e, value) for e in material.evidence if (value := _histories(e))]
         if not result:
             return
@@ -38,10 +36,8 @@ class Learning(ReportSection):
         yield section
 
 
-def _histories(evidence: Evidence) -> dict[str, DataFrame]:
+def _histories(evidence: Evidence) -> dict[str, pd.DataFrame]:
     """Label -> epochs of all its runs, each with its run; of the best variants."""
-    import pandas as pd
-
     result = {}
     for label in evidence.ranked[: charts.NAMED]:
         runs = evidence.headline.loc[evidence.headline["label"] == label, "run"]
@@ -52,7 +48,7 @@ def _histories(evidence: Evidence) -> dict[str, DataFrame]:
     return result
 
 
-def _curve(evidence: Evidence, label: str, history: DataFrame, lines: int) -> charts.Curve:
+def _curve(evidence: Evidence, label: str, history: pd.DataFrame, lines: int) -> charts.Curve:
     by_run = history.groupby(["run", "epoch"])["valid_loss"].mean().unstack("run")
     xs = [float(x) + 1 for x in by_run.index]
     ends: list[Any] = (
@@ -61,7 +57,7 @@ def _curve(evidence: Evidence, label: str, history: DataFrame, lines: int) -> ch
     return charts.Curve(evidence.names[label], xs, [float(v) for v in by_run.mean(axis=1)], *ends)
 
 
-def _sentence(evidence: Evidence, options: dict[str, DataFrame]) -> str:
+def _sentence(evidence: Evidence, options: dict[str, pd.DataFrame]) -> str:
     label, history = next(iter(options.items()))
     keys = ["run", "member"] if "member" in history else ["run"]
     least = history.loc[history.dropna(subset="valid_loss").groupby(keys)["valid_loss"].idxmin(), "epoch"] + 1

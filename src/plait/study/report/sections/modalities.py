@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Sequence
+
+from pandas import DataFrame
 
 from plait.report import charts
-from plait.report.blocks import Heading, Section, Sheet, picture
+from plait.report.blocks import Heading, Section, picture
 from plait.report.words import listed, subset_name
 from plait.study.report import Material, ReportSection
-from plait.study.report.evidence import INTERVAL, Evidence, against_table, records, scores_figure
+from plait.study.report.evidence import INTERVAL, Evidence, against_sheet, scores_figure
 from plait.study.statistics.scores import plain, size
 
 #: What each verdict on "everything but this modality" means for the modality; the places are those of ``_forms``.
@@ -31,9 +32,6 @@ _SAID = {
     },
 }
 
-if TYPE_CHECKING:
-    from pandas import DataFrame
-
 NOTE = "● the reference; ▲ better than it; ≈ level with it, which is proven; ○ not decided; no sign: proven worse."
 _VIEWS = {"subset": "Trained on only these", "present": "Trained on all, only these present at test"}
 
@@ -45,7 +43,6 @@ class Modalities(ReportSection):
     missing = ("Modalities", "one subset of modalities and one pattern of presence: nothing to compare")
 
     def sections(self, material: Material) -> Iterator[Section]:
-        """What there is to say."""
         views = [(e, by, _part(e, by)) for e in material.evidence for by in _VIEWS]
         there = [(e, by, part) for e, by, part in views if len(part) and part[by].nunique() > 1]
         if not there:
@@ -54,15 +51,18 @@ class Modalities(ReportSection):
         for e, by, part in there:
             title = _VIEWS[by] + f": {e.dataset}" * e.several
             section.add(Heading(f"{title} ({e.said(e.best)})" if e.headline["label"].nunique() > 1 else title))
-            value = e.against(part[part["label"] == e.best], by, e.full)
-            rows = _rows(e, part, by, value)
+            mine = part[part["label"] == e.best]
+            value = e.against(mine, by, e.full)
+            rows = e.compared(mine, value, by, names_of(e, value[by].astype(str)))
+            rows.sort(key=lambda row: row["verdict"] != "reference")  # everything on top
             at, label = f"{by}{e.at}", e.metric.label
             intervals = f"{title}: {label}, 95\N{NO-BREAK SPACE}% intervals"
             section.add_row(
                 picture(f"modalities-{at}", intervals, scores_figure(rows, e.label())),
                 picture(f"modalities-map-{at}", f"{title}: mean {label} of every variant", _map(e, part, by)),
             )
-            section.add(_sheet(e, rows, by, at))
+            heads = ["modalities", e.label(), "against everything", INTERVAL, "difference", "sd"]
+            section.add(against_sheet(e, rows, (f"modalities-{at}", "modalities"), heads, "everything", note=NOTE))
         yield section
 
 
@@ -75,7 +75,7 @@ def _part(evidence: Evidence, by: str) -> DataFrame:
     return result
 
 
-def names_of(evidence: Evidence, subsets: Sequence[str]) -> dict[str, str]:
+def names_of(evidence: Evidence, subsets: Iterable[str]) -> dict[str, str]:
     """Subset -> as a reader sees it at a glance."""
     every = evidence.full.split("+")
     return {subset: subset_name(subset.split("+"), every) for subset in subsets}
@@ -109,17 +109,6 @@ def _forms(names: Sequence[str]) -> tuple[str, ...]:
     return (*value, listed(names, 6, "or"), "es" if one else "")
 
 
-def _rows(evidence: Evidence, part: DataFrame, by: str, frame: DataFrame) -> list[dict[str, Any]]:
-    names = names_of(evidence, [str(s) for s in frame[by]])
-    result = []
-    for row in sorted(records(frame), key=lambda row: row["verdict"] != "reference"):  # everything on top
-        mine = part[(part["label"] == evidence.best) & (part[by] == row[by])]
-        summary = evidence.summary(mine)
-        record = {"name": names[row[by]], "verdict": row["verdict"], "runs": mine["value"].tolist(), "row": row}
-        result.append(record | {"mean": summary.mean, "low": summary.low, "high": summary.high, "summary": summary})
-    return result
-
-
 def _map(evidence: Evidence, part: DataFrame, by: str) -> object:
     """Variants down, subsets across; None for one variant."""
     labels = [label for label in evidence.ranked if label in set(part["label"])]
@@ -138,16 +127,3 @@ def _map(evidence: Evidence, part: DataFrame, by: str) -> object:
         texts=texts,
         higher=evidence.higher,
     )
-
-
-def _sheet(evidence: Evidence, rows: Sequence[Mapping[str, Any]], by: str, at: str) -> Sheet:
-    shown, full = [], []
-    for record in rows:
-        row, s, plain = record["row"], record["summary"], record["verdict"] == "reference"
-        shown.append([record["name"], evidence.number(s.mean), "everything" if plain else row["words"]])
-        shown[-1] += [evidence.interval(s.low, s.high), "" if plain else evidence.signed(row["difference"])]
-        shown[-1].append(evidence.number(s.sd))
-        full.append(({**row, "value": row[by]}, s))
-    heads = ["modalities", evidence.label(), "against everything", INTERVAL, "difference", "sd"]
-    marks = [record["verdict"] for record in rows]
-    return Sheet(against_table(f"modalities-{at}", "modalities", full), "", heads, shown, (1, 3, 4, 5), marks, NOTE)

@@ -27,7 +27,6 @@ class Ranked(ReportSection):
     )
 
     def sections(self, material: Material) -> Iterator[Section]:
-        """What there is to say."""
         results, metric = material.results, material.metric
         value = rank_variants(results, metric)
         if value is None:

@@ -25,7 +25,6 @@ class Response(ReportSection):
     place = 20
 
     def sections(self, material: Material) -> Iterator[Section]:
-        """What there is to say."""
         for sensitivity in material.evidence:
             words = "Each dot is a trial; the line is the mean over quarters of the range. Other fields vary too: dots scatter."
             section = Section("response", "How the score answers", words)

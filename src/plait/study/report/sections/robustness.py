@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from pandas import DataFrame
 
 from plait.base.errors import ConfigError
 from plait.report import charts
 from plait.report.blocks import Heading, Picture, Section, Sheet, Table, picture
 from plait.report.words import counted, slug
 from plait.study.report import Material, ReportSection
-from plait.study.report.evidence import INTERVAL, Evidence, against_table, records
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
+from plait.study.report.evidence import INTERVAL, Evidence, against_sheet
 
 #: Maps of two strengths that are shown, best variants first.
 MAPS = 4
@@ -33,7 +31,6 @@ class Robustness(ReportSection):
     missing = ("Robustness", "no conditions at test")
 
     def sections(self, material: Material) -> Iterator[Section]:
-        """What there is to say."""
         result = [(e, part) for e in material.evidence if (part := judged(e))["condition"].nunique() > 1]
         if not result:
             return
@@ -64,7 +61,7 @@ def _sentence(evidence: Evidence, part: DataFrame) -> str:
     free = f"{counted(len(level), 'is', 'are')} proven to cost nothing"
     if worse.empty:
         return f"No condition {on}is proven to cost {name} anything; {free} (of {len(others)})."
-    most = max(records(worse), key=lambda row: abs(row["difference"]))
+    most: Any = worse.iloc[int(worse["difference"].abs().argmax())]
     return (
         f"{len(worse)} of {counted(len(others), 'condition')} {on}{'are' if len(worse) > 1 else 'is'} proven to cost {name} "
         f"something, most of all {most['condition']} ({evidence.signed(most['difference'])})"
@@ -212,21 +209,13 @@ def signed_digits(value: float) -> str:
 def _sheet(evidence: Evidence, part: DataFrame) -> Sheet:
     """Every condition for the best variant."""
     mine = part[part["label"] == evidence.best]
-    shown, full, marks = [], [], []
-    for row in records(evidence.against(mine, "condition", evidence.clean)):
-        s = evidence.summary(mine[mine["condition"] == row["condition"]])
-        plain = row["verdict"] == "reference"
-        words = "without any condition" if plain else row["words"]
-        cost = "" if plain else evidence.signed(row["difference"])
-        shown.append([row["condition"], evidence.number(s.mean), words, evidence.interval(s.low, s.high), cost])
-        full.append(({**row, "value": row["condition"]}, s))
-        marks.append(row["verdict"])
+    frame = evidence.against(mine, "condition", evidence.clean)
+    rows = evidence.compared(mine, frame, "condition", {name: name for name in frame["condition"]})
     against = f"{evidence.names[evidence.best]} against itself without"
     heads = ["at test", evidence.label(), against, INTERVAL, "cost"]
-    folded = len(shown) > 25
-    title = f"All {len(shown)} conditions in numbers" if folded else ""
-    table = against_table(f"robustness{evidence.at}", "condition", full)
-    return Sheet(table, title, heads, shown, (1, 3, 4), marks, NOTE, folded)
+    title = f"All {len(rows)} conditions in numbers" if len(rows) > 25 else ""
+    table = f"robustness{evidence.at}", "condition"
+    return against_sheet(evidence, rows, table, heads, "without any condition", title=title, note=NOTE)
 
 
 def _everyone(evidence: Evidence, part: DataFrame) -> Sheet | None:

@@ -11,7 +11,7 @@ from plait.metrics.base import metrics
 from plait.report.blocks import SIGNS, Heading, Section, Sheet, Table, Text, picture
 from plait.report.words import brief, counted, listed, number
 from plait.study.report import Material, ReportSection
-from plait.study.report.evidence import INTERVAL, Evidence, differences_figure, records, scores_figure
+from plait.study.report.evidence import INTERVAL, Evidence, differences_figure, scores_figure
 from plait.study.statistics.verdicts import p_text
 
 #: Rows of a table that are shown at once.
@@ -27,7 +27,6 @@ class Scores(ReportSection):
     place = 10
 
     def sections(self, material: Material) -> Iterator[Section]:
-        """What there is to say."""
         evidence: Sequence[Evidence] = material.evidence
         if not evidence:
             return
@@ -44,8 +43,7 @@ class Scores(ReportSection):
 
 
 def _add_figures(section: Section, evidence: Evidence) -> None:
-    rows = _rows(evidence)
-    label = evidence.metric.label
+    rows, label = list(evidence.rows.values()), evidence.metric.label
     caption = f"{label} on {evidence.dataset}: mean with its 95\N{NO-BREAK SPACE}% interval; ticks: single runs"
     section.add_row(
         picture(f"scores{evidence.at}", caption, scores_figure(rows, evidence.label())),
@@ -79,7 +77,7 @@ def _overview(evidence: Sequence[Evidence]) -> Sheet:
 def sentence(evidence: Evidence) -> str:
     """What one data set's comparison proves."""
     value = evidence.comparison
-    best = evidence.summary_of(evidence.best)
+    best = evidence.rows[evidence.best]["summary"]
     reached = f"“{evidence.best}” reaches {evidence.metric.label} {evidence.number(best.mean)}"
     if math.isfinite(best.low):
         over = {"seeds and rows": "seeds and test rows", "rows": "test rows", "seeds": "seeds"}[best.over]
@@ -113,10 +111,8 @@ def _counts(evidence: Evidence) -> str:
 def _over_all(evidence: Sequence[Evidence]) -> str:
     """One sentence for several data sets: how often is which variant the best or level with it? Of one, what it reaches."""
     if all(len(e.comparison) == 1 for e in evidence):
-        rows = [records(e.comparison)[0] for e in evidence]
-        names = evidence[0].names
-        reached = [f"{e.metric.label} {number(r['mean'])} on {e.dataset}" for e, r in zip(evidence, rows, strict=True)]
-        return f"“{names.get(rows[0]['label'], rows[0]['label'])}” reaches {listed(reached)}."
+        reached = [f"{e.metric.label} {number(e.comparison['mean'].iloc[0])} on {e.dataset}" for e in evidence]
+        return f"{evidence[0].said(evidence[0].ranked[0])} reaches {listed(reached)}."
     level: Counter[str] = Counter()
     if all(e.at_chance for e in evidence):
         return (
@@ -135,24 +131,12 @@ def _over_all(evidence: Sequence[Evidence]) -> str:
 
 
 def _margin_value(evidence: Evidence) -> float:
-    values = [row["margin"] for row in records(evidence.comparison) if row["verdict"] != "best"]
-    return float(values[0]) if values else math.nan
+    value = evidence.comparison
+    return float(value["margin"][value["verdict"] != "best"].iloc[0]) if len(value) > 1 else math.nan
 
 
 def _margin(evidence: Evidence) -> str:
     return f"{_margin_value(evidence):.2g}"
-
-
-def _rows(evidence: Evidence) -> list[dict[str, Any]]:
-    """One record per variant, best first, for the figures."""
-    result = []
-    for row in records(evidence.comparison):
-        part = evidence.headline[evidence.headline["label"] == row["label"]]
-        summary = evidence.summary_of(row["label"])
-        record = {"name": evidence.names[row["label"]], "verdict": row["verdict"], "runs": part["value"].tolist()}
-        record |= {"mean": summary.mean, "low": summary.low, "high": summary.high}
-        result.append(record | {"summary": summary, "row": row})
-    return result
 
 
 def _differences(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -169,7 +153,7 @@ def _sheet(evidence: Evidence) -> Sheet:
     full, rows, marks = [], [], []
     fields = _settings(evidence)
     most = int(evidence.comparison["runs"].max())
-    for record in _rows(evidence):
+    for record in evidence.rows.values():
         row, s = record["row"], record["summary"]
         full.append(
             [row["label"], *fields.get(row["label"], {}).values()]
@@ -216,7 +200,7 @@ _TESTS |= {"equivalence": "equivalence", "needed": "seeds needed"}
 
 def tests_sheet(evidence: Evidence) -> Sheet | None:
     """Every test of every comparison."""
-    others = [row for row in records(evidence.comparison) if row["verdict"] != "best"]
+    others = evidence.comparison[evidence.comparison["verdict"] != "best"].to_dict("records")
     if not others:
         return None
     looks = {"d": _short, "delta": _short, "needed": _needed}

@@ -71,7 +71,6 @@ class Time(ReportSection):
     place = 55
 
     def sections(self, material: Material) -> Iterator[Section]:
-        """What there is to say."""
         every = times(material.results)
         if every.empty or not (every["pretraining"] > 0).any():
             return
