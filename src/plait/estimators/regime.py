@@ -114,19 +114,15 @@ def stage(
 
 def alone(how: Pretraining, training: Training, settings: FitSettings, rows: int) -> Training:
     """Settings of an encoder's own training: its own where told, else the model's."""
-    own = Training(
-        epochs=0,
-        batch_size=0,
+    own = dataclasses.replace(
+        training,
         learning_rate=how.learning_rate or 0.0,
         weight_decay=training.weight_decay if how.weight_decay is None else how.weight_decay,
         patience=how.patience or training.patience,
-        smoothing=training.smoothing,
         input_dropout=0.0,
         modality_dropout=Hiding(),
-        warmup=training.warmup,
-        optimiser=training.optimiser,
-        schedule=training.schedule,
-        clip=training.clip,
+        encoder_rates={},
+        thaw={},
     )
     return schedule(own, rows, how.epochs, how.batch_size or settings.batch_size)
 

@@ -20,7 +20,7 @@ from plait.data.modality import Modality, Schema
 from plait.networks.base import Network, depth_number
 from plait.networks.conv_lstm import DEPTHS as CONV_LSTM_DEPTHS
 from plait.networks.conv_lstm import ConvLSTM
-from plait.networks.conv_lstm_stack import ConvLSTMOptions
+from plait.networks.conv_lstm_layer import ConvLSTMOptions
 from plait.networks.fusion import FusionNetwork
 from plait.networks.late_pooling import LatePooling
 from plait.networks.linear import LinearNetwork

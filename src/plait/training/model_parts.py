@@ -26,7 +26,9 @@ _Model = TypeVar("_Model")
 PASSING = ("modalities", "checkpoint", "tensorboard", "store", "remote", "track")
 
 
-def read(folder: str | Path, rebuild: Callable[[Mapping[str, Any], Mapping[str, np.ndarray]], _Model]) -> _Model:
+def read(
+    folder: str | Path, rebuild: Callable[[Mapping[str, Any], Mapping[str, np.ndarray]], _Model], again: str = "fit"
+) -> _Model:
     """The model that ``rebuild`` makes of the checked manifest and arrays of a folder.
 
     Raises:
@@ -42,7 +44,9 @@ def read(folder: str | Path, rebuild: Callable[[Mapping[str, Any], Mapping[str, 
     except Warning:  # one that the user has made an error
         raise
     except Exception as error:  # whatever a damaged or hostile folder leads to: one line, with the cause behind it
-        raise ModelError(f"{folder}: does not hold together ({type(error).__name__}: {error}); fit it again") from error
+        raise ModelError(
+            f"{folder}: does not hold together ({type(error).__name__}: {error}); {again} it again"
+        ) from error
 
 
 def saved_settings(model: Any) -> dict[str, Any]:
