@@ -24,6 +24,7 @@ from plait.base.errors import ConfigError, ModelError, need
 from plait.base.inputs import Inputs
 from plait.branches.features import COMPONENTS, PlainFeatures
 from plait.encoders.hub_files import ALLOW
+from plait.store.model_files import under
 
 Array = NDArray[Any]
 #: Labels beyond which one question per label would cost more than all other branches together.
@@ -186,8 +187,7 @@ class InContext(FittedBranch):
         """Take them back, as a file has them, which fetches nothing."""
         self._facts, self._models, self._may_fetch = dict(facts), {}, False
         self._arrays = {k: v for k, v in arrays.items() if not k.startswith("features.")}
-        own = {k.removeprefix("features."): v for k, v in arrays.items() if k.startswith("features.")}
-        self._features.load_state(own, self._facts["names"])
+        self._features.load_state(under(arrays, "features."), self._facts["names"])
 
 
 def _at(seen: Array, logs: Array, width: int) -> Array:

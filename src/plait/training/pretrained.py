@@ -49,14 +49,12 @@ class Pretrained(FolderEncoder["Saved"]):
     kind: str | None = None
 
     def read(self) -> Saved:
-        """The pretrained encoder."""
         saved = read(self.folder)
         if self.kind is not None and saved.kind != self.kind:
             raise ConfigError(f"encoder pretrained: {self.folder} was trained on {saved.kind}, not on {self.kind}")
         return saved
 
     def restore(self, state: Mapping[str, Any]) -> Saved:
-        """From its saved state."""
         return Saved.restore(state)
 
     def fit(self, cells: Sequence[Any]) -> Self:
@@ -78,7 +76,6 @@ class Pretrained(FolderEncoder["Saved"]):
         return self
 
     def module(self) -> nn.Module:
-        """The network with its saved weights."""
         return self.held.module()
 
     def fingerprint(self) -> str:

@@ -101,7 +101,6 @@ class StackedLearner(Learner[Tensor]):
         self.held_batches = int(self.held is not None)
 
     def parts(self) -> Sequence[StatePart]:
-        """Each branch, of all members."""
         return [StatePart([name], branch.arrays) for name, branch in self._named()]
 
     def batches(self) -> Iterator[Tensor]:
@@ -111,12 +110,10 @@ class StackedLearner(Learner[Tensor]):
         return (order[:, a:b] for a, b in pairwise(self.edges))
 
     def end(self) -> None:
-        """Write the weights back into the members."""
         for name, branch in self._named():
             branch.give_back([network.networks[name] for network in self.networks])
 
     def models(self) -> Sequence[Branches]:
-        """The members, with their weights as they are now."""
         self.end()
         return self.networks
 
