@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from threading import Lock
 from typing import Any, ClassVar, cast
 
@@ -90,7 +89,7 @@ class SentenceTransformerText(HubEncoder):
     @property
     def tunable(self) -> int:  # type: ignore[override]  # of the model, not of the class
         """Layers that can be tuned: of models built as BERT is."""
-        place = module_folder(self.folder(), self._modules()[0])
+        place = self.folder() / str(self._modules()[0].get("path", ""))
         if not (place / "config.json").is_file():
             return 0
         return layer_count(json.loads((place / "config.json").read_text(encoding="utf-8")), TEXT)
@@ -103,7 +102,7 @@ class SentenceTransformerText(HubEncoder):
     def dim(self) -> int:
         result = []
         for module in self._modules():
-            path = module_folder(self.folder(), module) / "config.json"
+            path = self.folder() / str(module.get("path", "")) / "config.json"
             result.append((str(module.get("type")), json.loads(path.read_text("utf-8")) if path.is_file() else {}))
         value = told_width(result)
         if value is not None:
@@ -186,11 +185,6 @@ def told_width(modules: list[tuple[str, dict[str, Any]]]) -> int | None:
             width = None
         return width if isinstance(width, int) else None
     return None
-
-
-def module_folder(folder: Path, module: Mapping[str, object]) -> Path:
-    """The folder that holds a module's settings."""
-    return folder / str(module.get("path", ""))
 
 
 def as_arrays(features: Mapping[str, object], rows: int, limit: int = 0) -> dict[str, np.ndarray]:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 from torch import nn
 
 from plait.base.encoder import Cut
-from plait.encoders.hub_cut import IMAGE, cut_network, given_pixels, layer_count, within
+from plait.encoders.hub_cut import IMAGE, cut_network, layer_count, within
 from plait.encoders.hub_kinds import HubImage, PooledImage
 
 
@@ -47,7 +47,7 @@ class TransformersImage(HubImage):
 
     def cut(self, layers: int) -> Cut:
         self.check_cut(layers)
-        return cut_network(self.module, within, layers, given_pixels)
+        return cut_network(self.module, within, layers, lambda tokens: {"values": tokens.x})
 
     @property
     def dim(self) -> int:

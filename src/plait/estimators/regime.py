@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -150,8 +151,7 @@ def tune(
     if not (wanted := checked(features, settings.tune)):
         return records, tokens
     rows = supervision()
-    store = settings.opened_store()
-    try:
+    with settings.opened_store() or nullcontext() as store:
         for modality in features.schema.modalities:
             if modality.name not in wanted:
                 continue
@@ -170,9 +170,6 @@ def tune(
             one = Single(column, encoder, wanted[modality.name], rows, store, settings.progress)
             features.encoders[modality.name], tokens[modality.name], records[modality.name] = one.run()
             give_back()
-    finally:
-        if store is not None:
-            store.close()
     return records, tokens
 
 

@@ -36,7 +36,9 @@ def read(
     """
     manifest, arrays = model_files.read_model(folder)
     try:
-        _check_finite(arrays)
+        for name, array in arrays.items():
+            if name.startswith(("member.", "scaler.", "align.", "network.", "index.")) and not np.isfinite(array).all():
+                raise ModelError(f"'{name}' holds what is no number; fit it again")
         with seeded(0):  # networks are made before their weights are put in
             return rebuild(manifest, arrays)
     except PlaitError as error:
@@ -60,12 +62,6 @@ def loaded_settings(saved: Mapping[str, Any]) -> dict[str, Any]:
     """Those of a manifest; older ones name the store, too, of whoever fitted the model."""
     kept = {"store": "none"} if saved.get("store") == "none" else {}
     return {k: v for k, v in saved.items() if k not in PASSING} | kept
-
-
-def _check_finite(arrays: Mapping[str, np.ndarray]) -> None:
-    for name, array in arrays.items():
-        if name.startswith(("member.", "scaler.", "align.", "network.", "index.")) and not np.isfinite(array).all():
-            raise ModelError(f"'{name}' holds what is no number; fit it again")
 
 
 def restored_features(schema: Schema, encoders: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Featurizer:
