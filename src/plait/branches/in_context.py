@@ -8,7 +8,7 @@ import hashlib
 import os
 import re
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar
@@ -159,11 +159,7 @@ class InContext(FittedBranch):
         if not len(x):
             return np.zeros((0, width))
         if len(seen) == 1:
-            return (
-                np.full((len(x), width), UNSEEN)
-                if task != "classification"
-                else _at(seen, np.zeros((len(x), 1)), width)
-            )
+            return _at(seen if task == "classification" else [], np.zeros((len(x), 1)), width)
         model = self._model(place)
         if task == "regression":
             return np.asarray(self.values(model, x), np.float64).reshape(len(x), 1)
@@ -190,7 +186,7 @@ class InContext(FittedBranch):
         self._features.load_state(under(arrays, "features."), self._facts["names"])
 
 
-def _at(seen: Array, logs: Array, width: int) -> Array:
+def _at(seen: Sequence[int] | Array, logs: Array, width: int) -> Array:
     """Log-probabilities of the classes that were seen among all."""
     result = np.full((len(logs), width), UNSEEN)
     result[:, seen] = logs
