@@ -64,8 +64,7 @@ def resolve_schema(
         result = schema.infer(frame, root=root)
     else:
         result = Schema((Modality("tabular", "tabular", tuple(frame.columns)),))
-    if not result.modalities:
-        raise TableError("the table has no column to learn from: every column is constant, empty or an identifier")
+    schema.check_columns(result)
     schema.validate(result, frame)
     return result
 

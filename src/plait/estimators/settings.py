@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from plait.alignment.enhancement import check_options
@@ -12,8 +13,10 @@ from plait.base import checks, config, registry
 from plait.base.branch import resolve_all
 from plait.base.encoder import KINDS, Encoder
 from plait.base.errors import PlaitError, nearest
+from plait.base.folders import check_room
 from plait.base.fusion import adviser, resolve
 from plait.data.modality import TRAIN, Schema
+from plait.data.remote import check_kept
 from plait.encoders.defaults import encoder_of_folder, is_folder, ready_preset
 from plait.encoders.featurize import encoder_class
 from plait.estimators.fit_settings import FitSettings
@@ -33,6 +36,9 @@ def check_settings(estimator: Any) -> None:
         ConfigError: the message names every field, what it must be and what was found.
     """
     settings = estimator.get_params(deep=False)
+    check_kept(settings["root"], "root")
+    if isinstance(settings["tensorboard"], str | Path):
+        check_room(f"tensorboard {settings['tensorboard']}", Path(settings["tensorboard"]).absolute())
     result = {name: text for name, value in settings.items() if (text := check_value(name, value))}
     if list(result) == ["encoders"] and isinstance(settings["encoders"], Mapping):
         _encoder("", settings["encoders"], _kinds(settings["modalities"]))  # of a broken folder its own error

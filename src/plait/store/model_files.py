@@ -50,6 +50,12 @@ def write_model(folder: Path, manifest: Mapping[str, object], arrays: Mapping[st
     write_file(folder / CARD, card.encode("utf-8", "backslashreplace"))
 
 
+def no_folder(place: Path) -> ModelError:
+    """The error for a model folder that is none."""
+    what = "is a file" if place.exists() else "no such folder"
+    return ModelError(f"{place}: {what}; expected a model folder written by plait fit")
+
+
 def read_model(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The manifest and arrays of a model folder, checked before anything is used.
 
@@ -58,7 +64,7 @@ def read_model(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray
     """
     place = Path(folder)
     if not place.is_dir():
-        raise ModelError(f"{folder}: no such folder; expected a model folder written by plait fit")
+        raise no_folder(place)
     manifest = read_manifest(place)
     if manifest.get("kind") == TARGETS:
         names = ", ".join(str(entry.get("folder")) for entry in manifest.get("targets", ()) if isinstance(entry, dict))
@@ -231,7 +237,7 @@ def _said(error: Exception) -> str:
 def _checked(source: Path) -> list[str]:
     """The sub-folders that hold models, of a folder with one only itself; each checked as ``load`` would."""
     if not source.is_dir():
-        raise ModelError(f"{source}: no such folder; expected a model folder written by plait fit")
+        raise no_folder(source)
     manifest = read_manifest(source)
     if manifest.get("kind") != TARGETS:
         read_model(source)
