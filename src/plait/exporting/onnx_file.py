@@ -93,7 +93,7 @@ def words_inputs(name: str, words: Ngrams) -> list[InputSpec]:
         "letters": "groups of 3 and 4 characters, blanks that follow each other being one",
     }
     how = "in lower case, hashed as the formula says, counted at each place; all 0: none"
-    hashed = {"formula": HASHED, "A": hex(SIGN), "B": hex(PAIR), "C": hex(PLACE)}
+    hashed: dict[str, Any] = {"formula": HASHED, "A": hex(SIGN), "B": hex(PAIR), "C": hex(PLACE)}
     result = []
     for kind, one in words.parts.items():
         places = one.places.tolist()
