@@ -16,6 +16,7 @@ import pytest
 
 from plait import FusionClassifier, FusionRegressor, load
 from plait.base.errors import ConfigError
+from plait.base.parts import claimed, let_go, shared_folder
 from plait.cli import main
 from plait.data import schema
 from plait.data.modality import Modality, Schema
@@ -23,7 +24,9 @@ from plait.study import advice
 from plait.study.advice import advise, evidence_folder, fit_command, merged, winner_of
 from plait.study.answer import pareto
 from plait.study.designs import DEFAULT, Racing, candidates, noises
+from plait.study.folder import StudyFolder
 from plait.study.results import Results
+from study_tiny import study
 
 LIGHT = {"members": 1, "epochs": 3, "width": 8, "encoders": {"text": "hashed_ngrams"}}
 
@@ -197,6 +200,39 @@ def test_a_race_goes_on_with_more_minutes(tmp_path: Path) -> None:
     more = Results.open(tmp_path / "race")
     assert more.spec.model == begun.spec.model
     assert {line["run"] for line in begun.lines} < {line["run"] for line in more.lines}
+
+
+@pytest.mark.usefixtures("few")
+def test_a_race_that_another_process_has_just_begun_is_not_deleted(tmp_path: Path) -> None:
+    """It has no line yet; whoever comes second joins it."""
+    frame = table()
+    found = schema.infer(frame, target="label")
+    with pytest.raises(ConfigError, match="give more --minutes"):
+        advise(frame, found, minutes=1e-5, splits=1, out=tmp_path, settings=LIGHT)
+    held = shared_folder(tmp_path / "race")  # as whoever runs a study in it
+    begun = (tmp_path / "race").stat().st_ino
+    with pytest.raises(ConfigError, match="too short to train"):  # as is said of that race
+        advise(frame, found, minutes=5, splits=1, out=tmp_path, settings=LIGHT)
+    let_go(held)
+    assert (tmp_path / "race").stat().st_ino == begun
+
+
+def test_whoever_runs_a_study_holds_its_folder(tmp_path: Path) -> None:
+    folder, made = StudyFolder(tmp_path / "s"), study(tmp_path)
+    about = {"name": made.name, "identity": "0", "data": {}, "runs": 1}
+    folder.begin(made.spec, about)
+    with claimed(tmp_path / "s") as abandoned:
+        assert not abandoned
+    other = StudyFolder(tmp_path / "s")
+    with pytest.raises(ConfigError, match="running this study already"):
+        other.begin(made.spec, about)
+    folder.close()
+    with claimed(tmp_path / "s") as abandoned:
+        assert abandoned
+    with pytest.raises(ConfigError, match="holds another study"):
+        other.begin(made.spec, {**about, "name": "other"})
+    with claimed(tmp_path / "s") as abandoned:
+        assert abandoned
 
 
 @pytest.mark.usefixtures("few")

@@ -141,6 +141,30 @@ def pictures(tmp_path: Path) -> tuple[FusionClassifier, pd.DataFrame]:
     return model, frame
 
 
+def test_what_every_piece_of_a_table_warns_of_is_told_once(
+    pictures: tuple[FusionClassifier, pd.DataFrame], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from plait.evaluation import predictions
+    from plait.evaluation.evaluate import evaluate
+
+    model, frame = pictures
+    model.save(tmp_path / "m")
+    for i in range(0, 24, 3):
+        (tmp_path / f"{i}.png").write_bytes(b"broken")
+    write_table(frame.assign(label=["p", "q"] * 12), tmp_path / "t.csv")
+    place = ("--root", tmp_path, "--store", "none")
+    main_ok("predict", tmp_path / "m", tmp_path / "t.csv", "--rows", 4, *place, "--out", tmp_path / "p.csv")
+    said = capsys.readouterr().err
+    assert said.count("cells of 'image' cannot be read") == 1
+    assert "; likewise in 5 more pieces of the table" in said
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        patch.setattr(predictions, "PIECE", 8)
+        model.root = str(tmp_path)
+        evaluate(model, frame, y=["p", "q"] * 12, subsets=False)
+    assert sum("cannot be read" in str(one.message) for one in caught) == 1
+
+
 def test_missing_files_are_judged_over_the_whole_table(
     pictures: tuple[FusionClassifier, pd.DataFrame], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

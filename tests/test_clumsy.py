@@ -12,11 +12,14 @@ import pandas as pd
 import pytest
 
 from plait import FusionClassifier, FusionRegressor
+from plait.base import folders
 from plait.base.errors import PlaitError, PlaitWarning
+from plait.base.folders import claim_folder
 from plait.cli import main
 from plait.data import schema
 from plait.data.table import split
 from plait.store import Store
+from plait.workflow.fit import fit_table
 from plait.workflow.rows import split_rows
 from study_tiny import study
 from study_tiny import table as rows
@@ -50,6 +53,43 @@ def test_the_table_that_is_read_is_never_written_over(
         said = refused(capsys, *command, place / "t.csv", "--out", place / out)
         assert "is the table that is read" in said
     assert (place / "t.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "command", [["predict", "nowhere"], ["encode"], ["classify", "--name", "a", "nowhere"]], ids=lambda c: c[0]
+)
+def test_a_file_in_a_folder_that_is_not_there_is_refused_before_anything_is_read(
+    command: list[str], place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = refused(capsys, *command, place / "no table.csv", "--out", place / "missing" / "out.parquet")
+    assert said.endswith(f"there is no folder {place / 'missing'}; make it, or name another place")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(["fit", "--target", "label"], ["align"], ["pretrain"], ["advise"], ["sensitivity"], ["explain", "nowhere"]),
+        *(["export"], ["inspect"], ["demo"], ["study", "run"], ["study", "report"], ["reproduce"], ["curves"]),
+    ],
+    ids=" ".join,
+)
+def test_a_folder_that_cannot_be_made_is_refused_before_anything_is_read(
+    command: list[str], place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "notes.txt").write_text("mine")
+    table = [] if command == ["demo"] else [place / "no table.csv"]
+    said = refused(capsys, *command, *table, "--out", place / "notes.txt" / "below" / "out.svg")
+    assert f"{place / 'notes.txt'} is a file, no folder" in said
+    assert [p.name for p in place.iterdir() if p.name != "t.csv"] == ["notes.txt"]
+
+
+def test_a_folder_that_may_not_be_written_is_refused_before_a_fit(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folders.os, "access", lambda path, mode: not Path(path).samefile(place))
+    frame = rows(40)
+    with pytest.raises(PlaitError, match="cannot be written; name another place"):
+        fit_table(frame, None, {"members": 1}, target="label", out=place / "m")
+    with pytest.raises(PlaitError, match="cannot be written; name another place"):
+        claim_folder(place / "report", ["report.html"])
 
 
 def test_embeddings_go_to_a_file_of_their_own_kind(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,7 @@ import io
 import json
 import math
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from plait.base.errors import CellError, ConfigError, PlaitWarning, TableError
 from plait.cli import main
 from plait.conditions.base import Condition
 from plait.conditions.cells import column_of
-from plait.conditions.noise import mix, power
+from plait.conditions.noise import find_clips, mix, power
 from plait.conditions.parse import Chain, parse
 from plait.data.media import Blob
 from plait.data.media.given import Changed, cell_key
@@ -607,6 +607,19 @@ def test_clips_are_known_by_content(clips: Path, tmp_path: Path) -> None:
     assert one.fingerprint() == two.fingerprint()
     sounds = [audio(Changed(tone(8_000), c), 8_000, 9.0) for c in (one, two)]
     np.testing.assert_array_equal(*sounds)
+
+
+def test_clips_that_go_while_they_are_looked_for(clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(TableError, match="there is no folder"):
+        find_clips(tmp_path / "nowhere", "")
+
+    def gone(place: Path, pattern: str) -> Iterator[Path]:
+        yield from sorted(clips.iterdir())
+        raise FileNotFoundError(2, "No such file or directory", str(clips / "below"))
+
+    monkeypatch.setattr(Path, "rglob", gone)
+    with pytest.raises(TableError, match="cannot be listed .*below"):
+        find_clips(clips, "")
 
 
 def test_clips_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

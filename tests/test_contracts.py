@@ -11,7 +11,8 @@ import torch
 from plait.base import registry
 from plait.base.errors import ConfigError
 from plait.base.tokens import Tokens
-from plait.networks.fusion import FusionNetwork, depth_number
+from plait.networks.base import depth_number
+from plait.networks.fusion import FusionNetwork
 from plait.networks.linear import LinearNetwork
 from plait.testing import check_fusion, check_gradients, example_tokens
 

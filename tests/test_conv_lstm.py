@@ -23,13 +23,13 @@ from plait.conditions.parse import parse
 from plait.data.modality import Modality, Schema
 from plait.encoders.pixels import Pixels
 from plait.encoders.spectrogram import Spectrogram
-from plait.networks.choice import schema_for
 from plait.networks.conv_lstm import _WORTH, ConvLSTM
 from plait.networks.conv_lstm_layer import ConvLSTMLayer
 from plait.networks.conv_lstm_stack import ConvLSTMOptions, Stack, Steps, lengths, pack
 from plait.papers.early_fusion_conv_lstm import noise_grids
 from plait.papers.early_fusion_conv_lstm.noise_grids import Grid
 from plait.testing import check_gradients
+from plait.training.design import schema_for
 
 sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
 from naive_conv_lstm import naive_outputs
@@ -387,9 +387,9 @@ def test_the_papers_sizes() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"depth": 3}, "it has 2 layers"),
+        ({"depth": 3}, "has 2 layers"),
         ({"depth": -1}, "expected 0 to 2"),
-        ({"depth": "decision"}, "no depth 'decision'"),
+        ({"depth": "decision"}, "unknown depth 'decision'"),
         ({"depth": "erly"}, "did you mean 'early'"),
         ({"kernel": 2}, "kernel must be odd"),
         ({"pool": 0}, "pool must be a whole number from 1"),

@@ -19,8 +19,8 @@ from plait.base.fusion import resolve
 from plait.base.tokens import Tokens
 from plait.branches.branches import trained_weights
 from plait.estimators.estimators import FusionClassifier
+from plait.networks.base import Norm
 from plait.networks.fusion import FusionNetwork
-from plait.networks.layers import Norm
 from plait.testing import check_gradients, example_tokens
 from plait.training.design import TOLERANCE, Design, maker, matched_width
 from plait.training.optimiser import AdamW

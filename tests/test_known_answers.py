@@ -23,8 +23,8 @@ from plait.branches.mixing import HeldOut, with_thresholds
 from plait.branches.mixture import Mixture, comparable, patterns
 from plait.data.labels import codes_of
 from plait.encoders.scale import Scaler
-from plait.networks.fusion import FusionNetwork, depth_number
-from plait.networks.layers import Dropout, Linear, Masks, Norm
+from plait.networks.base import Dropout, Linear, Masks, Norm, depth_number
+from plait.networks.fusion import FusionNetwork
 from plait.networks.linear import LinearNetwork
 from plait.networks.tasks import Classification, Multilabel, Regression, Task, task_class
 from plait.training.checkpoint import Checkpoint

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from plait.networks.layers import Masks
+from plait.networks.base import Masks
 from plait.training.checkpoint import Checkpoint
 from plait.training.loop import Callbacks, Diverged, Learner, StatePart, train
 from plait.training.optimiser import AdamW

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from plait import FusionClassifier, evaluate
 from plait.base import mapped
-from plait.base.errors import ConfigError, PlaitError
+from plait.base.errors import ConfigError, PlaitError, PlaitWarning
 from plait.base.tokens import Tokens
 from plait.cli import registered
 from plait.data.rows import data_hash
@@ -187,6 +187,20 @@ def test_a_table_encoded_in_pieces_fills_the_same_store(tmp_path: Path, monkeypa
             sizes.append([{k: v for k, v in facts.items() if k != "last_used"} for facts in store.sizes()])
     assert sizes[0] == sizes[1]
     assert sizes[0][0]["entries"] == 205
+
+
+def test_what_every_piece_warns_of_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = pd.DataFrame({"size": [float(i) if i % 9 else np.inf for i in range(120)], "y": list("ab") * 60})
+    frame.to_parquet(tmp_path / "t.parquet")
+    monkeypatch.setattr("plait.workflow.rows.PIECE", 40)
+    monkeypatch.setattr("plait.cli.look.SAMPLE", 100)
+    command = ["encode", str(tmp_path / "t.parquet"), "--target", "y", "--store", "none"]
+    with pytest.warns(PlaitWarning) as caught:
+        answer = CliRunner().invoke(registered(), command)
+    assert answer.exit_code == 0
+    said = [str(one.message) for one in caught if "infinite or no number" in str(one.message)]
+    assert len(said) == 1
+    assert said[0].endswith("; likewise in 2 more pieces of the table")
 
 
 def test_a_store_that_rests_answers_as_before(tmp_path: Path) -> None:

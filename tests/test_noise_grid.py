@@ -83,7 +83,7 @@ def test_a_study_has_the_grid_of_every_design(results: Results) -> None:
 def test_a_depth_that_the_network_has_not_is_found_before_it_is_run() -> None:
     found = [str(mistake) for mistake in study(grid={"depth": ["early", "decision"]}).check()]
     assert len(found) == 1
-    assert "network conv_lstm: no depth 'decision'" in found[0]
+    assert "network conv_lstm: unknown depth 'decision'" in found[0]
 
 
 @pytest.mark.parametrize(

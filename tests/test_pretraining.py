@@ -20,10 +20,10 @@ from plait.base.inputs import Inputs
 from plait.data.schema_yaml import from_yaml, to_yaml
 from plait.networks.tasks import Classification
 from plait.store import Store
-from plait.training.pretraining import encoded_once
-from plait.training.pretraining.encoder import ONLY, PretrainedWeights, kept_or_trained, pretrain_encoder
+from plait.training.pretraining import ONLY, PretrainedWeights, kept_or_trained, pretrain_encoder
 from plait.training.rows import Examples, Fold, Hiding, folds_of
-from plait.training.settings import PRETRAINING_OPTIONS, Pretraining, Training, pretrained_first, with_regimes
+from plait.training.settings import PRETRAINING_OPTIONS, Pretraining, Training, per_modality, with_regimes
+from plait.training.units import encoded_once
 
 CLASSES = 4
 SCHEMA = Schema(
@@ -432,7 +432,9 @@ def test_raw_cells_have_nothing_to_pretrain() -> None:
 
 def test_options_for_all_and_for_one() -> None:
     told = with_regimes(SCHEMA, {"vector": "pretrain"})
-    found = pretrained_first(told, {"epochs": 5, "vector": {"patience": 2}, "b": {"epochs": 7, "frozen": True}})
+    found = per_modality(
+        Pretraining, told, {"epochs": 5, "vector": {"patience": 2}, "b": {"epochs": 7, "frozen": True}}
+    )
     assert found == {"a": Pretraining(epochs=5, patience=2), "b": Pretraining(epochs=7, patience=2, frozen=True)}
     assert set(PRETRAINING_OPTIONS) == {"epochs", "batch_size", "learning_rate", "weight_decay", "patience", "frozen"}
 

@@ -18,8 +18,8 @@ from plait.cli import main
 from plait.report import curves
 from plait.study import Study
 from plait.training import history as records
+from plait.training import pretraining as alone
 from plait.training.callbacks import METRICS, Scorer
-from plait.training.pretraining import encoder as alone
 from plait.workflow.pretrain import pretrain
 
 SCHEMA = Schema(

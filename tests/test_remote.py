@@ -19,10 +19,10 @@ import pytest
 from PIL import Image
 
 from plait import FusionClassifier, PlaitError, PlaitWarning, Study, fit_table, infer_schema, load, read_table
-from plait.base.errors import CellError, ConfigError, MissingDependencyError, TableError
+from plait.base.errors import CellError, ConfigError, MissingDependencyError, TableError, hidden, is_secret, warn
 from plait.cli import main
 from plait.data.cells import cells
-from plait.data.remote import Allowed, address_of, cache_folder, fetch
+from plait.data.remote import Allowed, address_of, cache_folder, fetch, not_allowed
 from plait.data.remote_cells import fetch_cells
 from plait.data.schema import absent
 
@@ -163,6 +163,87 @@ def test_an_address_that_is_a_trick_is_refused(address: str, said: str) -> None:
     with pytest.raises(CellError, match=said) as refused:
         fetch(address)
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://me:topsecret@a.org/x.png",
+        "https:/me:topsecret@a.org/x.png",
+        "https://me:top/secret@a.org/x.png",
+        "s3://me:t@psecret@a.org/x.png",
+        "https://a.org/x.png?size=2&X-Amz-Signature=topsecret",
+        "https://a.org/x.png?sv=2024&sig=topsecret: it is not there",
+        "mysql://me:topsecret@a.org/trials",
+        "https://me:topsecr",  # cut in a message
+    ],
+)
+def test_no_message_says_what_opens_an_address(address: str) -> None:
+    with pytest.warns(PlaitWarning) as warned:
+        warn(f"see {address}")
+    for said in (str(warned[0].message), str(PlaitError(f"see {address}")), str(not_allowed(address))):
+        assert "secr" not in said
+        assert "top" not in said
+    assert is_secret(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://a.org:8080/@me/x.png",
+        "s3://bucket/a@b.png",
+        "hf://datasets/a/b@main/t.csv",
+        "s3://arn:aws:s3:eu:1:accesspoint/a",
+        "https://a.org/x.png?size=2",
+    ],
+)
+def test_an_address_that_opens_nothing_is_said_whole(address: str) -> None:
+    assert hidden(f"{address}: is not there") == f"{address}: is not there"
+    assert not is_secret(address)
+
+
+def code(*arguments: object) -> int:
+    """Exit code of a command."""
+    with pytest.raises(SystemExit) as stop:
+        main([str(a) for a in arguments])
+    return int(stop.value.code or 0)
+
+
+def test_what_opens_an_address_is_kept_nowhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    n, secret = 60, "topsecret"
+    for i in range(n):
+        (tmp_path / f"{i}.png").write_bytes(png(i))
+    odd = [
+        f"https://me:{secret}@127.0.0.1:9/{i}.png" if i % 2 else f"https://127.0.0.1:9/{i}.png?sig={secret}"
+        for i in range(n)
+    ]
+    frame = pd.DataFrame({"picture": [f"{i}.png" if i % 3 else odd[i] for i in range(n)]})
+    frame["size"], frame["label"] = np.arange(n) % 7, np.where(np.arange(n) % 4 < 2, "a", "b")
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    place = ["--root", str(tmp_path), "--store", "none", "--json"]
+    assert code("schema", tmp_path / "t.csv", "--target", "label") == 0
+    light = ["--set", "members=1", "--epochs", "2", "--encoder", "image=pixel_statistics", "--set", "branches=[joint]"]
+    assert code("fit", tmp_path / "t.csv", "--target", "label", "--out", tmp_path / "m", *light, *place) == 0
+    assert code("evaluate", tmp_path / "m", tmp_path / "t.csv", *place) == 0
+    for option in (["--root", f"https://me:{secret}@a.org/"], ["--remote", f"https://me:{secret}@a.org/"]):
+        assert code("fit", tmp_path / "t.csv", "--target", "label", "--out", tmp_path / "n", *option) == 2
+    assert code("advise", f"https://a.org/t.csv?sig={secret}", "--target", "label", "--out", tmp_path / "o") == 2
+    written = capsys.readouterr()
+    assert "carries a user or a password" in written.err
+    assert secret not in written.out + written.err
+    files = [p for p in tmp_path.rglob("*") if p.is_file() and p.name != "t.csv"]
+    assert len(files) > n + 3
+    assert [p.name for p in files if secret.encode() in p.read_bytes()] == []
+    with pytest.raises(ConfigError, match=r"root https://a.org/\?sig=\.\.\.: holds a password"):
+        FusionClassifier(root=f"https://a.org/?sig={secret}").fit(frame[["size"]], frame["label"])
+
+
+def test_a_study_keeps_no_signed_address(tmp_path: Path) -> None:
+    about = {"name": "s", "data": {"table": "https://a.org/t.csv?sig=topsecret", "target": "y"}}
+    with pytest.raises(ConfigError, match=r"data: table .*sig=\.\.\.: .*would stand in the folder") as refused:
+        Study.from_dict(about).run(tmp_path / "s")
+    assert "topsecret" not in str(refused.value)
+    assert not (tmp_path / "s").exists()
 
 
 def test_a_path_keeps_an_address() -> None:

@@ -18,7 +18,7 @@ from plait.evaluation.evaluate import Evaluation, evaluate
 from plait.evaluation.explain import explain
 from plait.evaluation.importance import COLUMNS
 from plait.evaluation.predictions import gather
-from plait.report.canvas import COLOURS, distinct, short
+from plait.report.canvas import COLOURS, broken, distinct, line_width, short, signed_bars, svg
 from plait.report.fit import FitReport, write_explanation, write_report
 from plait.report.sections import scores
 from plait.report.words import number
@@ -465,6 +465,19 @@ def test_the_verdict_says_no_more_than_the_paired_interval(gap, finer, words):
 def test_labels_that_begin_alike_stay_apart():
     assert short("a\nb\x00c", 9) == "a b c"
     assert short("", 9) == "(empty)"
+
+
+def test_long_labels_have_two_lines_and_are_seen_whole() -> None:
+    long = "number of previous owners of the animal in the city"  # 51 letters
+    (found,) = broken([long], 26)
+    assert found.replace("\n", " ") == long
+    assert line_width([found]) <= 26
+    assert line_width(broken(["ab" * 24, "ab" * 60, long, "\u5b57" * 40, "\u5b57" * 12 + " x" * 30], 26)) <= 26
+    assert broken(["\u5b57" * 13], 26) == ["\u5b57" * 13]
+    assert broken(["\u5b57" * 14], 26) == ["\u5b57" * 13 + "\n" + "\u5b57"]
+    drawn = svg(signed_bars([{"name": n, "value": 1.0, "low": 0.5, "high": 1.5} for n in (long, "size")], "worth"))
+    assert all(line in drawn for line in found.split("\n"))
+    assert len(set(broken([f"{'x' * 60}{i}" for i in range(9)], 26))) == 9
     told = distinct([f"the same beginning of {i}" for i in range(100)], 12)
     assert len(set(told)) == 100
     assert max(map(len, told)) <= 12

@@ -22,7 +22,7 @@ from plait.base.errors import ConfigError, PlaitError, PlaitWarning
 from plait.base.machine import device_of
 from plait.data.modality import Modality, Schema
 from plait.networks import tasks
-from plait.networks.layers import Masks
+from plait.networks.base import Masks
 from plait.training import checkpoint
 from plait.workflow import fit as workflow
 

@@ -13,8 +13,8 @@ import torch
 from plait.base.inputs import Inputs
 from plait.base.tokens import Tokens
 from plait.branches.branches import Branches
+from plait.networks.base import Masks
 from plait.networks.fusion import FusionNetwork
-from plait.networks.layers import Masks
 from plait.networks.linear import LinearNetwork
 from plait.networks.tasks import Classification, Multilabel, Regression, Task
 from plait.training import stacked

@@ -92,6 +92,18 @@ def test_cells_encoded_on_a_cluster_are_the_cells_encoded_here(tmp_path: Path) -
     assert (found[0].tokens["text"].x == found[1].tokens["text"].x).all()
 
 
+def test_a_worker_loads_an_encoders_weights_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from plait.encoders.hashed_ngrams import HashedNgrams
+    from plait.study.engine_ray import EncodeCells
+
+    made, module = [], HashedNgrams.module
+    monkeypatch.setattr(HashedNgrams, "module", lambda self: made.append(1) or module(self))
+    work = EncodeCells("hashed_ngrams", {})
+    for first in (0, 100):  # more than those after which an idle network is let go
+        assert len(work([f"cell {first + i}" for i in range(100)])) == 100
+    assert len(made) == 1
+
+
 def test_a_search_on_a_cluster_is_the_search_of_one_process(tmp_path: Path) -> None:
     pytest.importorskip("optuna")
     search = {"ranges": {"dropout": [0.0, 0.5], "learning_rate": "1e-3..1e-1,log"}, "trials": 3}

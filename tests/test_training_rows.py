@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from plait.base.inputs import Inputs
 from plait.base.tokens import Tokens
 from plait.branches.branches import Branches
-from plait.networks import layers
-from plait.networks.layers import Block, Dropout, Masks
+from plait.networks import base
+from plait.networks.base import Block, Dropout, Masks
 from plait.networks.tasks import Classification
 from plait.training import rows as training_rows
 from plait.training.design import Design, maker
@@ -35,7 +35,7 @@ def model_of(fusion: str = "concat", depth: str = "early", width: int = 64) -> B
 
 @pytest.fixture(autouse=True)
 def a_processor_with_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (training_rows, layers):
+    for module in (training_rows, base):
         monkeypatch.setattr(module, "fast_dtype", lambda device="cpu": torch.bfloat16)
 
 

@@ -25,7 +25,7 @@ from plait.networks.tasks import Classification
 from plait.training import finetuning, tuned
 from plait.training.finetuning import dealt, together, validation_part
 from plait.training.lora import CellExamples, LoraLearner, Rows, States, batches, embedded, learn
-from plait.training.settings import Tuning, tunings
+from plait.training.settings import Tuning, per_modality
 from plait.training.tuned import Adapted, Tuned, as_stored
 from tiny_tunable import WIDTH, Tiny
 
@@ -466,7 +466,7 @@ def test_without_peft_it_is_said_before_anything_is_computed(monkeypatch: pytest
 def test_options_that_there_are_not(told: Any, said: str) -> None:
     found = Schema((Modality("text", "text", ("story",), train="tuned"),))
     with pytest.raises(ConfigError, match=said.replace("(", r"\(")):
-        tunings(found, told)
+        per_modality(Tuning, found, told)
 
 
 @needs_peft

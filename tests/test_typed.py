@@ -55,6 +55,8 @@ def test_pandas_handles_it_as_objects(frame: pd.DataFrame) -> None:
     assert pd.concat([column.iloc[:1], column.iloc[2:3]]).tolist() == ["1,5", "2,5"]
     assert pd.concat([column.iloc[:1], typed(frame)["b"].iloc[:1]]).tolist() == ["1,5", ["x"]]
     assert column.to_numpy(dtype=object).tolist() == frame["a"].tolist()
+    assert column.map(lambda cell: cell is None).sum() == 1  # of a type of its own
+    assert pd.factorize(column)[0].tolist() == [0, 1, 2, 0, -1]
     assert copy.deepcopy(column).tolist() == frame["a"].tolist()
     assert column.astype(object).tolist() == frame["a"].tolist()
 

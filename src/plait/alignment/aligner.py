@@ -42,6 +42,7 @@ from plait.base.machine import seeded
 from plait.base.progress import step
 from plait.data import schema
 from plait.data.modality import Modality, Schema
+from plait.data.remote import check_kept
 from plait.data.table import as_frame
 from plait.encoders.featurize import Featurizer, check_found_again
 from plait.store import Store
@@ -145,6 +146,7 @@ class ModalityAligner(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
         if self.protocol is not None:
             config.protocol_settings(self.protocol, "aligner")
         self.stage_: Alignment = make_stage(self.stage)
+        check_kept(self.root, "root")
         self.schema_: Schema = schema_of(self.modalities, frame, self.root, self.group)
         self.stage_.pairs_of(self.modality_names_)
         frame, thing = exploded(frame, self.schema_, self.group)

@@ -17,7 +17,7 @@ from plait.alignment.pairs import Batch
 from plait.base.checks import Part, Within
 from plait.base.encoder import Encoder
 from plait.base.errors import ConfigError
-from plait.networks.layers import Dropout
+from plait.networks.base import Dropout
 
 #: Slots where none are given: two keep the block's attention alive at twice the cost of one.
 _SLOTS, _ATTENDING_SLOTS = 2, 4

@@ -16,7 +16,7 @@ from plait.alignment.pairs import Batch
 from plait.base.checks import Count, Part, Positive, Width, Within
 from plait.base.encoder import Encoder
 from plait.base.errors import ConfigError, nearest
-from plait.networks.layers import Dropout
+from plait.networks.base import Dropout
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)

@@ -22,7 +22,7 @@ from plait.alignment.pairs import Pairs
 from plait.base.checks import MOST, Count, NonNegative, Part, Positive, Width, Within
 from plait.base.errors import PlaitError
 from plait.base.progress import track
-from plait.networks.layers import Masks
+from plait.networks.base import Masks
 from plait.training.loop import Callbacks, Diverged, Learner, Outcome, StatePart, train
 from plait.training.optimiser import LIMIT, AdamW, StepRule
 from plait.training.rows import batch_edges

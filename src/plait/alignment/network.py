@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from plait.alignment.pairs import Batch, Pairs, pooled
 from plait.base.errors import ConfigError
-from plait.networks.layers import Dropout, Masks
+from plait.networks.base import Dropout, Masks
 
 #: A vector whose largest entry is below this counts as zero.
 _ZERO = 1e-30

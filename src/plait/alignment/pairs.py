@@ -226,9 +226,8 @@ def exploded(frame: pd.DataFrame, schema: Schema, group: str | None) -> tuple[pd
         thing = np.where(codes >= 0, codes, len(frame) + np.arange(len(frame)))  # without a group: a thing of its own
     for modality in schema.modalities:
         column = modality.columns[0]
-        listed = (
-            modality.kind in ("text", "code")
-            and frame[column].map(lambda v: isinstance(v, list | tuple | np.ndarray)).any()
+        listed = modality.kind in ("text", "code") and any(
+            isinstance(v, list | tuple | np.ndarray) for v in frame[column]
         )
         if listed:
             frame = frame.assign(

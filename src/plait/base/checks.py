@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Annotated, Any, Literal
 
-from plait.base.errors import ConfigError, nearest
+from plait.base.errors import ConfigError, hidden, nearest
 
 #: The greatest whole number that libraries below us take for a size or a count.
 MOST = 2**31 - 1
@@ -129,7 +129,7 @@ def problem(value: object, hint: object) -> str | None:
 def shown(value: object) -> str:
     """A value as it is written, not longer than fits into a line."""
     try:
-        return f"{value!r:.60}"
+        return hidden(repr(value))[:60]
     except ValueError:  # a whole number of thousands of digits
         return "a number of thousands of digits"
 

@@ -4,15 +4,56 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import re
 import sys
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from types import FrameType, ModuleType
 
+#: User and password of an address, whose scheme a Path leaves one slash; a password may hold slashes and @, or be cut.
+_USER = re.compile(
+    r"""\b([A-Za-z][A-Za-z0-9+.-]+:/{1,2})
+    (?: (?: [^\s/?#'"]* | [^\s/?#'":]* : (?!\d+(?:/|\s|$)) [^\s'"]* ) @
+      | (?!arn:) [^\s/?#'":@\[\]]+ : (?![\d:\\/]) [^\s/?#'"@]+ )""",
+    re.VERBOSE,
+)
+#: What signs or opens an address, behind its question mark.
+_SIGNED = re.compile(
+    r"([?&;][^=&;\s'\"]*(?:sig|token|secret|passw|pwd|credential|key|auth)[^=&;\s'\"]*=)[^&;\s'\"]*[^&;\s'\":,.)]",
+    re.IGNORECASE,
+)
+
+
+def hidden(text: str) -> str:
+    """A text whose addresses are without what opens them: user and password, signatures, tokens.
+
+    Example:
+        >>> hidden("https://me:secret@a.org/x.png and s3://b/t.csv?size=2&X-Amz-Signature=0a1b")
+        'https://...@a.org/x.png and s3://b/t.csv?size=2&X-Amz-Signature=...'
+    """
+    return _SIGNED.sub(r"\1...", _USER.sub(r"\1...@", text))
+
+
+def is_secret(address: str) -> bool:
+    """Whether an address holds what opens it: a password or a signature; a user alone opens nothing.
+
+    Example:
+        >>> is_secret("mysql://me:secret@a.org/trials"), is_secret("mysql://me@a.org/trials")
+        (True, False)
+    """
+    user = _USER.search(address)
+    return _SIGNED.search(address) is not None or (user is not None and ":" in user[0].partition("/")[2])
+
 
 class PlaitError(ValueError):
-    """Something the user can put right. The command line prints it as one line and exits with code 2."""
+    """Something the user can put right. The command line prints it as one line and exits with code 2.
+
+    Whatever address its message names, no password comes with it.
+    """
+
+    def __init__(self, *parts: object) -> None:
+        super().__init__(*(hidden(part) if isinstance(part, str) else part for part in parts))
 
 
 class ConfigError(PlaitError):
@@ -53,7 +94,7 @@ def warn(message: str) -> None:
     level = 2
     while frame is not None and frame.f_code.co_filename.startswith(_OWN):
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, PlaitWarning, stacklevel=level)
+    warnings.warn(hidden(message), PlaitWarning, stacklevel=level)
 
 
 def need(module: str, extra: str | None) -> ModuleType:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from plait.base.documents import is_manifest, read_json
-from plait.base.errors import ModelError
+from plait.base.errors import ModelError, TableError
 from plait.base.parts import DIGITS, claimed, followed, held_part, interruptible, left_parts, let_go
 
 #: The file in which a folder keeps the names of what plait wrote there.
@@ -46,6 +46,7 @@ def check_folder(folder: str | Path, kind: str = "") -> Path:
     """
     place = followed(Path(folder))
     try:
+        check_room(folder, place if place.exists() and _pinned(place) else place.parent)
         if not place.exists():
             return place
         if not place.is_dir():
@@ -68,6 +69,34 @@ def check_folder(folder: str | Path, kind: str = "") -> Path:
             f"{folder}: holds a {theirs[0]} that plait did not write and would have to replace; move it away first"
         )
     return place
+
+
+def check_room(path: str | Path, folder: Path) -> None:
+    """Refuse a path whose folder cannot be made, or not be written; asked before the work begins.
+
+    Raises:
+        ModelError: something on the way is no folder, or may not be written.
+    """
+    above = next(place for place in (folder, *folder.parents) if place.exists())
+    if not above.is_dir():
+        raise ModelError(f"{path}: {above} is a file, no folder; name another place")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise ModelError(f"{path}: the folder {above} cannot be written; name another place")
+
+
+def check_file(path: str | Path) -> None:
+    """Refuse a file that could not be written, before what it will hold is made.
+
+    Raises:
+        TableError: there is no such folder, it cannot be written, or the path is a folder itself.
+    """
+    place = Path(path).expanduser()
+    if place.is_dir():
+        raise TableError(f"{path}: is a folder; name the file to write")
+    if not place.parent.is_dir():
+        raise TableError(f"{path}: there is no folder {place.parent}; make it, or name another place")
+    if not os.access(place.parent, os.W_OK | os.X_OK):
+        raise TableError(f"{path}: the folder {place.parent} cannot be written; name another place")
 
 
 def model_kind(folder: Path) -> str | None:
@@ -110,6 +139,7 @@ def claim_folder(folder: str | Path, names: Iterable[str]) -> Path:
     place, names = followed(Path(folder)), list(names)
     if place.exists() and not place.is_dir():
         raise ModelError(f"{folder}: is a file; name a folder")
+    check_room(folder, place)
     ours = _ours(place) or set()
     for name in names:
         if (place / name).is_file() and name not in ours and not _mentions_plait(place / name):

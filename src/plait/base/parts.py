@@ -133,6 +133,22 @@ def held_part(place: Path, suffix: str, make: Callable[[Path], None]) -> tuple[P
         os.close(held)
 
 
+def shared_folder(folder: Path) -> int | None:
+    """Make a folder and hold it, as others may, so that ``claimed`` finds nobody's folder only where nobody does."""
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        if fcntl is None:
+            return None
+        held = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(held, fcntl.LOCK_SH)
+            if folder.exists() and os.path.samestat(os.fstat(held), folder.stat()):
+                return held
+        except OSError:  # a file system without locks
+            return held
+        os.close(held)
+
+
 def let_go(held: int | None) -> None:
     """Give back the lock on a part."""
     if held is not None:

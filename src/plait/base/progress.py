@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from plait.base.deadline import duration
+from plait.base.errors import hidden
 from plait.base.notebook import NotebookConsole, NotebookLive, in_notebook
 
 if TYPE_CHECKING:
@@ -271,7 +272,7 @@ def plan(labels: Sequence[str], enabled: bool | None = None) -> None:
 def step(label: str, enabled: bool | None = None) -> None:
     """Begin a step of the session; nothing outside one."""
     if _display is not None and _display.head is not None and wanted(enabled):
-        _display.step(label)
+        _display.step(hidden(label))
 
 
 @contextmanager

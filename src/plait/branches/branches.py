@@ -11,7 +11,7 @@ from plait.base import machine
 from plait.base.branch import FittedBranch
 from plait.base.inputs import Inputs
 from plait.base.tokens import Tokens
-from plait.networks.layers import Linear
+from plait.networks.base import Linear
 
 #: Rows that are answered at a time.
 ROWS = 4096

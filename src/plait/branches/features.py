@@ -44,7 +44,6 @@ class PlainFeatures:
     """
 
     def __init__(self, components: int = COMPONENTS) -> None:
-        """Nothing is learned yet."""
         self.components = components
         self.names: list[str] = []
         #: Modality -> directions (D, components); none where the features are few and stay as they are.

@@ -53,7 +53,6 @@ class InContext(FittedBranch):
     limits: ClassVar[tuple[int, int]] = (10, 500)
 
     def __post_init__(self) -> None:
-        """Nothing is known yet."""
         super().__post_init__()
         self._features = PlainFeatures(self.components)
         self._facts: dict[str, Any] = {}

@@ -32,5 +32,4 @@ class Joint(NetworkBranch):
     def build(
         self, dims: Mapping[str, int], out_dim: int, network: Callable[[Mapping[str, int]], nn.Module]
     ) -> nn.Module:
-        """The network of the estimator's fields."""
         return network(dims)

@@ -33,5 +33,4 @@ class Linear(NetworkBranch):
     def build(
         self, dims: Mapping[str, int], out_dim: int, network: Callable[[Mapping[str, int]], nn.Module]
     ) -> nn.Module:
-        """The map, which starts at zero."""
         return LinearNetwork(dims, out_dim)

@@ -42,7 +42,6 @@ class TabICL(InContext):
     files: ClassVar[tuple[str, str]] = ("tabicl-classifier-v2-20260212.ckpt", "tabicl-regressor-v2-20260212.ckpt")
 
     def most_classes(self, path: Path) -> int:
-        """As the checkpoint says."""
         held = read_plain(self.name(), path)
         config = held.get("config") if isinstance(held, Mapping) else None
         if not isinstance(config, Mapping) or not isinstance(held.get("state_dict"), Mapping):

@@ -37,7 +37,6 @@ class TabPFN(InContext):
     files: ClassVar[tuple[str, str]] = ("tabpfn-v2-classifier-finetuned-zk73skhh.ckpt", "tabpfn-v2-regressor.ckpt")
 
     def estimator(self, path: Path, *, regression: bool, seed: int, first: int) -> Any:
-        """The package's own, from this file."""
         package = need("tabpfn", None)
         kind = package.TabPFNRegressor if regression else package.TabPFNClassifier
         read_plain(self.name(), path)

@@ -91,7 +91,6 @@ class Trees(FittedBranch):
     most: Count = MOST_TREES
 
     def __post_init__(self) -> None:
-        """Nothing is learned yet."""
         super().__post_init__()
         self._features = PlainFeatures(self.components or COMPONENTS)
         self._forests: list[Forest] = []
@@ -169,7 +168,6 @@ class Trees(FittedBranch):
         return ENGINES[self.engine](bed, pace)
 
     def outputs(self, inputs: Inputs) -> Tensor:
-        """Raw outputs (n, out_dim): log-odds, or standardised values."""
         x = self._features(inputs)
         return self._whole(np.hstack([forest(x) for forest in self._forests]))
 
@@ -188,19 +186,16 @@ class Trees(FittedBranch):
         return whole
 
     def weights(self) -> int:
-        """Thresholds and leaves, directions of embeddings, encodings of levels."""
         learned = [*self._features.axes.values(), *self._features.encodings.values()]
         return sum(forest.weights for forest in self._forests) + sum(array.size for array in learned)
 
     def state(self) -> tuple[dict[str, Array], dict[str, Any]]:
-        """The nodes of all trees, and how columns become numbers."""
         arrays = {f"features.{name}": array for name, array in self._features.state().items()}
         for place, forest in enumerate(self._forests):
             arrays |= {f"forest.{place}.{f.name}": getattr(forest, f.name) for f in dataclasses.fields(forest)}
         return arrays, self._facts
 
     def load_state(self, arrays: Mapping[str, Array], facts: Mapping[str, Any]) -> None:
-        """Take them back."""
         self._facts = dict(facts)
         own = {k.removeprefix("features."): v for k, v in arrays.items() if k.startswith("features.")}
         self._features.load_state(own, self._facts["names"])

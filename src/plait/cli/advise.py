@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +12,7 @@ import typer
 from plait.base.parts import write_file
 from plait.cli import options as o
 from plait.cli.app import app
-from plait.cli.show import show_json, show_table, show_text
+from plait.cli.show import command_line, show_json, show_table, show_text
 
 
 @app.command()
@@ -44,12 +43,12 @@ def advise(
     from plait.base.errors import ModelError
     from plait.base.folders import claim_folder, model_kind
     from plait.data import schema as schemas
-    from plait.data.remote import address_of
-    from plait.data.table import read_table
+    from plait.data.remote import address_of, check_kept
     from plait.study.advice import advise as race
     from plait.study.advice import evidence_folder
 
-    frame = read_table(table, encoding, remote, root)
+    check_kept(table, "table")
+    frame = o.read(table, encoding, remote, root)
     result, from_file = o.read_schema(frame, schema, target, task, root, table)
     settings = o.settings_of(from_file, None, set_)
     folder = out or Path("runs") / f"advice-{table.name.partition('.')[0]}-{result.target}"
@@ -150,7 +149,6 @@ def sensitivity(
 
     Learning rate, batch size, dropout or any field, per regime of training; killed, the same command carries on.
     """
-    from plait.data.table import read_table
     from plait.data.targets import with_target
     from plait.study.search import check_rows, read_search, rows_of
     from plait.study.search import sensitivity as search
@@ -165,7 +163,7 @@ def sensitivity(
         options.setdefault("group", given.group)
         from_file: dict[str, Any] = dict(options.pop("model", None) or {})
     else:
-        frame, official = read_table(table, encoding, remote, root), False
+        frame, official = o.read(table, encoding, remote, root), False
         result, from_file = o.read_schema(frame, schema, target, task, root, table)
     options |= o.chosen(own)
     if result.target is not None:
@@ -185,7 +183,7 @@ def sensitivity(
         out=folder,
         store=store,
         report=report,
-        command=shlex.join(["plait", *sys.argv[1:]]),
+        command=command_line(),
     )
     if json:
         show_json({**done.to_dict(), "folder": str(folder)})

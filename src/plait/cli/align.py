@@ -24,28 +24,22 @@ Aligner = Annotated[Path, typer.Argument(help="A folder written by plait align."
 Among = Annotated[str | None, typer.Option("--modality", help="Of the table: what is searched, or classified.")]
 
 
-@dataclasses.dataclass(frozen=True)
-class OnTable:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OnTable(o.Reading):
     """What a command is given that applies an aligner to a table."""
 
     aligner: Aligner
     table: o.Table
-    root: o.Root = None
-    remote: o.Remote = None
-    store: o.Store = None
-    strict: o.Strict = False
-    encoding: o.Encoding = None
 
     def opened(self) -> tuple[ModalityAligner, pd.DataFrame]:
         """The aligner and the table."""
         from plait.alignment.aligner import ModalityAligner
-        from plait.data.table import read_table
 
         model = ModalityAligner.load(self.aligner)
         model.root = o.media_root(self.root, model.root, self.table)
         model.store = self.store if self.store is not None else model.store
         model.strict = self.strict or model.strict
-        return model, read_table(self.table, self.encoding, self.remote, self.root)
+        return model, self.read(self.table)
 
 
 @app.command()
@@ -73,10 +67,9 @@ def align(
     from plait.alignment.aligner import ModalityAligner
     from plait.base import config
     from plait.base.folders import check_folder
-    from plait.data.table import read_table
 
     check_folder(out, ModalityAligner.__name__)
-    frame = read_table(table, encoding, remote, root)
+    frame = o.read(table, encoding, remote, root)
     value = frame.drop(columns=[group]) if schema is None and group in frame.columns else frame
     result, from_file = o.read_schema(value, schema, None, None, root, table)
     if value is not frame and len(result.modalities) < 2:  # Flickr's own file: the pictures are what its captions share
@@ -247,11 +240,10 @@ def pretrain(
     plait fit --encoder takes the folder back.
     """
     from plait.base import config
-    from plait.data.table import read_table
     from plait.workflow.pretrain import FUSION
     from plait.workflow.pretrain import pretrain as train_and_save
 
-    frame = read_table(table, encoding, remote, root)
+    frame = o.read(table, encoding, remote, root)
     result, from_file = o.read_schema(frame, schema, target, task, root, table)
     from_file = {field: value for field, value in from_file.items() if field not in FUSION}  # for a later plait fit
     kept = {"store": store, "record_epochs": record_epochs or None, "tensorboard": tensorboard}

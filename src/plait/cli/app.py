@@ -13,6 +13,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from plait.base import progress
 from plait.base.errors import ConfigError
+from plait.base.folders import check_file, check_room
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _AGAIN = "the same command carries on from there"
@@ -34,6 +35,10 @@ _ENCODING = (
 )
 
 
+#: Commands whose --out is a file in a folder that is there; others make theirs.
+_FILES = ("predict", "classify", "encode")
+
+
 class Interrupted(Exception):  # noqa: N818 - not an error
     """Ctrl-C, under a name that the argument parser does not swallow; says what is kept."""
 
@@ -43,24 +48,29 @@ class Command(TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
-        _refuse_own_input(ctx.params)
+        name = ctx.command_path.removeprefix(ctx.find_root().command_path).strip()
+        _check_out(name, ctx.params)
         try:
             with progress.session("loading libraries"), _cleared_before_output():
                 return super().invoke(ctx)
         except KeyboardInterrupt:
-            name = ctx.command_path.removeprefix(ctx.find_root().command_path).strip()
             raise Interrupted(_kept(name, ctx.params)) from None
 
 
-def _refuse_own_input(options: dict[str, Any]) -> None:
-    """An answer never replaces the table or the file that it is made of."""
+def _check_out(command: str, options: dict[str, Any]) -> None:
+    """Before any work: what is written has a place, and never replaces the table or the file that it is made of."""
     out = options.get("out")
-    if out is None or not Path(out).is_file():
+    if out is None:
         return
     for name in ("table", "schema", "file"):
         source = options.get(name)
-        if source is not None and Path(source).exists() and Path(source).samefile(out):
+        if Path(out).is_file() and source is not None and Path(source).exists() and Path(source).samefile(out):
             raise ConfigError(f"--out {out}: is the {name} that is read, and would be replaced; name another file")
+    if command in _FILES:
+        check_file(out)
+    else:
+        place = Path(out).expanduser().absolute()
+        check_room(f"--out {out}", place.parent if command == "curves" else place)
 
 
 #: Commands in the order in which they are needed; others follow.

@@ -37,16 +37,12 @@ Conditions = Annotated[
 ]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class OnRows(OnTable):
     """The same of a command that looks at rows with their target."""
 
     held_out: o.HeldOut = False
     sample: o.Sample = None
-
-    def read(self) -> pd.DataFrame:
-        """The table, or a sample of it."""
-        return o.read(self.table, self.encoding, self.remote, self.root, self.sample)
 
 
 @app.command()
@@ -72,8 +68,8 @@ def evaluate(
     requested = [parse(value, "--condition") for value in condition or ()]
     values: dict[str, Any] = {}
     with on.models() as models:
-        whole = on.read()
-        seen = None if baselines is None else dataclasses.replace(on, table=baselines).read()
+        whole = on.read(on.table, on.sample)
+        seen = None if baselines is None else on.read(baselines, on.sample)
         plan(["judge", *(f"judge under {each.label}" for each in requested)] * len(models))
         for target, fitted in models.items():
             frame = judged_rows(fitted, whole, on)
@@ -208,7 +204,7 @@ def explain(
     values: dict[str, Any] = {}
     written: list[str] = []
     with on.models() as models, whole_table() as files:
-        whole = on.read()
+        whole = on.read(on.table, on.sample)
         plan(["explain"] * len(models))
         places = folders_of(list(models))
         for target, fitted in models.items():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +14,7 @@ from plait.base import deadline
 from plait.base.progress import step
 from plait.cli import options as o
 from plait.cli.app import app
-from plait.cli.show import show_command, show_json, show_table, show_text, show_title
+from plait.cli.show import command_line, show_command, show_json, show_table, show_text, show_title
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -118,7 +117,7 @@ def fit(
         out=folder,
         split=Split(test_fraction, split_column, group),
         report=report,
-        command=Command(shlex.join(["plait", *sys.argv[1:]]), begun),
+        command=Command(command_line(), begun),
     )
     sampled = () if sample is None else ("--sample", sample)
     judged = (table, "--held-out", *sampled) if test is None else (test,)

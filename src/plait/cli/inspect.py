@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +11,7 @@ import typer
 from plait.base.progress import step
 from plait.cli import options as o
 from plait.cli.app import app
-from plait.cli.show import show_json, show_table
+from plait.cli.show import command_line, show_json, show_table
 
 
 @app.command()
@@ -46,7 +44,6 @@ def inspect(
     """
     from plait.base.errors import TableError
     from plait.base.folders import claim_folder
-    from plait.data.table import read_table
     from plait.estimators.estimators import load
     from plait.workflow.inspection.inspecting import inspect as look
     from plait.workflow.inspection.page import write_inspection
@@ -65,7 +62,7 @@ def inspect(
     usual = [f.resolve().name for f in (model, other) if f is not None]
     if len(set(usual)) < len(usual):
         usual = [f"{n} ({i})" for i, n in enumerate(usual, 1)]
-    frame = read_table(place, encoding, remote, root)
+    frame = o.read(place, encoding, remote, root)
     claim_folder(folder, ["report.html"])  # refused before any work
     step("look into the models")
     result = look(
@@ -78,7 +75,7 @@ def inspect(
         most=rows,
         projections=projection or None,
     )
-    write_inspection(dataclasses.replace(result, command=shlex.join(["plait", *sys.argv[1:]])), folder)
+    write_inspection(dataclasses.replace(result, command=command_line()), folder)
     if json:
         show_json({**result.to_dict(), "folder": str(folder)})
         return

@@ -35,10 +35,9 @@ def schema(
     """
     from plait.data import leaks
     from plait.data import schema as schemas
-    from plait.data.table import read_table
     from plait.data.targets import with_target
 
-    frame = read_table(table, encoding, remote, root)
+    frame = o.read(table, encoding, remote, root)
     names = list(o.targets_given(frame, target, None, None))
     several = names if len(names) > 1 else []
     one = names[0] if len(names) == 1 else None
@@ -82,7 +81,7 @@ def encode(
     from plait.base.cluster import check_engine
     from plait.base.errors import ConfigError
     from plait.data import schema as schemas
-    from plait.data.table import read_chunks, read_sample, read_table
+    from plait.data.table import read_chunks
     from plait.data.write import vectors_writer
     from plait.encoders.featurize import Featurizer
     from plait.estimators.fit_settings import NO_STORE
@@ -95,8 +94,8 @@ def encode(
     if out is not None and (out.suffix.lower() not in (".npz", ".parquet") or out.is_dir()):
         raise ConfigError(f"--out {out}: expected the name of a file that ends with .parquet or .npz")
     whole = engine == "ray" or (out is not None and out.suffix.lower() == ".npz")
-    place = table, encoding, remote, root
-    frame, rows = (read_table(*place), 0) if whole else read_sample(table, SAMPLE, *place[1:])
+    place, why = (encoding, remote, root), "say what columns are and how numbers are scaled"
+    frame, more = (o.read(table, *place), False) if whole else o.read_sample(table, SAMPLE, *place, why)
     result, _ = o.read_schema(frame, schema, target, None, root, table)
     frozen = tuple(m for m in result.modalities if m.train == "frozen")
     if not frozen:
@@ -108,11 +107,8 @@ def encode(
     progress.plan([f"encode {m.name}" for m in frozen if m.kind != "tabular"])
     features.fit(frame, result.root)
     pieces = pieces_of(frame, max(1, len(frame)) if whole else PIECE)
-    if rows > len(frame):
-        typer.echo(
-            f"{len(frame):,} of {rows:,} rows, evenly spread, say what columns are and how numbers are scaled", err=True
-        )
-        pieces = read_chunks(table, PIECE, *place[1:])
+    if more:
+        pieces = read_chunks(table, PIECE, *place)
     with contextlib.ExitStack() as stack:
         opened = None if store == NO_STORE else stack.enter_context(Store(store))
         if engine == "ray" and opened is not None:

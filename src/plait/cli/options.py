@@ -7,7 +7,7 @@ import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
@@ -83,11 +83,27 @@ Engine = Annotated[str | None, typer.Option(help="local, or ray: on a cluster (e
 Workers = Annotated[int | None, typer.Option(help="Of the cluster; default: one per core.")]
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How a command reads a table and encodes its cells."""
+
+    root: Root = None
+    remote: Remote = None
+    strict: Strict = False
+    store: Store = None
+    encoding: Encoding = None
+
+    def read(self, table: Path, sample: int | None = None) -> pd.DataFrame:
+        """A table, or a sample of it."""
+        return read(table, self.encoding, self.remote, self.root, sample)
+
+
 def given(options: type[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Decorate a command that takes the fields of a dataclass as options, besides its own, and is called with an instance."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        shared = inspect.signature(options, eval_str=True).parameters
+        hints = get_type_hints(options, include_extras=True)  # each class's by its own module
+        shared = {n: p.replace(annotation=hints[n]) for n, p in inspect.signature(options).parameters.items()}
         _, *own = inspect.signature(command, eval_str=True).parameters.values()
 
         def run(**values: Any) -> None:
@@ -221,15 +237,25 @@ def read(
     table: Path, encoding: str | None, remote: list[str] | None, root: str | None, sample: int | None = None
 ) -> pd.DataFrame:
     """A table whose columns are read once each, or a sample of its rows, of which it is said how many there are."""
-    from plait.data.table import read_sample, read_table
+    from plait.data.table import read_table
     from plait.data.typed import typed
 
     if sample is None:
         return typed(read_table(table, encoding, remote, root))
-    frame, rows = read_sample(table, sample, encoding, remote, root)
+    return read_sample(table, sample, encoding, remote, root, "(--sample)")[0]
+
+
+def read_sample(
+    table: Path, sample: int, encoding: str | None, remote: list[str] | None, root: str | None, why: str
+) -> tuple[pd.DataFrame, bool]:
+    """At most so many rows, and whether the table has more, which is said."""
+    from plait.data.table import read_sample as read_some
+    from plait.data.typed import typed
+
+    frame, rows = read_some(table, sample, encoding, remote, root)
     if rows > len(frame):
-        typer.echo(f"{len(frame):,} of {rows:,} rows, evenly spread (--sample)", err=True)
-    return typed(frame)
+        typer.echo(f"{len(frame):,} of {rows:,} rows, evenly spread {why}", err=True)
+    return typed(frame), rows > len(frame)
 
 
 def with_parts(

@@ -14,6 +14,8 @@ from typing import Any, TextIO
 
 import typer
 
+from plait.base.errors import hidden
+
 #: What a terminal obeys, but for the end of a line.
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 #: A column of texts is not made narrower than this, nor than its longest word.
@@ -71,7 +73,12 @@ def wrapped(text: str, stream: TextIO) -> str:
 
 def show_command(*parts: object, then: str = "") -> None:
     """A command to run next, quoted so that a shell takes every name as it is."""
-    typer.echo(f"  {shlex.join(['plait', *map(str, parts)])} {then}".rstrip())
+    typer.echo(f"  {shlex.join(['plait', *(hidden(str(part)) for part in parts)])} {then}".rstrip())
+
+
+def command_line() -> str:
+    """The command that was given, as a page and a record keep it: without passwords."""
+    return shlex.join(["plait", *map(hidden, sys.argv[1:])])
 
 
 def show_table(records: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> None:

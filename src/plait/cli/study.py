@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +11,7 @@ from plait.base import progress
 from plait.base.errors import ConfigError
 from plait.cli import options as o
 from plait.cli.app import Typer, app
-from plait.cli.show import show_command, show_json, show_table, show_text
+from plait.cli.show import command_line, show_command, show_json, show_table, show_text
 
 if TYPE_CHECKING:
     from plait.study import Results
@@ -94,7 +92,7 @@ def run(
 
     progress.step(f"run {Path(file).name}")
     study = Study.load(file)
-    command = shlex.join(["plait", *sys.argv[1:]])
+    command = command_line()
     result = study.run(out, workers=workers, engine=engine, retry_failed=retry_failed, store=store, command=command)
     _show(result, json)
     if not json:

@@ -97,18 +97,13 @@ def serve(
     run(loaded, host=host, port=port, limits=limits, started=lambda url: typer.echo(f"{url} {said}", err=True))
 
 
-@dataclasses.dataclass(frozen=True)
-class OnTable:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OnTable(o.Reading):
     """What a command is given that applies a model to a table."""
 
     model: o.Model
     table: o.Table
-    root: o.Root = None
-    remote: o.Remote = None
     partial: o.Partial = False
-    strict: o.Strict = False
-    store: o.Store = None
-    encoding: o.Encoding = None
 
     @contextlib.contextmanager
     def models(self) -> Iterator[dict[str, FusionEstimator]]:
@@ -183,7 +178,7 @@ def predict(
                         (prediction_tables(models, c, proba, copied(models, c, keep, ids), interval), None)
                         for c in map(files.of, chunks)
                     )
-                for piece, named in answers:
+                for piece, named in files.hearing(answers):
                     if named is not None:
                         files.take(named)
                     result += formulas(piece, quote_formulas)

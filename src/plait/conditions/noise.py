@@ -171,8 +171,16 @@ def find_clips(place: Path | None, data: str) -> Clips:
         archive = open_archive(place)
         blobs = [archive.blob(name) for name in sorted(archive.members) if _is_sound(name)]
         result = [blob for blob in blobs if blob is not None]
+    elif not place.exists():
+        raise TableError(
+            f"background_noise: there is no folder {place}; expected one of wav, flac, ogg, mp3, or a zip archive"
+        )
     else:
-        result = [Blob.of_file(file) for file in sorted(place.rglob("*")) if _is_sound(file.name) and file.is_file()]
+        try:
+            files = sorted(file for file in place.rglob("*") if _is_sound(file.name) and file.is_file())
+        except OSError as error:  # a folder in it went while it was listed
+            raise TableError(f"background_noise: {place} cannot be listed ({error}); let it stay as it is") from None
+        result = [Blob.of_file(file) for file in files]
     if not result:
         raise TableError(
             f"background_noise: {place} holds no sound; expected a folder or zip archive of wav, flac, ogg, mp3"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from plait.base.errors import CellError, TableError, warn
+from plait.base.errors import CellError, TableError, hidden, warn
 from plait.data.archive import Place
 from plait.data.row_numbers import missing_files_of, row_numbers
 from plait.data.values import is_tensor, list_in, nulls, texts
@@ -175,6 +175,7 @@ def shown_path(name: str) -> str:
         >>> shown_path("a.png"), len(shown_path("folder/" * 20 + "a.png"))
         ("'a.png'", 80)
     """
+    name = hidden(name)
     return repr(name if len(name) <= 78 else f"…{name[-77:]}")
 
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pandas as pd
 
-from plait.base.errors import CellError
+from plait.base.errors import CellError, hidden
 from plait.data.archive import Place
 from plait.data.cells import MEDIA, items_in, shown_path, vector_of
 from plait.data.column import Column, Verdict
@@ -134,7 +134,7 @@ def _items(column: Column, cells: int | None = None) -> list[object]:
 
 
 def _first_name(column: Column) -> str:
-    return next((str(v)[:60] for v in _items(column) if isinstance(v, str | os.PathLike)), "")
+    return next((hidden(str(v))[:60] for v in _items(column) if isinstance(v, str | os.PathLike)), "")
 
 
 def _of_names(column: Column, kind: str) -> Verdict | None:

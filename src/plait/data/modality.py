@@ -13,6 +13,7 @@ from plait.base import notebook
 from plait.base.encoder import KINDS
 from plait.base.errors import ConfigError, nearest
 from plait.data.dates import unknown_directives
+from plait.data.remote import check_kept
 
 #: What a name may be: it stands in dotted options (``encoders.NAME.width``), in lists joined by ``+`` and in paths.
 _NAME = re.compile(r"\w(?:[\w -]*\w)?")
@@ -145,6 +146,8 @@ class Schema:
     doubts: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
+        for place in (self.root, *(m.root for m in self.modalities)):
+            check_kept(place, "root")
         names = [m.name for m in self.modalities]
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:

@@ -15,7 +15,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from plait.base.documents import REMOTE_BYTES, REMOTE_SECONDS
-from plait.base.errors import CellError, ConfigError, TableError, need, reason
+from plait.base.errors import CellError, ConfigError, TableError, hidden, is_secret, need, reason
 from plait.base.parts import write_file
 from plait.data.web import Again, Patience, ask, check_web, pieces, shown, tried
 
@@ -77,7 +77,11 @@ class Allowed:
         if odd is not None:
             raise ConfigError(
                 f"remote: expected 'all', or how addresses begin ({', '.join(list(SCHEMES)[:3])}, ... as in "
-                f"https://images.example.org/), found {odd!r:.80}"
+                f"https://images.example.org/), found {hidden(str(odd))!r:.80}"
+            )
+        if any(hidden(value) != value for value in values):
+            raise ConfigError(
+                "remote: an address there carries a user or a password; credentials come from the environment alone"
             )
         return cls(tuple(str(address_of(value)) for value in values))
 
@@ -126,7 +130,7 @@ def fetch(address: str, allowed: Allowed | None = None, *, fresh: bool = False) 
     try:
         return tried(lambda: _kept(note, address, get(address, allowed, known, patience), known), patience)
     except Again as problem:
-        raise CellError(f"{address:.200}: {problem}") from None
+        raise CellError(f"{shown(address)}: {problem}") from None
 
 
 def _check(address: str, allowed: Allowed) -> None:
@@ -140,7 +144,11 @@ def _check(address: str, allowed: Allowed) -> None:
 
 
 def not_allowed(address: str) -> CellError:
-    """The error for an address that nobody has allowed."""
+    """The error for an address that nobody has allowed, or that carries a password."""
+    try:
+        check_web(address)
+    except CellError as error:
+        return error
     host = "/".join(address.split("/")[:3])
     return CellError(
         f"{shown(address)}: nothing is fetched from the network unless it is allowed; pass --remote {host}/ "
@@ -186,7 +194,7 @@ def _kept(note: Path, address: str, got: tuple[Iterator[bytes], dict[str, Any]] 
         Path(part).replace(path)
     finally:
         Path(part).unlink(missing_ok=True)
-    write_file(note, json.dumps({"address": address, "file": path.name, "size": size, **facts}).encode())
+    write_file(note, json.dumps({"address": hidden(address), "file": path.name, "size": size, **facts}).encode())
     return path
 
 
@@ -254,6 +262,15 @@ def _options(scheme: str) -> dict[str, Any]:
     options: dict[str, Any] = {"config_kwargs": {"connect_timeout": limit, "read_timeout": limit}}
     has_some = need("botocore.session", "remote").get_session().get_credentials() is not None
     return options if has_some else {**options, "anon": True}
+
+
+def check_kept(address: object, what: str) -> None:
+    """Refuse an address that holds a password or a signature where it would be kept in a folder."""
+    if (kept := address_of(address)) is not None and is_secret(kept):
+        raise ConfigError(
+            f"{what} {shown(kept)}: holds a password or a signature, which would stand in the folder that is written; save "
+            "the file and name it, or let the environment hold the credentials"
+        )
 
 
 def beside(folder: Path, name: str) -> Path:

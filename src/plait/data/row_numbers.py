@@ -6,17 +6,22 @@ of ours, so that rows may be left out, merged, split or reordered on the way: me
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+import warnings
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 
-from plait.base.errors import TableError, warn
+from plait.base.errors import PlaitWarning, TableError, warn
 
 #: Name of an index that holds row numbers.
 _NAME = "plait: row of the table given"
+_FIGURES = re.compile(r"\d[\d,.]*")
+_Part = TypeVar("_Part")
 
 
 def numbered(frame: pd.DataFrame, first: int = 0) -> pd.DataFrame:
@@ -43,6 +48,26 @@ class NamedFiles:
     """Files that the pieces of a table name, by column and first row of the piece: (named, not there, example)."""
 
     pieces: dict[str, dict[int, tuple[int, int, str]]] = field(default_factory=dict)
+    _said: dict[str, tuple[str, int]] = field(default_factory=dict)
+
+    def hearing(self, parts: Iterable[_Part]) -> Iterator[_Part]:
+        """The same parts; what warnings say anew of each, but for its numbers, is kept and told once."""
+        parts = iter(parts)
+        while True:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always", PlaitWarning)
+                part = next(parts, self)
+            for one in caught:
+                if not issubclass(one.category, PlaitWarning):
+                    warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+                    continue
+                text = str(one.message)
+                first, count = self._said.get(key := _FIGURES.sub("#", text.partition("e.g. ")[0]), (text, 0))
+                self._said[key] = first, count + 1
+            if part is self:
+                return
+            yield part  # type: ignore[misc]  # not the mark of the end
+            del part  # before the next one is made
 
     def take(self, other: NamedFiles) -> None:
         """What other pieces named."""
@@ -65,7 +90,9 @@ class NamedFiles:
         self.pieces.setdefault(str(piece.name), {})[int(numbers[0]) if len(numbers) else 0] = (named, missing, example)
 
     def tell(self) -> None:
-        """Warn of each column's missing files, or refuse the table."""
+        """Warn of each column's missing files, or refuse the table; and of what the pieces were warned of."""
+        for text, count in self._said.values():
+            warn(text if count == 1 else f"{text}; likewise in {count - 1:,} more pieces of the table")
         for column, pieces in self.pieces.items():
             named = sum(piece[0] for piece in pieces.values())
             missing = sum(piece[1] for piece in pieces.values())

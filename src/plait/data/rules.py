@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from plait.base.errors import hidden
 from plait.data.column import Column, Verdict, coded, gapped
 from plait.data.dates import AMBIGUOUS, ISO
 from plait.data.media_rules import media, unusable, vector
@@ -44,7 +45,7 @@ def empty(column: Column) -> Verdict | None:
 def constant(column: Column) -> Verdict | None:
     """One value in every row; beside empty cells one value still says something."""
     if column.distinct == 1 and column.present == len(column.series):
-        return Verdict("ignored", f"constant: every cell is {next(iter(column.counts))!r:.40}")
+        return Verdict("ignored", f"constant: every cell is {hidden(repr(next(iter(column.counts)))):.40}")
     return None
 
 
@@ -111,7 +112,7 @@ def identifier(column: Column) -> Verdict | None:
     if column.words_per_cell > 1.05 or column.numbers.share > 0.5 or _amounts(column):
         return None
     looks = column.distinct >= 10 and column.share(_ID) > 0.6
-    why = f"{IDENTIFIER}: {_unique(column)}, as {column.sample[0]:.60}{_like_files(column)}"
+    why = f"{IDENTIFIER}: {_unique(column)}, as {hidden(column.sample[0]):.60}{_like_files(column)}"
     return Verdict("ignored", why) if named or looks else None
 
 
@@ -285,7 +286,7 @@ def text(column: Column) -> Verdict | None:
 
 def category(column: Column) -> Verdict:
     """What is left: few values, or values of which nothing better can be said."""
-    reason = f"{column.distinct:,} distinct, as {column.sample[0]!r:.40}"
+    reason = f"{column.distinct:,} distinct, as {hidden(repr(column.sample[0])):.40}"
     order = known_order(column.counts) if column.distinct <= _ORDERED else None
     if order is not None and len(order) > 2:  # the order of two words says no more than the words
         return Verdict("tabular", reason, f"ordinal {' < '.join(order)}")
@@ -307,7 +308,7 @@ def _mixture(column: Column) -> str | None:
     value = zeros or style.mark == "duration" or RANGE in style.forms or FRACTION in style.forms
     if 0.1 <= parsed.share < 0.95 and not value:
         odd = column.series[parsed.bad].iloc[0]
-        return f"a mixture: {parsed.share:.0%} numbers, the others as {odd!r:.30}; taken as categories"
+        return f"a mixture: {parsed.share:.0%} numbers, the others as {hidden(repr(odd)):.30}; taken as categories"
     return _unread(column)
 
 
@@ -319,7 +320,8 @@ def _unread(column: Column) -> str | None:
     shapes = Counter(re.sub(r"[^\W\d_]+", "a", re.sub(r"[\d.,]+", "0", t)) for t in column.sample)
     if sum(count for _, count in shapes.most_common(3)) < 0.6 * len(column.sample):
         return None
-    return f"if cells such as {column.sample[0]!r:.30} are amounts or times, they are not read in this form: taken as categories"
+    example = hidden(repr(column.sample[0]))[:30]
+    return f"if cells such as {example} are amounts or times, they are not read in this form: taken as categories"
 
 
 def _ascending(column: Column) -> bool:

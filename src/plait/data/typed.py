@@ -206,6 +206,14 @@ class TypedArray(ExtensionArray):
         return cls.of(plain(pd.Series(list(scalars), dtype=object)))
 
     @classmethod
+    def _from_scalars(cls, scalars: object, *, dtype: object) -> TypedArray:
+        raise TypeError("what is computed of cells has a type of its own")  # pandas then looks for it
+
+    @classmethod
+    def _from_factorized(cls, values: np.ndarray, original: TypedArray) -> TypedArray:
+        return cls.of(values)
+
+    @classmethod
     def _concat_same_type(cls, to_concat: Sequence[Any]) -> TypedArray:
         first = to_concat[0]
         if all(array.source is first.source for array in to_concat):

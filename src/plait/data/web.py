@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import math
-import re
 import time
 import urllib.error
 import urllib.parse
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from plait.base import __version__
-from plait.base.errors import CellError
+from plait.base.errors import CellError, hidden
 
 _Answer = TypeVar("_Answer")
 #: Called with an address before it is asked; raises where it must not be.
@@ -89,21 +88,15 @@ def tried(once: Callable[[], _Answer], patience: Patience) -> _Answer:
 
 
 def shown(address: str) -> str:
-    """An address for a message, without what may be a password.
-
-    Example:
-        >>> shown("https://me:secret@a.org/x.png")
-        'https://...@a.org/x.png'
-    """
-    return re.sub(r"//[^/@]*@", "//...@", address)[:200]
+    """An address for a message, without what may be a password, and not too long."""
+    return hidden(address)[:200]
 
 
 def check_web(address: str) -> None:
     """Refuse an address that carries a password, or climbs."""
-    parts = urllib.parse.urlsplit(address)
-    if parts.username is not None or parts.password is not None:
+    if hidden(address.partition("?")[0]) != address.partition("?")[0]:
         raise CellError(f"{shown(address)}: carries a user or a password; credentials come from the environment alone")
-    if ".." in urllib.parse.unquote(parts.path).split("/"):
+    if ".." in urllib.parse.unquote(urllib.parse.urlsplit(address).path).split("/"):
         raise CellError(f"{shown(address)}: holds '..'; name the file itself")
 
 

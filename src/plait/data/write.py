@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from plait.base.errors import TableError, need
+from plait.base.folders import check_file
 from plait.base.parts import part_file
 from plait.data.files import PARQUET, TEXT, ending_of
 from plait.data.typed import plain
@@ -58,10 +59,7 @@ def table_writer(path: str | Path) -> Iterator[Write]:
 @contextmanager
 def _new_file(path: Path, ending: str) -> Iterator[Path]:
     """Where to write what takes its name when all of it is there."""
-    if not path.parent.is_dir():
-        raise TableError(f"{path}: there is no folder {path.parent}")
-    if path.is_dir():
-        raise TableError(f"{path}: is a folder; name the file to write")
+    check_file(path)
     try:
         with part_file(path, ending) as part:
             yield part

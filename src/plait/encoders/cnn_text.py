@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from plait.base.checks import Width
-from plait.encoders.from_scratch import ScratchText, masked_max
+from plait.encoders.from_scratch import ScratchText
+from plait.encoders.packages import masked_max
 
 #: Words that a filter sees; odd, so that each is centred on a word.
 _SPANS = (1, 3, 5)

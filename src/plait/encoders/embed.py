@@ -63,7 +63,6 @@ class Column:
     """
 
     def __init__(self, cells: Sequence[Any], **how: Unpack[How]) -> None:
-        """Compute the keys of all present cells."""
         self._how = how
         self.name, self.strict = how["name"], how.get("strict", False)
         self.limits = how.get("limits", NO_LIMITS)
@@ -183,11 +182,15 @@ class Embedded:
         return Tokens(torch.from_numpy(self.x), torch.from_numpy(self.mask))
 
 
-def embed(encoder: Encoder, cells: Sequence[object], store: Store | None, **how: Unpack[How]) -> Embedded:
+def embed(
+    encoder: Encoder, cells: Sequence[object], store: Store | None, forward: Forward | None = None, **how: Unpack[How]
+) -> Embedded:
     """Embed the cells of a modality; None is absent.
 
     Only what the store lacks is encoded; the encoder's weights are loaded only then. Numbers are the same whether they
     come from the encoder, from the store, or were never stored.
+
+    ``forward``: the encoder's network, which stays with whoever gave it, for cells that follow.
 
     Raises:
         CellError: with ``strict``, a cell cannot be read.
@@ -195,19 +198,25 @@ def embed(encoder: Encoder, cells: Sequence[object], store: Store | None, **how:
     """
     known: How = {"rows": np.arange(len(cells)), **how}
     whole = Column([], **known)
-    result = embed_pieces(encoder, [cells], store, whole)
+    result = embed_pieces(encoder, [cells], store, whole, forward)
     whole.warn()
     return result
 
 
-def embed_pieces(encoder: Encoder, pieces: Iterable[Sequence[object]], store: Store | None, whole: Column) -> Embedded:
+def embed_pieces(
+    encoder: Encoder,
+    pieces: Iterable[Sequence[object]],
+    store: Store | None,
+    whole: Column,
+    given: Forward | None = None,
+) -> Embedded:
     """As ``embed``, of cells that come piece by piece, so that only one piece's are in memory.
 
     ``whole``: the column without its cells, but with all of its rows; it learns what cannot be read.
     """
     keep: Keep = store if store is not None and encoder.stored else Memory(exact=not encoder.stored)
     keyed = encoder.stored or encoder.kinds != ("vector",)  # a vector's key takes as long as what is done with it
-    forward, start, result = Forward(encoder), 0, mapped.TokenRows(len(whole.numbers), whole.limits.memory)
+    forward, start, result = given or Forward(encoder), 0, mapped.TokenRows(len(whole.numbers), whole.limits.memory)
     for cells in pieces:
         column = whole.piece(cells, start, keyed=keyed)
         if keyed:
@@ -217,7 +226,8 @@ def embed_pieces(encoder: Encoder, pieces: Iterable[Sequence[object]], store: St
         whole.present += column.present
         whole.unreadable |= {start + row: reason for row, reason in column.unreadable.items()}
         start += len(cells)
-    forward.rest()
+    if given is None:
+        forward.rest()
     x, mask = result.arrays(encoder.dim)
     for row in _blank(x, mask):
         whole.refuse([int(row)], f"the encoder '{encoder.name()}' gives numbers that are not finite")

@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import difflib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from itertools import chain
 from typing import Any, cast
@@ -280,13 +280,8 @@ def _prepared(encoder: Encoder, groups: Cells, store: Store | None, train: str, 
         return shared
     places, first = np.unique(place, return_index=True)  # of the distinct cells in their order, then of absent rows
     kept = [groups[0][row] for row in first[places < len(next(iter(arrays.values()))) - 1]]
-    return dataclasses.replace(shared, cells=kept, draw=_redrawing(encoder))
-
-
-def _redrawing(encoder: Encoder) -> Callable[[Sequence[Any], np.random.Generator], Mapping[str, np.ndarray]]:
-    """Prepares cells whose changes draw from a generator."""
 
     def draw(cells: Sequence[object], generator: np.random.Generator) -> Mapping[str, np.ndarray]:
         return encoder.prepare([c.redrawn(generator) if isinstance(c, Changed) else c for c in cells])
 
-    return draw
+    return dataclasses.replace(shared, cells=kept, draw=draw)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 import unicodedata
 from abc import abstractmethod
 from collections import Counter
@@ -23,6 +22,7 @@ from plait.base.encoder import Encoder
 from plait.base.errors import CellError, ConfigError
 from plait.base.tokens import Tokens, tracing
 from plait.data.media.images import image
+from plait.encoders.packages import filled
 from plait.encoders.syntax import cut
 
 T = TypeVar("T")
@@ -96,10 +96,8 @@ def longest(mask: Tensor) -> int:
 
 def padded(sequences: Sequence[np.ndarray], length: int, width: int, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
     """Sequences (T, D) as x (n, length, D), filled up with zeros, and mask (n, length) bool."""
-    x, mask = np.zeros((len(sequences), length, width), dtype), np.zeros((len(sequences), length), dtype=bool)
-    for row, sequence in enumerate(sequences):
-        x[row, : len(sequence)], mask[row, : len(sequence)] = sequence, True
-    return x, mask
+    x, lengths = filled([*sequences, np.zeros((length, width))], dtype, (width,))  # the last one: of that length
+    return x[:-1], np.arange(length) < lengths[:-1]
 
 
 class Scaled(nn.Module):
@@ -216,7 +214,7 @@ def words(cell: object, limit: int) -> list[str]:
         >>> words("Don't stop, 2nd try!", 7)
         ['don', "'", 't', 'stop', ',', '2nd', 'try']
     """
-    text = unicodedata.normalize("NFKC", cut(cell, sys.maxsize)).lower()
+    text = unicodedata.normalize("NFKC", cut(cell)).lower()
     return [result[0] for result in islice(_WORD.finditer(text), limit)]
 
 
@@ -303,8 +301,3 @@ class _Words(nn.Module):
         ids, mask = ids[:, : (end := longest(mask))], mask[:, :end]
         result: Tensor = self.network(self.dropout(self.embedding(ids)), mask)
         return result
-
-
-def masked_max(x: Tensor, mask: Tensor) -> Tensor:
-    """Largest over the tokens that are there: x (B, T, D), mask (B, T) -> (B, D)."""
-    return x.masked_fill(~mask.unsqueeze(-1), torch.finfo(x.dtype).min).amax(1)

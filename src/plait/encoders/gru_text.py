@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from plait.base.checks import Width
 from plait.base.tokens import Tokens
-from plait.encoders.from_scratch import ScratchText, masked_max
+from plait.encoders.from_scratch import ScratchText
+from plait.encoders.packages import mean_and_max
 
 
 @dataclass(eq=False)
@@ -46,4 +46,4 @@ class _Recurrent(nn.Module):
         # Packed, or the backward direction would start in the padding.
         packed = pack_padded_sequence(x, mask.sum(1).clamp_min(1).cpu(), batch_first=True, enforce_sorted=False)
         states, _ = pad_packed_sequence(self.gru(packed)[0], batch_first=True, total_length=x.shape[1])  # (B, T, 2H)
-        return torch.cat([Tokens(states, mask).pooled(), masked_max(states, mask)], 1)
+        return mean_and_max(Tokens(states, mask))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal, cast
 
 import numpy as np
@@ -18,9 +19,11 @@ from plait.data.media.images import image
 from plait.data.media.sounds import audio
 from plait.encoders.hub_cut import TEXT, cut_network, given_words, layer_count, within
 from plait.encoders.hub_files import PROCESSOR, TOKENIZER, WEIGHTS, Alternatives
-from plait.encoders.hub_models import HubEncoder, by_length, projected, texts
+from plait.encoders.hub_models import HubEncoder, by_length, projected
+from plait.encoders.packages import filled
 from plait.encoders.pixel_arrays import Pixels, by_processor, pixels_of
 from plait.encoders.sound_frames import milliseconds
+from plait.encoders.syntax import cut
 
 #: Positions that RoBERTa and its kin reserve; of a model that states no limit they are left free.
 _RESERVED = 2
@@ -41,20 +44,15 @@ class HubText(HubEncoder):
 
     max_tokens: Count = 512
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._tokenizer: Any = None
-        self._limit = 0
-
     def prepare(self, cells: Sequence[object]) -> dict[str, np.ndarray]:
         """Token ids and their mask (n, L), padded to the longest of the batch."""
-        words = texts(cells)
-        if self._tokenizer is None:
-            self._tokenizer = self._load_tokenizer()
-        result = self._tokenizer(words, padding=True, truncation=True, max_length=self._limit, return_tensors="np")
+        words, (tokenizer, limit) = [cut(cell) for cell in cells], self._tokenizer
+        result = tokenizer(words, padding=True, truncation=True, max_length=limit, return_tensors="np")
         return {key: np.asarray(value, dtype=np.int64) for key, value in result.items()}
 
-    def _load_tokenizer(self) -> object:
+    @cached_property
+    def _tokenizer(self) -> tuple[Any, int]:
+        """What cuts texts into tokens, and how many of them at most."""
         tokenizer = self.load("AutoTokenizer")
         tokenizer.padding_side = "right"
         if tokenizer.pad_token is None:  # generating models have none
@@ -62,8 +60,8 @@ class HubText(HubEncoder):
         config = self.config()
         positions = getattr(getattr(config, "text_config", config), "max_position_embeddings", None) or _UNLIMITED
         value = tokenizer.model_max_length
-        self._limit = min(self.max_tokens, value if value < _UNLIMITED else max(1, positions - _RESERVED), positions)
-        return tokenizer
+        room = value if value < _UNLIMITED else max(1, positions - _RESERVED)
+        return tokenizer, min(self.max_tokens, room, positions)
 
 
 @dataclass(eq=False)
@@ -100,7 +98,6 @@ class PooledText(nn.Module):
     """A transformers text model, pooled over its tokens."""
 
     def __init__(self, network: nn.Module, pool: str) -> None:
-        """``pool`` is ``mean`` or ``first``."""
         super().__init__()
         self.network, self.pool = network, pool
 
@@ -144,22 +141,16 @@ class HubImage(HubEncoder):
     kinds: ClassVar[tuple[str, ...]] = ("image",)
     needs: ClassVar[Sequence[Alternatives]] = (("config.json",), WEIGHTS, PROCESSOR)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._processor: Any = None
-        self._pixels: Pixels | None = None
-
     def prepare(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
         """``pixels`` uint8 (n, H, W, 3); of a model with unusual steps ``values`` float32 (n, 3, H, W)."""
-        self._steps()
-        if self._pixels is not None:
-            return {"pixels": self._pixels.batch(cells)}
-        return {"values": by_processor(self._processor, [image(cell) for cell in cells])}
+        processor, pixels = self._steps
+        if pixels is not None:
+            return {"pixels": pixels.batch(cells)}
+        return {"values": by_processor(processor, [image(cell) for cell in cells])}
 
     def normaliser(self) -> Callable[[Mapping[str, Tensor]], Tensor]:
         """What turns a prepared batch into the network's input (B, 3, H, W)."""
-        self._steps()
-        pixels = self._pixels
+        _, pixels = self._steps
         return lambda batch: (
             batch["values"] if pixels is None or "values" in batch else pixels.normalised(batch["pixels"])
         )
@@ -169,10 +160,10 @@ class HubImage(HubEncoder):
         values = self.normaliser()
         return Projected(network, "image", lambda batch: {"pixel_values": values(batch)})
 
-    def _steps(self) -> None:
-        if self._processor is None:
-            self._processor = self.load("AutoImageProcessor", use_fast=False)
-            self._pixels = pixels_of(self._processor)
+    @cached_property
+    def _steps(self) -> tuple[Any, Pixels | None]:
+        processor = self.load("AutoImageProcessor", use_fast=False)
+        return processor, pixels_of(processor)
 
 
 class PooledImage(nn.Module):
@@ -210,26 +201,19 @@ class HubAudio(HubEncoder):
 
     max_seconds: Annotated[float, Within(_SHORTEST, 600)] = 30.0
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._extractor: Any = None
-
     def lengths(self, cells: Sequence[Any]) -> np.ndarray:
         """Milliseconds, from the headers; sounds that are cut are told of."""
         return milliseconds(self, cells, self.max_seconds)
 
     def prepare(self, cells: Sequence[object]) -> dict[str, np.ndarray]:
         """``values`` (n, L) samples or (n, L, F) frames, ``length`` (n, 1), ``share`` (n, 1) that is sound."""
-        if self._extractor is None:
-            self._extractor = self.load("AutoFeatureExtractor")
-        result = [self._features(cell) for cell in cells]
-        longest = max(len(values) for values, _ in result)
-        values = np.zeros((len(result), longest, *result[0][0].shape[1:]), np.float32)
-        for row, (features, _) in enumerate(result):
-            values[row, : len(features)] = features
-        length = np.array([[len(features)] for features, _ in result], dtype=np.int64)
-        share = np.array([[part] for _, part in result], dtype=np.float32)
-        return {"values": values, "length": length, "share": share}
+        features, shares = zip(*(self._features(cell) for cell in cells), strict=True)
+        values, length = filled(features, np.float32, features[0].shape[1:])
+        return {"values": values, "length": length.astype(np.int64), "share": np.array(shares, np.float32)[:, None]}
+
+    @cached_property
+    def _extractor(self) -> Any:
+        return self.load("AutoFeatureExtractor")
 
     def _features(self, cell: Any) -> tuple[np.ndarray, float]:
         """What the model's extractor makes of one sound, and which part of it is not filled up."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +18,6 @@ from plait.base.errors import ConfigError, need, reason, warn
 from plait.base.machine import seeded
 from plait.base.tokens import of_one_length
 from plait.encoders.hub_files import COMMIT, WEIGHTS, Alternatives, folder_digest, has_safetensors, locate
-from plait.encoders.syntax import cut
 
 #: Commits of the models that are named as defaults. No hub can be reached from where this was written: each hash was
 #: found in several public repositories that pin the same model to it, none was checked against the hub itself.
@@ -218,8 +216,3 @@ def by_length(batch: Mapping[str, Tensor], compute: Callable[[Mapping[str, Tenso
         for rows, there in groups
     ]
     return torch.cat(parts)[torch.cat([rows for rows, _ in groups]).argsort()]
-
-
-def texts(cells: Sequence[object]) -> list[str]:
-    """Cells that must be text, whole."""
-    return [cut(cell, sys.maxsize) for cell in cells]

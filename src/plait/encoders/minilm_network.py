@@ -174,7 +174,6 @@ class Above(nn.Module):
     """The last layers and the mean over the tokens; products in the fast number type, weights in float32."""
 
     def __init__(self, network: MiniLM, layers: int) -> None:
-        """Copy the last ``layers``."""
         super().__init__()
         self.layers = copy.deepcopy(network.layers[len(network.layers) - layers :]).float()
 

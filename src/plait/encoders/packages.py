@@ -1,11 +1,14 @@
-"""Encoders that only compute, networks that are pooled, and the files of installed packages that hold weights."""
+"""Encoders that only compute, sequences filled up and pooled, and the files of installed packages that hold weights."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
 from plait.base.encoder import Encoder
@@ -26,6 +29,25 @@ class Given(nn.Module):
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
         return Tokens.of_vectors(batch["x"].float())
+
+
+def filled(parts: Sequence[Any], dtype: Any, shape: tuple[int, ...] = ()) -> tuple[np.ndarray, np.ndarray]:
+    """Sequences (T, *shape) of cells as one array (n, longest, *shape) with zeros behind, and their lengths int32 (n, 1)."""
+    length = np.array([[len(part)] for part in parts], dtype=np.int32).reshape(-1, 1)
+    result = np.zeros((len(parts), length.max(initial=1), *shape), dtype)
+    for row, part in enumerate(parts):
+        result[row, : len(part)] = part
+    return result, length
+
+
+def masked_max(x: Tensor, mask: Tensor) -> Tensor:
+    """Largest over the tokens that are there: x (B, T, D), mask (B, T) -> (B, D)."""
+    return x.masked_fill(~mask.unsqueeze(-1), torch.finfo(x.dtype).min).amax(1)
+
+
+def mean_and_max(tokens: Tokens) -> Tensor:
+    """Mean beside the largest over the tokens: (B, 2 D)."""
+    return torch.cat([tokens.pooled(), masked_max(tokens.x, tokens.mask)], 1)
 
 
 class Pooled(nn.Module):

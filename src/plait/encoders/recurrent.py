@@ -18,7 +18,8 @@ from plait.base.errors import ConfigError
 from plait.base.tokens import Tokens
 from plait.encoders.batches import Forward
 from plait.encoders.defaults import encoder_of
-from plait.encoders.from_scratch import Scaled, longest, masked_max, where_present
+from plait.encoders.from_scratch import Scaled, longest, where_present
+from plait.encoders.packages import masked_max, mean_and_max
 from plait.encoders.scratch_series import ScratchSequence
 
 #: kind -> the frozen encoder whose tokens are read, where none is named.
@@ -172,8 +173,8 @@ class _Network(Scaled):
         if self.pool == "max":
             return masked_max(states, mask)
         if self.pool != "last":
-            mean = Tokens(states, mask).pooled()
-            return mean if self.pool == "mean" else torch.cat([mean, masked_max(states, mask)], 1)
+            tokens = Tokens(states, mask)
+            return tokens.pooled() if self.pool == "mean" else mean_and_max(tokens)
         end = states.gather(1, (lengths - 1)[:, None, None].expand(-1, 1, states.shape[2]))[:, 0]
         if not self.both:
             return end

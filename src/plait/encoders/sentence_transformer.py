@@ -25,7 +25,9 @@ from plait.data.media.images import image
 from plait.data.media.sounds import audio
 from plait.encoders.hub_cut import TEXT, cut_network, given_words, layer_count
 from plait.encoders.hub_files import WEIGHTS, Alternatives, has_safetensors
-from plait.encoders.hub_models import HubEncoder, by_length, quiet, texts
+from plait.encoders.hub_models import HubEncoder, by_length, quiet
+from plait.encoders.packages import filled
+from plait.encoders.syntax import cut
 
 
 @dataclass(eq=False)
@@ -65,7 +67,7 @@ class SentenceTransformerText(HubEncoder):
         if len(cells) and isinstance(cells[0], Blob | np.ndarray | tuple):
             given = self._media(model, cells)
         else:
-            given = [self.prompt + cell for cell in texts(cells)]
+            given = [self.prompt + cut(cell) for cell in cells]
         prepare = getattr(model, "preprocess", None) or model.tokenize  # renamed in 6.0
         return as_arrays(prepare(given), len(given), self.max_tokens)
 
@@ -197,11 +199,9 @@ def as_arrays(features: Mapping[str, object], rows: int, limit: int = 0) -> dict
     if "offsets" not in result:
         return {key: value for key, value in result.items() if value.ndim > 0 and len(value) == rows}
     ends = np.append(result["offsets"][1:], len(result["input_ids"]))
-    lengths = np.minimum(ends - result["offsets"], limit or len(result["input_ids"]))
-    ids = np.zeros((rows, max(1, int(lengths.max()))), np.int64)
-    for row, (start, length) in enumerate(zip(result["offsets"], lengths, strict=True)):
-        ids[row, :length] = result["input_ids"][start : start + length]
-    return {"input_ids": ids, "bag_length": lengths[:, None].astype(np.int64)}
+    bags = [result["input_ids"][a:b][: limit or None] for a, b in zip(result["offsets"], ends, strict=True)]
+    ids, lengths = filled(bags, np.int64)
+    return {"input_ids": ids, "bag_length": lengths.astype(np.int64)}
 
 
 def as_features(batch: Mapping[str, Tensor]) -> dict[str, Any]:

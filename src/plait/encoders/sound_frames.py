@@ -19,8 +19,9 @@ from plait.base.encoder import Encoder
 from plait.base.errors import need, warn
 from plait.base.tokens import Tokens
 from plait.data.media.sounds import audio, seconds
-from plait.encoders.packages import package_file
+from plait.encoders.packages import filled, mean_and_max, package_file
 
+#: Hz; frequencies above 8 kHz tell little and cost half the time.
 RATE = 16_000
 
 
@@ -50,16 +51,11 @@ class FrozenSound(Encoder):
 def waves(cells: Sequence[Any], max_seconds: float, silence: float) -> dict[str, np.ndarray]:
     """``wave`` int16 (n, samples), each with ``silence`` (seconds) on both sides, and ``length`` (n, 1) with it."""
     margin = round(RATE * silence)
-    result = [np.pad(audio(cell, RATE, max_seconds), margin) for cell in cells]
-    length = np.array([[len(sound)] for sound in result], dtype=np.int32)
-    wave = np.zeros((len(result), length.max(initial=0)), dtype=np.int16)
-    for row, sound in enumerate(result):
-        wave[row, : len(sound)] = np.clip(sound * 32767, -32768, 32767)
+    sounds = (np.pad(audio(cell, RATE, max_seconds), margin) for cell in cells)
+    wave, length = filled([np.clip(sound * 32767, -32768, 32767) for sound in sounds], np.int16)
     return {"wave": wave, "length": length}
 
 
-#: Hz; frequencies above 8 kHz tell little and cost half the time.
-SCRATCH_RATE = 16_000
 #: Samples of a window (25 ms in a transform of 512) and between two (16 ms).
 _WINDOW, _TRANSFORM, HOP = 400, 512, 256
 #: Hz: below it is hum.
@@ -70,12 +66,12 @@ _FLOOR = 1e-6
 
 def frames_in(seconds: float) -> int:
     """Frames of a sound of that length."""
-    return 1 + max(0, int(seconds * SCRATCH_RATE) - _WINDOW) // HOP
+    return 1 + max(0, int(seconds * RATE) - _WINDOW) // HOP
 
 
 def log_spectrogram(cell: Any, bins: int, max_seconds: float) -> np.ndarray:
     """One sound as float16 (frames, bins): logarithm of the energy in bins of equal width on the mel scale."""
-    wave = audio(cell, SCRATCH_RATE, max_seconds)
+    wave = audio(cell, RATE, max_seconds)
     if len(wave) < _WINDOW:
         wave = np.pad(wave, (0, _WINDOW - len(wave)))
     frames = np.lib.stride_tricks.sliding_window_view(wave, _WINDOW)[::HOP]  # (F, window)
@@ -87,8 +83,8 @@ def log_spectrogram(cell: Any, bins: int, max_seconds: float) -> np.ndarray:
 @cache
 def _mel(bins: int) -> np.ndarray:
     """Triangles on the mel scale of O'Shaughnessy, (257, bins); each sums to one."""
-    hertz = np.linspace(0.0, SCRATCH_RATE / 2, _TRANSFORM // 2 + 1)
-    low, high = (2595 * np.log10(1 + f / 700) for f in (_LOWEST, SCRATCH_RATE / 2))
+    hertz = np.linspace(0.0, RATE / 2, _TRANSFORM // 2 + 1)
+    low, high = (2595 * np.log10(1 + f / 700) for f in (_LOWEST, RATE / 2))
     edges = 700 * (10 ** (np.linspace(low, high, bins + 2) / 2595) - 1)
     left, middle, right = edges[:-2], edges[1:-1], edges[2:]
     rising = (hertz[:, None] - left) / (middle - left)
@@ -199,11 +195,9 @@ class SpeechEmbedding(nn.Module):
         wave, length = batch["wave"].cpu().numpy(), batch["length"][:, 0].tolist()
         with ThreadPoolExecutor(torch.get_num_threads(), thread_name_prefix="plait-speech") as pool:
             rows = list(pool.map(lambda i: self._row(wave[i, : length[i]]), range(len(length))))
-        x = torch.zeros(len(rows), max(map(len, rows), default=1), WIDTH)
-        mask = torch.zeros(x.shape[:2], dtype=torch.bool)
-        for i, row in enumerate(rows):
-            x[i, : len(row)], mask[i, : len(row)] = torch.from_numpy(row), True
-        return Tokens(x, mask).to(batch["wave"].device)
+        x, counts = filled(rows, np.float32, (WIDTH,))
+        mask = np.arange(x.shape[1]) < counts
+        return Tokens(torch.from_numpy(x), torch.from_numpy(mask)).to(batch["wave"].device)
 
     def _row(self, wave: np.ndarray) -> np.ndarray:
         filled = np.pad(wave, (0, max(0, _SHORTEST - len(wave)))).astype(np.float32)
@@ -213,12 +207,6 @@ class SpeechEmbedding(nn.Module):
         parts = np.array_split(cut.transpose(0, 2, 1)[..., None], range(_TOGETHER, len(cut), _TOGETHER))
         result = [self.embedding.run(None, {"input_1": np.ascontiguousarray(part)})[0] for part in parts]
         return np.concatenate(result).reshape(len(cut), WIDTH)
-
-
-def mean_and_max(tokens: Tokens) -> Tensor:
-    """Mean and largest over the tokens: (B, 192)."""
-    largest = tokens.x.masked_fill(~tokens.mask.unsqueeze(-1), -torch.inf).amax(1)
-    return torch.cat([tokens.pooled(), largest], 1)
 
 
 def _session(weights: SpeechWeights, file: str, sha256: str) -> Any:

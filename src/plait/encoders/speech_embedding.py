@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from torch import nn
 
-from plait.encoders.packages import Pooled
+from plait.encoders.packages import Pooled, mean_and_max
 from plait.encoders.sound_frames import (
     OPENWAKEWORD,
     OPENWAKEWORD_LICENCE,
@@ -17,7 +17,6 @@ from plait.encoders.sound_frames import (
     WIDTH,
     FrozenSound,
     SpeechEmbedding,
-    mean_and_max,
     waves,
 )
 

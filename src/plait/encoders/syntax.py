@@ -15,8 +15,8 @@ from sklearn.feature_extraction.text import HashingVectorizer
 from plait.base.errors import CellError
 
 
-def cut(cell: object, characters: int) -> str:
-    """The first ``characters`` of a text, with half surrogate pairs, which no tokenizer takes, replaced.
+def cut(cell: object, characters: int | None = None) -> str:
+    """The first ``characters`` of a text, or all of it, with half surrogate pairs, which no tokenizer takes, replaced.
 
     Example:
         >>> cut("abc", 2), cut("a" + chr(0xD800), 9)

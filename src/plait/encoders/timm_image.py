@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -42,10 +43,6 @@ class TimmImage(HubEncoder):
 
     model: str = "timm/mobilenetv3_small_100.lamb_in1k"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._pixels: Pixels | None = None
-
     def repository(self) -> str:
         """A name without owner is timm's."""
         return self.model if "/" in self.model or Path(self.model).is_dir() else f"timm/{self.model}"
@@ -53,7 +50,7 @@ class TimmImage(HubEncoder):
     def prepare(self, cells: Sequence[object]) -> dict[str, np.ndarray]:
         """``pixels`` uint8 (n, H, W, 3)."""
         _timm()  # before anything is fetched
-        return {"pixels": self._steps().batch(cells)}
+        return {"pixels": self._steps.batch(cells)}
 
     def module(self) -> nn.Module:
         timm, value = _timm(), self.settings()
@@ -68,16 +65,15 @@ class TimmImage(HubEncoder):
             network.load_state_dict(kept)
         except Exception as error:
             raise self.refusal("loaded", error) from error
-        return _Headless(network.float().eval().requires_grad_(False), self._steps().normalised)
+        return _Headless(network.float().eval().requires_grad_(False), self._steps.normalised)
 
     @property
     def dim(self) -> int:
         return int(self.settings()["num_features"])
 
+    @cached_property
     def _steps(self) -> Pixels:
-        if self._pixels is None:
-            self._pixels = _pixels(_pretrained(self.settings()))
-        return self._pixels
+        return _pixels(_pretrained(self.settings()))
 
 
 class _Headless(nn.Module):

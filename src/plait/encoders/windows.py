@@ -17,6 +17,7 @@ from plait.base.tokens import Tokens
 from plait.data.media.images import video
 from plait.data.media.sounds import ARRAY_RATE, audio, seconds
 from plait.encoders.defaults import default_encoder, encoder_of
+from plait.encoders.packages import masked_max, mean_and_max
 
 #: Frames of a window that are looked at, and the longer side that films are scaled down to while they are decoded (pixels).
 _FRAMES, _AT_MOST = 5, 448
@@ -126,13 +127,12 @@ class _Windowed(nn.Module):
         counts = batch[_COUNT][:, 0]
         most = int(counts.max())
         mask = torch.arange(most, device=counts.device)[None] < counts[:, None]  # (B, W)
-        there: Tokens = self.inner({k: array[:, :most][mask] for k, array in batch.items() if k != _COUNT})
-        pooled = there.pooled()
+        pooled = self.inner({k: array[:, :most][mask] for k, array in batch.items() if k != _COUNT}).pooled()
         x = pooled.new_zeros(*mask.shape, pooled.shape[1])
         x[mask] = pooled
-        if self.pool == "none":
-            return Tokens(x, mask)
         tokens = Tokens(x, mask)
-        largest = x.masked_fill(~mask.unsqueeze(-1), -torch.inf).amax(1)
-        parts = {"mean": [tokens.pooled()], "max": [largest], "mean_max": [tokens.pooled(), largest]}[self.pool]
-        return Tokens.of_vectors(torch.cat(parts, 1))
+        if self.pool == "none":
+            return tokens
+        if self.pool == "mean_max":
+            return Tokens.of_vectors(mean_and_max(tokens))
+        return Tokens.of_vectors(tokens.pooled() if self.pool == "mean" else masked_max(x, mask))

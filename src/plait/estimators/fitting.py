@@ -26,9 +26,9 @@ from plait.estimators import target as targets
 from plait.estimators.fit_settings import FitSettings
 from plait.estimators.prepared import Clock, GivenRows, Pipeline, Prepared
 from plait.estimators.preparing import as_given, groups_of, prepare, scaled, seed_of, takes, with_validation
-from plait.networks import choice
-from plait.networks.fusion import depth_number
+from plait.networks.base import depth_number
 from plait.networks.tasks import Task
+from plait.training import design as choice
 from plait.training.callbacks import FitCallbacks, Scorer, truth_given
 from plait.training.checkpoint import Checkpoints
 from plait.training.crossfit import Plan, crossfit, prior

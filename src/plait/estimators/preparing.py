@@ -34,10 +34,10 @@ from plait.estimators.fit_settings import FitSettings
 from plait.estimators.prepared import Clock, GivenRows, Pipeline, Prepared
 from plait.estimators.regime import tune
 from plait.estimators.settings import encoders_of
-from plait.networks import choice
 from plait.networks.conv_lstm import ConvLSTM
 from plait.networks.tasks import Classification, Multilabel, task_class
 from plait.store.record import parse_size
+from plait.training import design
 from plait.training.finetuning import FinetuningTarget
 from plait.training.rows import hiding
 
@@ -131,7 +131,7 @@ def prepare(settings: FitSettings, given: GivenRows) -> Prepared:
         result = resolve_schema(settings.modalities, frame, settings.root, given.named)
         if settings.modalities is None and given.named:
             schema.tell_unused(result, frame)
-        result = regime.schema_for(vars(settings), choice.schema_for(settings.network, result, settings.encoders))
+        result = regime.schema_for(vars(settings), design.schema_for(settings.network, result, settings.encoders))
         task_name = rows.infer_task(target, given.regressor) if settings.task is None else settings.task
         targets.check(task_name, settings.target_transform, settings.metric, settings.costs)
         features = Featurizer(result, encoders_of(settings, result), schema.tabular_types(result, frame))
@@ -266,7 +266,7 @@ def _seen_before(target: np.ndarray) -> np.ndarray:
 
 def takes(settings: FitSettings, field: str) -> bool:
     """Whether what ``pairs`` or ``ngrams`` bring may stand beside features: the network takes vectors, and no one said no."""
-    return getattr(settings, field) == "auto" and choice.parse(settings.network)[0] is not ConvLSTM
+    return getattr(settings, field) == "auto" and design.parse(settings.network)[0] is not ConvLSTM
 
 
 def as_given(prepared: Prepared) -> Prepared:

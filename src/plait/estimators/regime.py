@@ -30,8 +30,7 @@ from plait.training.settings import (
     Pretraining,
     Training,
     Tuning,
-    pretrained_first,
-    tunings,
+    per_modality,
     with_regimes,
 )
 
@@ -65,7 +64,7 @@ def schema_for(spec: Mapping[str, Any], schema: Schema) -> Schema:
         ConfigError: an unknown modality, word or option.
     """
     trained = with_regimes(schema, spec.get("train"))
-    first = pretrained_first(trained, spec.get("pretrain"))
+    first = per_modality(Pretraining, trained, spec.get("pretrain"))
     names = {m.name: m.kind for m in trained.modalities}
     learning = [m.name for m in trained.modalities if m.learns]
     training_settings.rates(spec.get("encoder_learning_rate"), learning, names)
@@ -79,7 +78,7 @@ def schema_for(spec: Mapping[str, Any], schema: Schema) -> Schema:
 def paced(settings: FitSettings, prepared: Prepared, training: Training) -> Training:
     """Training settings with warm-up, the encoders' own learning rates, and when they thaw."""
     names = {m.name: m.kind for m in prepared.pipeline.schema.modalities}
-    first = pretrained_first(prepared.pipeline.schema, settings.pretrain)
+    first = per_modality(Pretraining, prepared.pipeline.schema, settings.pretrain)
     still = {name for name, how in first.items() if how.frozen}
     learning = [m.name for m in prepared.pipeline.schema.modalities if m.learns]
     begun = [n for n in learning if n in first or isinstance(prepared.pipeline.features.encoders[n], Pretrained)]
@@ -101,7 +100,7 @@ def stage(
     listener: EncoderListener,
 ) -> Stage:
     """What trains encoders alone before the members; it does nothing where none asks for it."""
-    first = pretrained_first(prepared.pipeline.schema, settings.pretrain)
+    first = per_modality(Pretraining, prepared.pipeline.schema, settings.pretrain)
     return Stage(
         first,
         prepared.pipeline.features.encoders,
@@ -184,7 +183,7 @@ def tune(
 def checked(features: Featurizer, spec: Mapping[str, object] | None) -> dict[str, Tuning]:
     """How each modality is tuned, after a look at what its encoder has."""
     schema: Schema = features.schema
-    wanted = tunings(schema, spec)
+    wanted = per_modality(Tuning, schema, spec)
     for name, tuning in wanted.items():
         encoder = features.encoders[name]
         if tuning.layers > encoder.tunable:

@@ -14,13 +14,14 @@ from plait.base.encoder import KINDS, Encoder
 from plait.base.errors import PlaitError, nearest
 from plait.base.fusion import adviser, resolve
 from plait.data.modality import TRAIN, Schema
+from plait.data.remote import check_kept
 from plait.encoders.defaults import encoder_of_folder, is_folder, ready_preset
 from plait.encoders.featurize import encoder_class
 from plait.estimators.fit_settings import FitSettings
 from plait.metrics.base import metric_name
-from plait.networks import choice
-from plait.networks.fusion import depth_number
+from plait.networks.base import depth_number
 from plait.store.record import parse_size
+from plait.training import design
 from plait.training.settings import Pretraining, Thawing, Tuning
 
 _hints = cache(checks.hints_of)
@@ -33,6 +34,7 @@ def check_settings(estimator: Any) -> None:
         ConfigError: the message names every field, what it must be and what was found.
     """
     settings = estimator.get_params(deep=False)
+    check_kept(settings["root"], "root")
     result = {name: text for name, value in settings.items() if (text := check_value(name, value))}
     if list(result) == ["encoders"] and isinstance(settings["encoders"], Mapping):
         _encoder("", settings["encoders"], _kinds(settings["modalities"]))  # of a broken folder its own error
@@ -167,7 +169,7 @@ _FAMILIES: dict[str, Callable[[str, Any], object]] = {
     "metric": lambda rest, value: metric_name(str(value)) and None,
     "costs": _costs,
     "fusion": _fusion,
-    "network": lambda rest, value: None if rest else choice.parse(value),
+    "network": lambda rest, value: None if rest else design.parse(value),
     "depth": lambda rest, value: depth_number(value, 2) if isinstance(value, str) else None,
     "branches": lambda rest, value: resolve_all(value),
     "align": _align,

@@ -49,21 +49,17 @@ class TargetModels(Mapping[str, FusionEstimator]):
     """
 
     def __init__(self, models: Mapping[str, FusionEstimator]) -> None:
-        """Fitted models by their targets."""
         if not models:
             raise ConfigError("a set of models needs at least one target")
         self._models = dict(models)
 
     def __getitem__(self, target: str) -> FusionEstimator:
-        """The model of one target."""
         return self._models[target]
 
     def __iter__(self) -> Iterator[str]:
-        """The targets."""
         return iter(self._models)
 
     def __len__(self) -> int:
-        """How many there are."""
         return len(self._models)
 
     def predict(self, X: object, *, partial: bool | None = None) -> dict[str, np.ndarray]:

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_fscore_support
 
+from plait.base.errors import hidden
 from plait.metrics.base import BINS, Metric, bin_sums
 from plait.metrics.classification import one_against_rest
 from plait.metrics.multilabel import at_least_two
@@ -123,7 +124,7 @@ def _short(cell: object) -> str:
     """A cell in at most a line; an empty one is an empty text."""
     if cell is None or (isinstance(cell, float) and cell != cell):
         return ""
-    text = " ".join(str(cell).split())
+    text = " ".join(hidden(str(cell)).split())
     return text if len(text) <= CELL else text[: CELL - 1] + "…"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -146,12 +146,15 @@ def _answered(
 
 def _in_pieces(model: Any, frame: pd.DataFrame, subsets: Sequence[Subset] | None) -> Answered:
     """The same, so many rows at a time, each encoded once; missing files are counted over all of them."""
-    parts = []
-    with whole_table() as files:
+
+    def answered() -> Iterator[Answered]:
         for start in range(0, len(frame), PIECE):
             piece = files.of(numbered(frame).iloc[start : start + PIECE])
             with model.remembering():
-                parts.append(_answered(model, piece, subsets))
+                yield _answered(model, piece, subsets)
+
+    with whole_table() as files:
+        parts = list(files.hearing(answered()))
     outputs, missing, thresholds = zip(*parts, strict=True)
     return _joined(outputs), np.concatenate(missing), _joined(thresholds)
 

@@ -32,7 +32,6 @@ class CrossAttention(Fusion):
     sequences = True
 
     def __init__(self, dims: Mapping[str, int], *, heads: Count = 4, level: str | None = None) -> None:
-        """Build with ``heads`` attention heads."""
         super().__init__(dims, level=level)
         self.blocks = nn.ModuleDict({name: Block(self.width, heads) for name in self.names})
 

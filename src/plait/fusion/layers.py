@@ -18,7 +18,6 @@ class Attend(nn.Module):
     """
 
     def __init__(self, dim: int, heads: int) -> None:
-        """Build for tokens of width ``dim``."""
         super().__init__()
         self.heads = heads
         inner = heads * max(1, dim // heads)

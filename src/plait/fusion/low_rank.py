@@ -29,7 +29,6 @@ class LowRank(Fusion):
     equal_widths = True
 
     def __init__(self, dims: Mapping[str, int], *, rank: Count = 4, level: str | None = None) -> None:
-        """Build with ``rank`` products."""
         super().__init__(dims, level=level)
         self.rank = rank
         self.factors = nn.ModuleDict({name: nn.Linear(self.width, self.rank * self.width) for name in self.names})

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from plait.base import config
-from plait.base.errors import ConfigError, nearest
+from plait.base.errors import ConfigError
 from plait.base.machine import fast_dtype
 from plait.base.tokens import Tokens
-from plait.networks.base import Network
+from plait.networks.base import Network, depth_number
 from plait.networks.conv_lstm_stack import ConvLSTMOptions, Size, Stack, Steps, lengths, pack
 
 DEPTHS = ("early", "middle", "late")
@@ -70,14 +70,13 @@ class ConvLSTM(Network):
         self.size: Size = pictures[self.picture] if self.picture else (1, 1)
         channels = dims[self.picture] if self.picture else 0
         features = dims[self.sequence] if self.sequence else 0
-        own = own_layers(depth, layers)
+        own = depth_number(depth, layers, DEPTHS, "network conv_lstm: ")
         self.stack = Stack(channels, self.size, features, own, layers, width, self.options)
         self.dense = nn.Linear(self.stack.dim, self.options.dense)
         self.head = nn.Linear(self.options.dense, out_dim)
         self._gates = 4 * width * self.stack.size[0] * self.stack.size[1]
 
     def forward(self, tokens: Mapping[str, Tokens]) -> Tensor:
-        """(B, out_dim)."""
         groups = list(self._groups(tokens))
         # What is computed in bf16 is said by ``precision``; a caller's autocast would mix types within the recurrence.
         with torch.autocast(self.head.weight.device.type, enabled=False):
@@ -150,23 +149,3 @@ def _only(names: list[str], what: str) -> str | None:
             "modalities of the schema (plait schema TABLE > schema.yaml, edit, --schema schema.yaml)"
         )
     return names[0] if names else None
-
-
-def own_layers(depth: str | int, layers: int) -> int:
-    """How many layers run before picture and sequence are joined.
-
-    Raises:
-        ConfigError: the network has no such depth.
-
-    Example:
-        >>> [own_layers(word, 2) for word in DEPTHS]
-        [0, 1, 2]
-    """
-    words = {"early": 0, "middle": layers // 2, "late": layers}
-    if isinstance(depth, str):
-        if depth not in words:
-            raise ConfigError(f"network conv_lstm: no depth '{depth}': {nearest(depth, DEPTHS)}, or 0 to {layers}")
-        return words[depth]
-    if isinstance(depth, bool) or not 0 <= depth <= layers:
-        raise ConfigError(f"network conv_lstm: depth {depth}: it has {layers} layers; expected 0 to {layers} or a name")
-    return depth

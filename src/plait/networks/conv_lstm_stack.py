@@ -101,7 +101,6 @@ class ConvLSTMOptions:
     precision: Literal["auto", "fast", "float32"] = "auto"
 
     def __post_init__(self) -> None:
-        """Refuse sizes that are not positive whole numbers."""
         checks.check(self, "network conv_lstm")
         if self.kernel % 2 == 0:
             raise ConfigError(f"network conv_lstm: kernel must be odd, so that it has a middle; found {self.kernel}")

@@ -8,31 +8,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from plait.base.errors import ConfigError, nearest
 from plait.base.fusion import resolve
 from plait.base.tokens import Tokens, tracing
 from plait.fusion.concat import Concat
-from plait.networks.base import Network
-from plait.networks.layers import Block, Linear
-
-DEPTHS = ("early", "middle", "late", "decision")
-
-
-def depth_number(depth: str | int, layers: int) -> int:
-    """How many of the ``layers`` blocks run before the modalities are joined.
-
-    Example:
-        >>> [depth_number(word, 2) for word in ("early", "middle", "late")]
-        [0, 1, 2]
-    """
-    words = {"early": 0, "middle": layers // 2, "late": layers, "decision": layers}
-    if isinstance(depth, str):
-        if depth not in words:
-            raise ConfigError(f"unknown depth '{depth}': {nearest(depth, DEPTHS)}, or a number from 0 to {layers}")
-        return words[depth]
-    if isinstance(depth, bool) or not isinstance(depth, int) or not 0 <= depth <= layers:
-        raise ConfigError(f"depth {depth}: the network has {layers} layers; expected 0 to {layers} or a name")
-    return depth
+from plait.networks.base import Block, Linear, Network, depth_number
 
 
 def blocks(inputs: int, width: int, count: int, dropout: float) -> list[nn.Module]:
@@ -101,7 +80,6 @@ class FusionNetwork(Network):
         self.head = nn.Identity() if decision else nn.Linear(width if after else self.fusion.out_dim, out_dim)
 
     def forward(self, tokens: Mapping[str, Tokens]) -> Tensor:
-        """(B, out_dim)."""
         out: Tensor = self.head(self.joint(self.fusion(self.alone(tokens))))
         return out
 

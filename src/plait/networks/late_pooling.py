@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from plait.base.fusion import resolve
 from plait.base.tokens import Tokens
-from plait.networks.base import Network
-from plait.networks.layers import Dropout, Linear
+from plait.networks.base import Dropout, Linear, Network
 
 
 class LatePooling(Network):
@@ -62,7 +61,6 @@ class LatePooling(Network):
         self.head = nn.Linear(sizes[-1], out_dim)
 
     def forward(self, tokens: Mapping[str, Tokens]) -> Tensor:
-        """(B, out_dim)."""
         out: Tensor = self.head(self.hidden(self.fusion(self.joined(tokens))))
         return out
 

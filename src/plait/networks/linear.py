@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from plait.base.tokens import Tokens
-from plait.networks.base import Network
-from plait.networks.layers import Linear
+from plait.networks.base import Linear, Network
 
 
 class LinearNetwork(Network):
@@ -44,7 +43,6 @@ class LinearNetwork(Network):
         return [self.linear]
 
     def forward(self, tokens: Mapping[str, Tokens]) -> Tensor:
-        """(B, out_dim)."""
         features = torch.cat([tokens[name].pooled() for name in self.names], dim=1)  # (B, sum of D)
         out: Tensor = self.linear(features)
         return out

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
 import io
+import itertools
 import math
 import re
 import unicodedata
@@ -99,8 +101,9 @@ def tick(value: float) -> str:
 
 def rows_axes(labels: list[str], *, per_row: float = 20.0, top: float = 8.0, most: int = 26) -> Any:
     """Figure, axes and y positions for one horizontal line per label, the first on top, names on the left."""
-    named = distinct(labels, most)
-    left = min(0.52 * WIDTH, 12.0 + 5.1 * max(map(width_of, named)))
+    named = broken(labels, most)
+    left = min(0.52 * WIDTH, 12.0 + 5.1 * line_width(named))
+    per_row = max(per_row, 23.0) if any("\n" in name for name in named) else per_row
     height = 34.0 + top + per_row * len(labels)
     figure, ax = axes(WIDTH, height, left=left, bottom=34.0, right=16.0, top=top)  # half of a number at the edge
     places = [float(len(labels) - 1 - i) for i in range(len(labels))]
@@ -143,15 +146,20 @@ def clean(text: object) -> str:
     return " ".join(value.split()) or "(empty)"
 
 
+def line_width(labels: Sequence[str]) -> float:
+    """Characters of the widest line of labels that may have two."""
+    return max(width_of(line) for label in labels for line in label.split("\n"))
+
+
 def short(text: object, most: int = 26) -> str:
-    """One clean line of at most so many characters.
+    """One clean line, at most so wide (see ``width_of``).
 
     Example:
         >>> short("a very long class name", 10)
         'a very lo…'
     """
     value = clean(text)
-    return value if len(value) <= most else value[: most - 1].rstrip() + "…"
+    return value if width_of(value) <= most else _begin(value, most - 1).rstrip() + "…"
 
 
 def distinct(labels: Sequence[object], most: int) -> list[str]:
@@ -164,9 +172,32 @@ def distinct(labels: Sequence[object], most: int) -> list[str]:
     values = [short(label, most) for label in labels]
     if len(set(values)) == len(values):
         return values
-    full = [clean(label) for label in labels]
-    tail = (most - 1) // 2
-    return [t if len(t) <= most else t[: most - 1 - tail] + "…" + t[-tail:] for t in full]
+    full, tail = [clean(label) for label in labels], (most - 1) // 2
+    return [t if width_of(t) <= most else f"{_begin(t, most - 1 - tail)}…{_begin(t[::-1], tail)[::-1]}" for t in full]
+
+
+def broken(labels: Sequence[object], most: int) -> list[str]:
+    r"""Labels of one line, or of two where one has no room; only what two have no room for is cut.
+
+    Example:
+        >>> broken(["size", "number_of_previous_owners"], 16)
+        ['size', 'number_of_\nprevious_owners']
+    """
+    return [text if width_of(text) <= most else _two_lines(text, most) for text in distinct(labels, 2 * most)]
+
+
+def _two_lines(text: str, most: int) -> str:
+    """Broken behind the last sign of punctuation that leaves both lines room, else where the first line is full."""
+    full = len(_begin(text, most))
+    ends = [found.end() for found in re.finditer(r"[\s_+/.:;,-]", text[:full]) if width_of(text[found.end() :]) <= most]
+    at = max(ends, default=full)
+    return f"{text[:at].rstrip()}\n{text[at:]}"
+
+
+def _begin(text: str, most: int) -> str:
+    """As much of a text as is at most so wide."""
+    wide = list(itertools.accumulate(map(width_of, text)))
+    return text[: bisect.bisect_right(wide, most)]
 
 
 def svg(figure: Any) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from plait.report.canvas import COLOURS, LINES, WIDTH, axes, distinct, settings, width_of
+from plait.report.canvas import COLOURS, LINES, WIDTH, axes, broken, distinct, line_width, settings
 
 #: Lines that get a colour and a name; the others are grey.
 NAMED = 6
@@ -100,11 +100,12 @@ def map_figure(
     told apart from it a thin one. Darker is better (``higher``), or None: coloured by sign, blue above 0,
     orange below; ``limits`` of the colours put several maps on one scale.
     """
-    names, tops = distinct(rows, LABELLED), distinct(columns, LABELLED)
-    cell, height = max(30.0, 9.0 + 5.0 * max((len(t) for line in texts for t in line), default=4)), 19.0
-    left = 14.0 + 5.2 * max(map(width_of, names))
-    turned = max(map(width_of, tops)) * 4.9 > cell - 4
-    top = (12.0 + 5.5 * max(map(width_of, tops)) if turned else 20.0) + 14.0
+    names, tops = broken(rows, LABELLED), broken(columns, LABELLED)
+    cell = max(30.0, 9.0 + 5.0 * max((len(t) for line in texts for t in line), default=4))
+    height = 24.0 if any("\n" in name for name in names) else 19.0
+    left = 14.0 + 5.2 * line_width(names)
+    turned = line_width(tops) * 4.9 > cell - 4 or any("\n" in top for top in tops)
+    top = (12.0 + 5.5 * line_width(tops) if turned else 20.0) + 14.0
     with settings():
         figure, ax = axes(
             left + cell * len(tops) + 12, top + height * len(names) + 6, left=left, bottom=6, right=12, top=top

@@ -20,6 +20,7 @@ import pandas as pd
 
 from plait.base import config, progress
 from plait.base.errors import ConfigError
+from plait.base.parts import claimed
 from plait.data.modality import Schema
 from plait.metrics.base import MAIN, metrics
 from plait.study import Study
@@ -134,13 +135,14 @@ def advise(
 
 
 def _begun(folder: Path) -> Results | None:
-    """The race that this call goes on with; one in which nothing was tried yet begins anew."""
+    """The race that this call goes on with; one in which nothing was tried yet, and nobody is at work, begins anew."""
     if not (folder / STUDY).exists():
         return None
-    begun = Results.open(folder)
-    if begun.lines:
-        return begun
-    shutil.rmtree(folder)
+    with claimed(folder) as abandoned:
+        begun = Results.open(folder)
+        if begun.lines or not abandoned:
+            return begun
+        shutil.rmtree(folder)
     return None
 
 

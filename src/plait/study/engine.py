@@ -25,7 +25,6 @@ from plait.data.modality import Modality, Schema
 from plait.data.row_numbers import numbered
 from plait.encoders.featurize import Featurizer
 from plait.estimators.fit_settings import NO_STORE
-from plait.networks import choice
 from plait.store import Store
 from plait.study import conditions, splits
 from plait.study.reading import read_spec
@@ -33,6 +32,7 @@ from plait.study.runs import Run
 from plait.study.spec import CLEAN, Spec
 from plait.study.subjects import Finished, subject_of
 from plait.study.tables import Latest, Setting, StudyTable, load_table, threads
+from plait.training import design
 from plait.training.settings import with_regimes
 
 #: What is done by a worker: ``run`` or ``encode``, with its plain values.
@@ -246,7 +246,7 @@ def encoding_jobs(
     for run in runs:
         table = tables[run.data, run.data_seed]
         network = run.model.get("network", "fusion")
-        for modality in choice.schema_for(network, table.schema, run.model.get("encoders")).modalities:
+        for modality in design.schema_for(network, table.schema, run.model.get("encoders")).modalities:
             if modality.name not in run.subset or modality.kind == "tabular" or _learns(run, modality):
                 continue
             value = encoder_of(run, modality.name, modality.kind)

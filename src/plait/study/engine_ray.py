@@ -21,6 +21,7 @@ from plait.base.errors import CellError, PlaitError
 from plait.base.machine import resident_mb
 from plait.data.cells import cells
 from plait.data.media.given import cell_key
+from plait.encoders.batches import Forward
 from plait.encoders.embed import embed
 from plait.encoders.featurize import Featurizer
 from plait.store import Store
@@ -79,12 +80,14 @@ class EncodeCells:
     """A worker's encoder: the tokens (T, D) of each of some cells, none of one that cannot be read."""
 
     def __init__(self, name: str, options: Mapping[str, Any]) -> None:
+        """Make the encoder; its weights are loaded with the first batch, and stay for the others."""
         self._encoder: Encoder = registry.find("encoders", name)(**options)
+        self._forward = Forward(self._encoder)
 
     def __call__(self, cells: Sequence[object]) -> list[np.ndarray]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # unreadable cells are told where the column is read
-            result = embed(self._encoder, cells, None, name="cells", progress=False)
+            result = embed(self._encoder, cells, None, self._forward, name="cells", progress=False)
         return [x[mask].astype(np.float32) for x, mask in zip(result.x, result.mask, strict=True)]
 
 

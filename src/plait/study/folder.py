@@ -16,7 +16,7 @@ from plait.base import checks
 from plait.base.checks import Natural
 from plait.base.documents import read_json
 from plait.base.errors import ConfigError
-from plait.base.parts import Closing, write_file
+from plait.base.parts import Closing, shared_folder, write_file
 from plait.store.environment import Claimed
 from plait.study.lines_file import LinesFile, writing
 from plait.study.spec import Spec
@@ -58,6 +58,7 @@ class StudyFolder(Closing):
     def __init__(self, path: Path) -> None:
         self.path = path
         self._claimed: Claimed | None = None
+        self._shared: int | None = None
         self._lines = LinesFile(path / RESULTS)
 
     # -- beginning -------------------------------------------------------------------------------------------------
@@ -69,18 +70,22 @@ class StudyFolder(Closing):
             raise ConfigError(f"{self.path}: this process is running this study already")
         if self.path.is_dir():
             self._check(spec, about)  # before anything is put into a folder that is somebody else's
-        with writing(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
-            (self.path / RUNS).mkdir(exist_ok=True)
-        with self._alone():
-            self._check(spec, about)
-            options = {**self.about(missing={}), "format": FORMAT, **about}
+        try:
             with writing(self.path):
-                from plait.base.config import to_yaml
+                self._shared = shared_folder(self.path)
+                (self.path / RUNS).mkdir(exist_ok=True)
+            with self._alone():
+                self._check(spec, about)
+                options = {**self.about(missing={}), "format": FORMAT, **about}
+                with writing(self.path):
+                    from plait.base.config import to_yaml
 
-                write_file(self.path / STUDY, to_yaml(spec.to_dict()).encode())
-                write_file(self.path / ABOUT, json.dumps(options, indent=1, ensure_ascii=False).encode())
-            self._lines.cut_torn()
+                    write_file(self.path / STUDY, to_yaml(spec.to_dict()).encode())
+                    write_file(self.path / ABOUT, json.dumps(options, indent=1, ensure_ascii=False).encode())
+                self._lines.cut_torn()
+        except BaseException:
+            self.close()
+            raise
         _opened.add(real)
         self._claimed = Claimed(self.path / CLAIMS)
 
@@ -200,6 +205,9 @@ class StudyFolder(Closing):
 
     def close(self) -> None:
         """Free all claims."""
+        if self._shared is not None:
+            os.close(self._shared)
+            self._shared = None
         if self._claimed is not None:
             self._claimed.close()
             self._claimed = None

@@ -14,14 +14,14 @@ from plait.encoders.featurize import Featurizer
 from plait.estimators import regime
 from plait.evaluation.baselines import ESTIMATORS
 from plait.metrics.base import METRICS
-from plait.networks import choice
-from plait.networks.fusion import depth_number
+from plait.networks.base import depth_number
 from plait.study import conditions
 from plait.study.runs import for_subset, subsets
 from plait.study.spec import CLEAN, DataSpec, Spec
 from plait.study.subjects import Subject
 from plait.study.tables import StudyTable
 from plait.study.variants import Variant, told_fields
+from plait.training import design
 
 
 class Checked(Subject):
@@ -105,7 +105,7 @@ def _fusion_and_depth(options: Mapping[str, Any]) -> str | None:
     try:
         operator, _, _ = resolve(options["fusion"])
         depth_number(options["depth"], options["layers"])
-        choice.check_depth(options["network"], options["depth"], options["layers"])
+        design.check_depth(options["network"], options["depth"], options["layers"])
     except PlaitError as error:
         return str(error)
     level = "decision" if options["depth"] == "decision" else "feature"
@@ -194,7 +194,7 @@ def _encoders(subject: Subject, tables: Mapping[int, StudyTable]) -> Iterator[Pr
             try:
                 told_there = for_subset(variant.model, table.modalities, table)
                 named = told_there.get("encoders")
-                fed = choice.schema_for(told_there.get("network", "fusion"), table.schema, named)
+                fed = design.schema_for(told_there.get("network", "fusion"), table.schema, named)
                 Featurizer(regime.schema_for(told_there, fed), named)
             except PlaitError as error:
                 if str(error) not in seen:

@@ -6,13 +6,12 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, cast
-from urllib.parse import urlsplit
 
 from plait.base import checks, config, registry
 from plait.base.checks import Within
 from plait.base.documents import read_yaml_value
 from plait.base.encoder import Encoder
-from plait.base.errors import ConfigError, PlaitError, nearest
+from plait.base.errors import ConfigError, PlaitError, is_secret, nearest
 from plait.data.modality import TRAIN, Schema
 from plait.data.schema_yaml import Place
 from plait.encoders.defaults import default_encoder, trainable_encoder
@@ -92,7 +91,7 @@ def storage_problem(address: str) -> str | None:
     """What is wrong with an address of a storage; None if nothing is."""
     if not address.strip():
         return "storage: expected an address as sqlite:///trials.db, or a journal file as trials.log"
-    if "://" in address and urlsplit(address).password:
+    if "://" in address and is_secret(address):
         return (
             "storage: holds a password, which would stand in the search's folder; leave it out "
             "(databases read theirs from the environment or a file: PGPASSWORD, ~/.pgpass, ~/.my.cnf)"

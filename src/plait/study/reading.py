@@ -9,7 +9,7 @@ from typing import Any
 
 from plait.base import __version__, config
 from plait.base.errors import PlaitError, nearest
-from plait.data.remote import Allowed
+from plait.data.remote import Allowed, check_kept
 from plait.data.schema_yaml import Place
 from plait.study import conditions
 from plait.study.ranges import searched
@@ -50,6 +50,11 @@ def _data_entry(read: Reader, entry: object, place: Place) -> DataSpec:
         "split": partial(read_split, read),
         "remote": partial(_remote, read),
     }
+    for key in ("table", "schema", "test", "valid", "root"):
+        try:
+            check_kept(value.get(key), f"data: {key}")
+        except PlaitError as error:
+            read.wrong((*place, key), str(error))
     split = {"split": SplitSpec("official")} if "test" in value else {}
     return DataSpec(**split | read.values(DataSpec, value, place, **own))
 

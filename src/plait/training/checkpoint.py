@@ -30,7 +30,7 @@ from plait.base import mapped
 from plait.base.errors import ConfigError, PlaitWarning, StoreError
 from plait.base.parts import write_file
 from plait.encoders.batches import Keep
-from plait.networks.layers import Masks
+from plait.networks.base import Masks
 from plait.store.model_files import under
 from plait.training.optimiser import AdamW
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -10,18 +11,80 @@ from typing import Any
 import torch
 from torch import nn
 
-from plait.base import registry
+from plait.base import config, registry
 from plait.base.branch import FittedBranch, NetworkBranch, resolve_all
 from plait.base.encoder import Encoder
 from plait.base.errors import ConfigError
 from plait.branches.branches import Branches, pairs_among, trained_weights
-from plait.networks.base import Network
-from plait.networks.choice import parse
+from plait.data.modality import Modality, Schema
+from plait.networks.base import Network, depth_number
+from plait.networks.conv_lstm import DEPTHS as CONV_LSTM_DEPTHS
 from plait.networks.conv_lstm import ConvLSTM
+from plait.networks.conv_lstm_stack import ConvLSTMOptions
 from plait.networks.fusion import FusionNetwork
 from plait.networks.late_pooling import LatePooling
 from plait.networks.linear import LinearNetwork
 from plait.training.settings import Training
+
+NetworkSpec = str | Mapping[str, Any]
+
+
+def parse(spec: NetworkSpec) -> tuple[type[Network], dict[str, Any]]:
+    """The network's class and its options, from a name or ``{name: ..., option: ...}``.
+
+    Raises:
+        ConfigError: no such network; the message names the nearest one.
+
+    Example:
+        >>> parse({"name": "conv_lstm", "dense": 32})[1]
+        {'dense': 32}
+    """
+    options = {"name": spec} if isinstance(spec, str) else dict(spec) if isinstance(spec, Mapping) else {}
+    if not isinstance(options.get("name"), str):
+        raise ConfigError(f"network: expected a name, or a mapping with one, found {spec!r}")
+    variant: type[Network] = registry.find("networks", options.pop("name"))
+    if not issubclass(variant, ConvLSTM) and options:
+        name = registry.name_of(variant)
+        hint = f"its settings are the estimator's own (fusion, depth, layers, width, dropout), not {', '.join(options)}"
+        raise ConfigError(f"network {name}: {hint}")
+    if issubclass(variant, ConvLSTM):
+        config.build(ConvLSTMOptions, options, "network conv_lstm")
+    return variant, options
+
+
+def check_depth(spec: NetworkSpec, depth: str | int, layers: int) -> None:
+    """Refuse a depth that the network has not, before anything is encoded.
+
+    Raises:
+        ConfigError: no such network, or no such depth of it.
+    """
+    variant, _ = parse(spec)
+    if issubclass(variant, ConvLSTM):
+        depth_number(depth, layers, CONV_LSTM_DEPTHS, "network conv_lstm: ")
+
+
+def schema_for(spec: NetworkSpec, schema: Schema, overrides: Mapping[str, Any] | None = None) -> Schema:
+    """The schema with the encoders that the network wants where none is chosen, and as it wants them trained.
+
+    A modality whose encoder is the user's choice is left as it is, except that raw cells are always fed as they are.
+    """
+    variant, _ = parse(spec)
+    wanted: Mapping[str, str] = getattr(variant, "encoders", {})
+    if not wanted:
+        return schema
+    return dataclasses.replace(schema, modalities=tuple(_fed(m, wanted, overrides or {}) for m in schema.modalities))
+
+
+def _fed(modality: Modality, wanted: Mapping[str, str], overrides: Mapping[str, object]) -> Modality:
+    chosen = overrides.get(modality.name, overrides.get(modality.kind, modality.encoder))
+    if chosen is None and modality.kind in wanted:
+        return dataclasses.replace(modality, encoder=wanted[modality.kind], train="scratch")
+    given = chosen.name() if isinstance(chosen, Encoder) else chosen
+    name = given.get("name") if isinstance(given, Mapping) else given
+    if name in registry.names("encoders") and registry.find("encoders", str(name)).raw:
+        return dataclasses.replace(modality, train="scratch")
+    return modality
+
 
 WIDTHS = (128, 96, 64, 48, 32, 24, 16)
 #: Rows from which a table is large: two members, few epochs, little dropout.
@@ -55,7 +118,6 @@ class Design:
     pairs: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse branches that there are not."""
         resolve_all(self.branches)
         if self.width not in (None, "match") and (not isinstance(self.width, int) or self.width < 1):
             raise ConfigError(f"width {self.width!r}: expected a number from 1, 'match' or nothing")
@@ -153,31 +215,17 @@ def make_network(
     """
     variant, options = parse(design.network)
     single = len(dims) == 1
+    blocks: dict[str, Any] = {"layers": design.layers, "width": width}
     if issubclass(variant, LinearNetwork):
         return LinearNetwork(dims, out_dim)
     if issubclass(variant, ConvLSTM):
-        return ConvLSTM(
-            dims,
-            out_dim,
-            pictures={name: size for name, size in pictures.items() if name in dims},
-            depth=design.depth,
-            layers=design.layers,
-            width=width,
-            options=options,
-        )
+        sizes = {name: size for name, size in pictures.items() if name in dims}
+        return ConvLSTM(dims, out_dim, pictures=sizes, depth=design.depth, options=options, **blocks)
+    blocks |= {"fusion": "concat" if single else design.fusion, "dropout": design.dropout}
     if issubclass(variant, LatePooling):
-        fusion = "concat" if single else design.fusion
-        return LatePooling(dims, out_dim, fusion=fusion, layers=design.layers, width=width, dropout=design.dropout)
+        return LatePooling(dims, out_dim, **blocks)
     if issubclass(variant, FusionNetwork):
-        return FusionNetwork(
-            dims,
-            out_dim,
-            fusion="concat" if single else design.fusion,
-            depth="early" if single else design.depth,
-            layers=design.layers,
-            width=width,
-            dropout=design.dropout,
-        )
+        return FusionNetwork(dims, out_dim, depth="early" if single else design.depth, **blocks)
     raise ConfigError(
         f"network {design.network!r}: an estimator cannot build it; expected {', '.join(registry.names('networks'))}"
     )

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from plait.base.errors import PlaitError
 from plait.branches.branches import Branches
-from plait.networks.layers import Masks
+from plait.networks.base import Masks
 from plait.training.checkpoint import Checkpoint, Progress
 from plait.training.optimiser import AdamW
 

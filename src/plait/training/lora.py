@@ -17,7 +17,7 @@ from plait.base.machine import seeded
 from plait.base.tokens import Tokens
 from plait.encoders.batches import Forward, Keep
 from plait.encoders.embed import Column
-from plait.networks.layers import Masks
+from plait.networks.base import Masks
 from plait.networks.tasks import Task
 from plait.training.loop import Callbacks, Diverged, Learner, StatePart, train
 from plait.training.optimiser import AdamW, StepRule

@@ -17,7 +17,7 @@ from plait.base.tokens import Tokens
 from plait.branches.branches import ROWS, Branches, moved
 from plait.branches.intervals import Intervals
 from plait.branches.mixture import Mixture
-from plait.networks.layers import Dropout, Masks, drop_features
+from plait.networks.base import Dropout, Masks, drop_features
 from plait.networks.tasks import Multilabel, Task
 from plait.training.loop import Learner, StatePart
 from plait.training.optimiser import AdamW

@@ -148,7 +148,6 @@ class FolderEncoder(WrappedEncoder, Generic[_Held]):
     folder: str = ""
 
     def __post_init__(self) -> None:
-        """Nothing is read before it is needed."""
         super().__post_init__()
         self._held: _Held | None = None
 

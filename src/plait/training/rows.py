@@ -18,8 +18,7 @@ from plait.base.inputs import Inputs
 from plait.base.machine import fast_dtype
 from plait.base.tokens import Tokens
 from plait.branches.branches import Branches, moved
-from plait.networks.base import Network
-from plait.networks.layers import Linear
+from plait.networks.base import Linear, Network
 from plait.networks.tasks import Task
 
 #: Rows to learn from, and rows held out from them.
@@ -66,7 +65,6 @@ class TrainingRows:
     """
 
     def __init__(self, examples: Examples, valid: Tensor, model: Branches) -> None:
-        """``valid`` are the held-out rows."""
         inputs, target, weight = examples.inputs.unfolded(), examples.target, examples.weight
         self.device, self.streams = model.device, len(inputs.prepared) > 0
         prepared = inputs if self.streams else narrowed(inputs, model)

@@ -30,7 +30,6 @@ class Thawing:
     every: Natural = 0
 
     def __post_init__(self) -> None:
-        """Refuse what is no number of epochs."""
         checks.check(self, "thaw")
 
     def layers(self, epoch: int, count: int) -> int:
@@ -128,15 +127,24 @@ def _each(
 T = TypeVar("T")
 
 
-def per_modality(
-    variant: type[T], spec: Mapping[str, Any] | None, schema: Schema, field: str, example: str
-) -> dict[str, T]:
-    """Modality -> its options: those told for all, with those of its kind, then those of its name over them.
+def per_modality(variant: type[T], schema: Schema, spec: Mapping[str, Any] | None) -> dict[str, T]:
+    """How each modality of a regime is trained: options for all, those of its kind, then those of its name over them.
+
+    Args:
+        variant: ``Pretraining`` or ``Tuning``.
+        schema: the modalities, of which those with the regime of the variant are given.
+        spec: the estimator's field ``pretrain`` or ``tune``.
 
     Raises:
         ConfigError: an unknown modality or option, or a value that is none.
+
+    Example:
+        >>> from plait.data.modality import Modality, Schema
+        >>> schema = Schema((Modality("story", "text", ("words",), train="tuned"),))
+        >>> per_modality(Tuning, schema, {"epochs": 4, "text": {"layers": 2}})["story"].layers
+        2
     """
-    options = config.fields_of(variant)
+    (field, regime, example), options = _REGIMES[variant], config.fields_of(variant)
     if spec is not None and not isinstance(spec, Mapping):
         raise ConfigError(f"{field}: expected options, as in {example}, found {spec!r}")
     shared = {k: v for k, v in (spec or {}).items() if k in options}
@@ -148,12 +156,13 @@ def per_modality(
             raise ConfigError(f"{field}.{name}: expected options ({', '.join(options)}), found {value!r}")
         config.build(variant, value, f"{field}.{name}")
     config.build(variant, shared, field)
-    return {
+    result = {
         m.name: config.build(
             variant, {**shared, **single.get(m.kind, {}), **single.get(m.name, {})}, f"{field}.{m.name}"
         )
         for m in schema.modalities
     }
+    return {m.name: result[m.name] for m in schema.modalities if m.train == regime}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,7 +186,6 @@ class Pretraining:
     frozen: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what no training could take."""
         checks.check(self, "pretrain")
 
 
@@ -202,16 +210,6 @@ def with_regimes(schema: Schema, spec: Mapping[str, str] | None) -> Schema:
     config.check_fields(spec, dict.fromkeys(known), "train")
     trained = (dataclasses.replace(m, train=spec.get(m.name, spec.get(m.kind, m.train))) for m in schema.modalities)
     return dataclasses.replace(schema, modalities=tuple(trained))
-
-
-def pretrained_first(schema: Schema, spec: Mapping[str, Any] | None) -> dict[str, Pretraining]:
-    """How each modality with ``train: pretrain`` is trained alone: options for all, and modality (or kind) -> options.
-
-    Raises:
-        ConfigError: an unknown modality or option, or a value that is none.
-    """
-    result = per_modality(Pretraining, spec, schema, "pretrain", "{epochs: 20, frozen: true}")
-    return {m.name: result[m.name] for m in schema.modalities if m.train == "pretrain"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -254,7 +252,6 @@ class Tuning:
         return self.folds + (self.final == "all" or not self.folds)
 
     def __post_init__(self) -> None:
-        """Refuse what no training could take."""
         checks.check(self, "tune")
         if self.folds == 1:
             raise ConfigError("tune: folds must be 0, or a whole number from 2; one fold leaves nothing to learn from")
@@ -263,18 +260,8 @@ class Tuning:
 #: Words of ``tune`` that are for every modality.
 FINETUNING_OPTIONS = tuple(config.fields_of(Tuning))
 
-
-def tunings(schema: Schema, spec: Mapping[str, object] | None) -> dict[str, Tuning]:
-    """How each modality with ``train: tuned`` is tuned: options for all, and modality (or kind) -> options.
-
-    Raises:
-        ConfigError: an unknown modality or option, or a value that is none.
-
-    Example:
-        >>> from plait.data.modality import Modality, Schema
-        >>> schema = Schema((Modality("story", "text", ("words",), train="tuned"),))
-        >>> tunings(schema, {"epochs": 4, "text": {"layers": 2}})["story"].layers
-        2
-    """
-    result = per_modality(Tuning, spec, schema, "tune", "{layers: 2, epochs: 5}")
-    return {m.name: result[m.name] for m in schema.modalities if m.train == "tuned"}
+#: Options -> the field that holds them, the regime that they are for, and an example.
+_REGIMES = {
+    Pretraining: ("pretrain", "pretrain", "{epochs: 20, frozen: true}"),
+    Tuning: ("tune", "tuned", "{layers: 2, epochs: 5}"),
+}

@@ -19,8 +19,8 @@ from torch.nn import functional
 from plait.base.machine import fast_dtype
 from plait.branches.branches import Branches
 from plait.fusion.concat import Concat
+from plait.networks.base import Dropout, Masks
 from plait.networks.fusion import FusionNetwork
-from plait.networks.layers import Dropout, Masks
 from plait.networks.linear import LinearNetwork
 from plait.training.loop import Learner, StatePart
 from plait.training.optimiser import AdamW

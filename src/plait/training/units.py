@@ -14,14 +14,15 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from plait.base.branch import FittedBranch, FoldRows, NotWorthwhile
+from plait.base.inputs import Inputs
 from plait.base.machine import seeded
-from plait.branches.branches import Branches
+from plait.base.tokens import concatenate
+from plait.branches.branches import Branches, moved
 from plait.branches.mixing import HeldOut, gains
 from plait.networks.tasks import Regression
 from plait.training.callbacks import FitCallbacks
 from plait.training.loop import Learner, train
 from plait.training.member import MemberLearner
-from plait.training.pretraining import encoded_once
 from plait.training.rows import Examples, Fold, spread
 from plait.training.settings import Training
 from plait.training.stacked import StackedLearner
@@ -56,6 +57,24 @@ class Piece:
         """The same for a worker on a cluster, which writes no events."""
         threads = torch.get_num_threads() if self.examples.inputs.prepared else 1  # as they would have here
         return dataclasses.replace(self, follow=dataclasses.replace(self.follow, events=None), threads=threads)
+
+
+@torch.no_grad()
+def encoded_once(member: Branches, inputs: Inputs) -> Inputs:
+    """The inputs with the tokens of all encoders that learn no more, computed once instead of once per epoch."""
+    if not member.resolved:
+        return inputs
+    tokens = dict(inputs.tokens)
+    for name in sorted(member.resolved):
+        encoder = member.encoders[name].eval()
+        only = Inputs({}, {name: inputs.prepared[name]}, {name: inputs.present[name]})
+        parts = []
+        for rows in torch.split(torch.arange(len(inputs)), 512):
+            batch = moved(only.take(rows), member.device)
+            parts.append(encoder(batch.prepared[name]).absent_where(~batch.present[name]).to("cpu"))
+        tokens[name] = concatenate(parts)
+    left = {name: cells for name, cells in inputs.prepared.items() if name not in member.resolved}
+    return dataclasses.replace(inputs, tokens=tokens, prepared=left)
 
 
 def train_members(

@@ -144,13 +144,14 @@ def encode_pieces(
     """
     seen = {name: {"rows": 0, "absent": 0, "tokens": 0, "width": 0} for name in features.encoders}
     with whole_table() as files:
-        for piece in pieces:
-            part = features.transform(files.of(piece), root, store, strict=strict, progress=None, whole=False)
+        how: Any = {"strict": strict, "progress": None, "whole": False}
+        encoded = ((len(piece), features.transform(files.of(piece), root, store, **how)) for piece in pieces)
+        for rows, part in files.hearing(encoded):
             if write is not None:
                 write(part)
             for name, count in seen.items():
                 tokens = part.tokens[name]
-                count["rows"] += len(piece)
+                count["rows"] += rows
                 count["absent"] += int((~part.present[name]).sum())
                 count["tokens"] = max(count["tokens"], tokens.x.shape[1])
                 count["width"] = tokens.dim

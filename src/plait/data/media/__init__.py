@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, cast
 
 import numpy as np
 
-from plait.base.errors import CellError
+from plait.base.errors import CellError, hidden
 
 #: Larger members of an archive are read piece by piece instead of being held in memory.
 _WHOLE = 64 * 2**20
@@ -44,7 +44,7 @@ class Blob:
     address: str | None = None  # where it was fetched from
 
     def __str__(self) -> str:
-        return repr(self) if self.address is None else self.address
+        return repr(self) if self.address is None else hidden(self.address)
 
     @classmethod
     def broken(cls, problem: str) -> Blob:
@@ -79,7 +79,7 @@ class Blob:
         if self.problem is not None:
             return self.problem
         if self.address is not None:
-            return self.address
+            return hidden(self.address)
         if self.path is None:
             return f"{len(self.data or b'')} bytes in memory"
         return self.path if self.member is None else f"{self.member} in {self.path}"

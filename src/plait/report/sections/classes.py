@@ -6,7 +6,7 @@ from typing import Any
 
 from plait.evaluation.breakdown import Confusion
 from plait.report.blocks import Section, Sheet, Table, Text, picture
-from plait.report.canvas import COLOURS, axes, distinct, settings, width_of
+from plait.report.canvas import COLOURS, axes, broken, distinct, line_width, settings
 from plait.report.fit import FitReport
 from plait.report.words import number
 
@@ -44,9 +44,10 @@ NAMED = 18
 
 def confusion_figure(confusion: Confusion) -> Any:
     """Share of each true class (line) that is predicted as each class (column); the numbers are rows."""
-    names = distinct(confusion["labels"], NAMED)
-    cell = 46.0 if len(names) <= 4 else 32.0 if len(names) <= 10 else 23.0
-    edge = 16.0 + 5.4 * max(map(width_of, names))
+    few = len(confusion["labels"]) <= 10  # in the others' lines two of a name have no room
+    names = (broken if few else distinct)(confusion["labels"], NAMED)
+    cell = 46.0 if len(names) <= 4 else 32.0 if few else 23.0
+    edge = 16.0 + 5.4 * line_width(names)
     side = cell * len(names)
     with settings():
         figure, ax = axes(edge + side + 12, edge + side + 16, left=edge + 8, bottom=4, right=4, top=edge + 12)
