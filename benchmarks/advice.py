@@ -168,12 +168,12 @@ def build() -> list[list[str]]:
     datasets = list(dict.fromkeys(x["data"] for x in lines))
     tests = _tests(lines, datasets)
     parts = [_head(head, lines, datasets), "## The verdict\n", _told(lines, datasets, tests)]
-    parts += ["## The claims\n", ev.table(("over tables", "claim", *ev.TEST_HEAD), ev.test_rows(tests)), SEEDS]
+    parts += ["## The claims\n", ev.tests_table(tests, "over tables", "claim"), SEEDS]
     parts += ["## Table by table\n", _tables(lines, datasets), _picture(lines, datasets), "## Every design\n"]
     parts += [_designs(lines, datasets), END]
-    LINES.with_suffix(".md").write_text("\n".join(parts).rstrip() + "\n", encoding="utf-8")
+    page = ev.write_page(LINES, parts)
     question = "Advice: does the race of designs name a better one than the default, or than chance?"
-    return [ev.front_row(question, tests, len(datasets), LINES.with_suffix(".md"))]
+    return [ev.front_row(question, tests, len(datasets), page)]
 
 
 def _of(lines: Sequence[ev.Line], data: str, key: str) -> float:
@@ -313,19 +313,15 @@ Designs that learn or tune encoders want a GPU, or hours.
 
 
 def main() -> None:
-    told = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    told.add_argument("what", nargs="?", default="page", choices=("run", "page"))
-    told.add_argument("--out", type=Path, default=Path("runs/advice"))
-    told.add_argument("--lines", type=Path, default=LINES)
-    told.add_argument("--draws", type=int, default=1)
-    told.add_argument("--store")
-    told.add_argument("--data", nargs="*", default=list(DATA))
-    given = told.parse_args()
-    if given.what == "run":
-        run(given)
-    else:
-        build()
-        print(LINES.with_suffix(".md"))
+    ev.command(
+        __doc__,
+        LINES,
+        run,
+        build,
+        draws={"type": int, "default": 1},
+        store={},
+        data={"nargs": "*", "default": list(DATA)},
+    )
 
 
 if __name__ == "__main__":

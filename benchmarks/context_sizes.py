@@ -176,7 +176,7 @@ def build() -> list[list[str]]:
             frozen_scores = "".join(f"{name} {value:.3f}, " for name, value in alone.items())
             text += [f"Without alignment: {frozen_scores}guessing {GUESSING[metric]}.\n"]
             text += [curve(sized, PAGE.with_name(f"context_sizes-{dataset}-{place}.svg"), f"{metric}"), ""]
-            text += [ev.table((f"arm, photographs; less {REFERENCE}", *ev.TEST_HEAD), ev.test_rows(tests))]
+            text += [ev.tests_table(tests, f"arm, photographs; less {REFERENCE}")]
             verdicts.append(f"- *{heading}: a learned arm is better than `{REFERENCE}`*: {ev.counted(tests)}.")
             family += [replace(one, name=(metric, *one.name)) for one in tests]
         if family:

@@ -82,21 +82,18 @@ def build() -> list[list[str]]:
         "## The paper's network: pulled less without\n",
         ev.draw(LINES.with_name("contrast.svg"), paper, "pulled less without"),
     ]
-    parts += [ev.table(("data", "what", *ev.TEST_HEAD), ev.test_rows(paper))]
+    parts += [ev.tests_table(paper, "data", "what")]
     if simple:
         parts += ["The pulled network, all modalities, against simple models on the same rows, a family of its own:\n"]
-        parts += [ev.table(("data", "what", *ev.TEST_HEAD), ev.test_rows(simple))]
+        parts += [ev.tests_table(simple, "data", "what")]
     parts += ["## plait's default: pulled less without\n"]
-    parts += [
-        ev.table(("data", "what", *ev.TEST_HEAD), ev.test_rows(ours)) if ours else "Not measured yet: *not decided*.\n"
-    ]
+    parts += [ev.tests_table(ours, "data", "what") if ours else "Not measured yet: *not decided*.\n"]
     parts += ["## k, temperature, anchors, centring, joint\n", *_drawn_effects(effects)]
     if of["curves"]:
         parts += ["## Learning curves\n", *_drawn(of["curves"])]
     parts += [END]
-    LINES.with_suffix(".md").write_text("\n".join(parts).rstrip() + "\n", encoding="utf-8")
+    page = ev.write_page(LINES, parts)
     seeds = len({line["seed"] for line in of["protocol"]})
-    page = LINES.with_suffix(".md")
     rows = [ev.front_row("Contrast before early fusion, in the paper's network: does it pay?", paper, seeds, page)]
     if ours:
         seeds = min(t.difference.pairs for t in ours)
@@ -201,7 +198,7 @@ def _drawn_effects(effects: Sequence[ev.Test]) -> list[str]:
     return [
         "Pokemon (rebuilt), all modalities, the paper's network; each row changes one thing of `pulled`, and is less `pulled`.\n",
         ev.draw(LINES.with_name("contrast-effects.svg"), effects, "less pulled (k = 10, t = 0.1)"),
-        ev.table(("data", "setting", *ev.TEST_HEAD), ev.test_rows(effects)),
+        ev.tests_table(effects, "data", "setting"),
     ]
 
 

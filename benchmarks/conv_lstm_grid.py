@@ -148,12 +148,11 @@ def build() -> list[list[str]]:
     parts += [f"- *{t.name[1]}*: **{t.verdict}** ({ev.interval(t.difference)})." for t in tests]
     parts += ["", "## Scores at the training ratios\n", _scores(lines, fused), "## The claims\n"]
     parts += [ev.draw(LINES.with_suffix(".svg"), tests, "difference of accuracy", _SHORT)]
-    parts += [ev.table(("where", "first less second", *ev.TEST_HEAD), ev.test_rows(tests))]
+    parts += [ev.tests_table(tests, "where", "first less second")]
     parts += ["## Figure 2: every model on every pair of ratios\n", _maps(fused), "## One modality alone\n"]
     parts += [_alone(lines, name) for name in MODALITIES]
     parts += [END]
-    LINES.with_suffix(".md").write_text("\n".join(parts).rstrip() + "\n", encoding="utf-8")
-    page = LINES.with_suffix(".md")
+    page = ev.write_page(LINES, parts)
     return [
         ev.front_row(
             "Convolutional LSTM, figure 2: are both modalities better than one, speakers unheard?",
@@ -306,17 +305,7 @@ cells, 100 test cells) and want a GPU: `plait study run conv_lstm_grid`. The pap
 
 
 def main() -> None:
-    told = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    told.add_argument("what", nargs="?", default="page", choices=("run", "page"))
-    told.add_argument("--out", type=Path, default=Path("runs/conv_lstm_grid"))
-    told.add_argument("--lines", type=Path, default=LINES)
-    told.add_argument("--seeds", type=int, default=1)
-    given = told.parse_args()
-    if given.what == "run":
-        run(given)
-    else:
-        build()
-        print(LINES.with_suffix(".md"))
+    ev.command(__doc__, LINES, run, build, seeds={"type": int, "default": 1})
 
 
 if __name__ == "__main__":

@@ -70,10 +70,9 @@ def build() -> list[list[str]]:
         "## The default less each baseline\n",
     ]
     parts += [ev.draw(LINES.with_suffix(".svg"), tests, "plait less the baseline")]
-    parts += [ev.table(("data", "plait less", *ev.TEST_HEAD), ev.test_rows(tests)), END]
-    LINES.with_suffix(".md").write_text("\n".join(parts).rstrip() + "\n", encoding="utf-8")
+    parts += [ev.tests_table(tests, "data", "plait less"), END]
+    page = ev.write_page(LINES, parts)
     rest = [t for t in tests if t not in best]
-    page = LINES.with_suffix(".md")
     return [
         ev.front_row("The default: is it better than the best single modality?", best, seeds, page),
         ev.front_row("The default: is it better than a tuned linear model and trees?", rest, seeds, page),

@@ -261,9 +261,9 @@ def build(path: Path) -> list[list[str]]:
         ev.table(head, ev.test_rows(secondary)),
     ]
     text += ["## Learning curves\n", *_curves(both, rates, path), END]
-    path.with_suffix(".md").write_text("\n".join(text).rstrip() + "\n", encoding="utf-8")
+    page = ev.write_page(path, text)
     question = "Convolutional LSTM: is early fusion better under noise?"
-    return [ev.front_row(question, [*primary, *secondary], len(first), path.with_suffix(".md"))]
+    return [ev.front_row(question, [*primary, *secondary], len(first), page)]
 
 
 def _head(about: dict[str, Any], sample: dict[str, Any], lines: Path) -> str:

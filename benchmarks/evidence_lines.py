@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -295,6 +296,36 @@ def test_rows(tests: Sequence[Test]) -> list[list[str]]:
 
 #: Of ``test_rows``, behind the columns of the name.
 TEST_HEAD = ("pairs", "difference [95 %]", "p (Holm)", "power", "verdict")
+
+
+def tests_table(tests: Sequence[Test], *names: str) -> str:
+    """Tests as a table in Markdown, below what the parts of their names are."""
+    return table((*names, *TEST_HEAD), test_rows(tests))
+
+
+def write_page(lines: Path, parts: Iterable[str]) -> Path:
+    """The page of kept lines, beside them."""
+    page = lines.with_suffix(".md")
+    page.write_text("\n".join(parts).rstrip() + "\n", encoding="utf-8")
+    return page
+
+
+def command(
+    about: str | None, lines: Path, run: Callable[..., object], build: Callable[[], object], **more: Any
+) -> None:
+    """What a command line asks for: ``run``, or the page of the lines that are kept; ``more``: options of its own."""
+    told = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    told.add_argument("what", nargs="?", default="page", choices=("run", "page"))
+    told.add_argument("--out", type=Path, default=Path("runs", lines.stem))
+    told.add_argument("--lines", type=Path, default=lines)
+    for name, options in more.items():
+        told.add_argument(f"--{name}", **options)
+    given = told.parse_args()
+    if given.what == "run":
+        run(given)
+    else:
+        build()
+        print(lines.with_suffix(".md"))
 
 
 def interval(d: Difference) -> str:

@@ -68,20 +68,18 @@ def build() -> list[list[str]]:
 
     whole, likewise = family(CLEAN), family(None)
     seeds = len({line["seed"] for line in lines})
-    columns = ("data", "training", *ev.TEST_HEAD)
     parts = [
         _head(head, lines, seeds),
         _scores(lines, there),
         "## Both modalities at the test: what does absence in training cost?\n",
-        ev.table(columns, ev.test_rows(whole)),
+        ev.tests_table(whole, "data", "training"),
         "## As much absent at the test as in training: what does it gain?\n",
-        ev.table(columns, ev.test_rows(likewise)),
+        ev.tests_table(likewise, "data", "training"),
         _curves(lines),
         END,
     ]
-    LINES.with_suffix(".md").write_text("\n".join(parts).rstrip() + "\n", encoding="utf-8")
+    page = ev.write_page(LINES, parts)
     question = "Late fusion: does a modality missing in training"
-    page = LINES.with_suffix(".md")
     return [
         ev.front_row(f"{question} help when both are there?", whole, seeds, page),
         ev.front_row(f"{question} help when as much is missing at the test?", likewise, seeds, page),

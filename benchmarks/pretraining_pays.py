@@ -102,11 +102,11 @@ def build() -> list[list[str]]:
         "## Each arm less training from scratch\n",
         ev.draw(LINES.with_name("pretraining.svg"), tests, "arm less scratch"),
     ]
-    parts += [ev.table(("data", "arm", *ev.TEST_HEAD), ev.test_rows(tests))]
+    parts += [ev.tests_table(tests, "data", "arm")]
     parts += ["Pretraining against as much more training (twice the epochs), a family of its own:\n"]
-    parts += [ev.table(("data", "arm", *ev.TEST_HEAD), ev.test_rows(matched))]
+    parts += [ev.tests_table(matched, "data", "arm")]
     parts += ["Pretraining against models that learn nothing of encoders, a family of its own:\n"]
-    parts += [ev.table(("data", "arm", *ev.TEST_HEAD), ev.test_rows(simple))]
+    parts += [ev.tests_table(simple, "data", "arm")]
     if of["curves"]:
         parts += ["## Learning curves\n", *_drawn(of["curves"])]
     parts += ["## Other ways of joining\n", *_joined([*of["poolings"], *main])]
@@ -114,10 +114,10 @@ def build() -> list[list[str]]:
     parts += ["## Hearthstone and MOSI in three classes: one modality alone, the absent masked or zeros\n", *absent]
     parts += ["## One modality alone: is there a collapse?\n", *_collapse(of["collapse"], of["baselines"])]
     parts += [END]
-    LINES.with_suffix(".md").write_text("\n".join(parts).rstrip() + "\n", encoding="utf-8")
+    page = ev.write_page(LINES, parts)
     fallen = _fallen(of["collapse"])
     seeds = len({line["seed"] for line in main})
-    plain, page = [t for t in tests if t.name[1] == "pretrain"], LINES.with_suffix(".md")
+    plain = [t for t in tests if t.name[1] == "pretrain"]
     alone = len({line["seed"] for line in of["collapse"]})
     return [
         ev.front_row("Late fusion: does task-specific pretraining pay?", plain, seeds, page),
@@ -238,7 +238,7 @@ def _absent(lines: Sequence[ev.Line]) -> list[str]:
     return [
         ev.table(("data", "arm", "the absent", "all modalities", "one alone"), rows),
         "From scratch less pretrained; claim: pretrained is worse where one modality is all there is.\n",
-        ev.table(("data", "present", *ev.TEST_HEAD), ev.test_rows(tests)),
+        ev.tests_table(tests, "data", "present"),
     ]
 
 
@@ -275,7 +275,7 @@ modality {ev.mean(single)}.
         "attention on the absent: text alone, image alone",
     )
     fallen = _fallen(lines)
-    tests = ev.table(("present", "joined by", *ev.TEST_HEAD), ev.test_rows(fallen))
+    tests = ev.tests_table(fallen, "present", "joined by")
     return [
         text, ev.table(head, rows), LESS,
         ev.draw(LINES.with_name("pretraining-collapse.svg"), fallen, "scratch less pretrained"), tests,

@@ -93,11 +93,11 @@ def build() -> list[list[str]]:
     seeds = len({x["seed"] for x in runs})
     parts = [_head(head, runs, seeds), "## The verdicts\n", *(f"- *{t.name[1]}*: **{t.verdict}**." for t in tests), ""]
     parts += ["## To the target\n", _targets(runs), "## Scores\n", _scores(runs, lines), "## The claims\n"]
-    parts += [ev.table(("data", "claim", *ev.TEST_HEAD), ev.test_rows(tests)), LOGARITHM]
+    parts += [ev.tests_table(tests, "data", "claim"), LOGARITHM]
     parts += ["## Learning curves\n", _picture(runs), END]
-    LINES.with_suffix(".md").write_text("\n".join(parts).rstrip() + "\n", encoding="utf-8")
+    page = ev.write_page(LINES, parts)
     question = "Late fusion, AV digits: does pretraining reach a target accuracy at less cost?"
-    return [ev.front_row(question, tests, seeds, LINES.with_suffix(".md"))]
+    return [ev.front_row(question, tests, seeds, page)]
 
 
 def _tests(runs: Sequence[ev.Line]) -> list[ev.Test]:

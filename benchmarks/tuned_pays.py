@@ -49,11 +49,11 @@ def build() -> list[list[str]]:
         parts.append(f"- *Tuned is better than `{other}`*: {ev.counted([t for t in tests if t.name[1] == other])}.")
     parts += ["", "## Scores\n", ev.scores(lines, datasets, (OURS, FROZEN, MORE, *BASELINES)), _cost(lines, datasets)]
     parts += ["## Tuned less each other\n", ev.draw(LINES.with_suffix(".svg"), tests, "tuned less the other")]
-    parts += [ev.table(("data", "tuned less", *ev.TEST_HEAD), ev.test_rows(tests)), END]
-    LINES.with_suffix(".md").write_text("\n".join(parts).rstrip() + "\n", encoding="utf-8")
+    parts += [ev.tests_table(tests, "data", "tuned less"), END]
+    page = ev.write_page(LINES, parts)
     frozen = [t for t in tests if t.name[1] in (FROZEN, MORE)]
     question = "Text encoders tuned on the task, 2,000 rows: better than frozen ones?"
-    return [ev.front_row(question, frozen, seeds, LINES.with_suffix(".md"))]
+    return [ev.front_row(question, frozen, seeds, page)]
 
 
 def _head(head: ev.Line, lines: list[ev.Line], seeds: int) -> str:

@@ -151,9 +151,8 @@ class ModalityAligner(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
         self.stage_.pairs_of(self.modality_names_)
         frame, thing = exploded(frame, self.schema_, self.group)
         if self.mine is not None:
-            frame, thing = mined_pairs(
-                frame, thing, self.schema_, self.mine, None if self.store == "none" else self.store
-            )
+            store = None if self.store == "none" else self.store
+            frame, thing = mined_pairs(frame, thing, self.schema_, self.mine, store)
         frame, thing = self._drawn(frame, thing)
         schema.validate(self.schema_, frame)
         features = Featurizer(self.schema_, self.encoders)
@@ -210,9 +209,11 @@ class ModalityAligner(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
         Args:
             cells: modality -> cells (or a table of its columns), or a table with the columns of some modalities.
         """
+        return {name: self._vectors(name, batch, there) for name, (batch, there) in self._read(cells).items()}
+
+    def _read(self, cells: Mapping[str, Cells] | pd.DataFrame) -> dict[str, tuple[Batch, torch.Tensor]]:
         check_is_fitted(self, "network_")
-        batches = self._batches(by_modality(self.schema_, cells))
-        return {name: self._vectors(name, batch, there) for name, (batch, there) in batches.items()}
+        return self._batches(by_modality(self.schema_, cells))
 
     @torch.inference_mode()
     def _vectors(self, name: str, batch: Batch, there: torch.Tensor) -> np.ndarray:
@@ -226,16 +227,13 @@ class ModalityAligner(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
 
     def inputs(self, cells: Mapping[str, Cells] | pd.DataFrame) -> dict[str, Batch]:
         """What the network takes of each modality: ``{"x": features}``, tokens with their ``mask``, or what was prepared."""
-        check_is_fitted(self, "network_")
-        return {name: batch for name, (batch, _) in self._batches(by_modality(self.schema_, cells)).items()}
+        return {name: batch for name, (batch, _) in self._read(cells).items()}
 
     def features(self, cells: Mapping[str, Cells] | pd.DataFrame) -> dict[str, np.ndarray]:
         """What the frozen encoders give, before any alignment: (n, D) each, zeros where a cell is absent."""
-        check_is_fitted(self, "network_")
-        batches = self._batches(by_modality(self.schema_, cells))
         return {
             name: self.network_.features(name, batch).float().masked_fill(~there[:, None], 0.0).numpy()
-            for name, (batch, there) in batches.items()
+            for name, (batch, there) in self._read(cells).items()
         }
 
     def joined(self, cells: Mapping[str, Cells] | pd.DataFrame) -> np.ndarray:
@@ -303,11 +301,8 @@ class ModalityAligner(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
         result[absent] = np.nan
         if absent.any():
             value = "its cell is" if absent.sum() == 1 else "their cells are"
-            shown = ", ".join(str(row) for row in np.flatnonzero(absent)[:5])
-            more = ", ..." if absent.sum() > 5 else ""
-            warn(
-                f"{absent.sum():,} of {len(rows):,} rows get no name, for {value} absent or unreadable (row {shown}{more})"
-            )
+            shown = ", ".join(map(str, np.flatnonzero(absent)[:5])) + ", ..." * bool(absent.sum() > 5)
+            warn(f"{absent.sum():,} of {len(rows):,} rows get no name, for {value} absent or unreadable (row {shown})")
         return result
 
     def reader(self, by: str | None = None) -> Modality:

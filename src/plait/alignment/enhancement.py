@@ -124,21 +124,17 @@ def fit(
         start = time.perf_counter()
         pairs = pairs_of(inputs, enhancement.names)
         network = untrained(enhancement, pairs.dims, seed)
+        record: dict[str, Any] = {"anchors": list(enhancement.stage.anchors)}
         if enhancement.joint is not None:
             pairs.check(enhancement.stage.pairs_of(enhancement.names))
             network.learn_inputs(pairs)
-            record = {"anchors": list(enhancement.stage.anchors), "joint": enhancement.joint}
-            result[enhancement.modality] = Enhancer(enhancement, network, record)
-            continue
-        history = enhancement.stage.fit(network, pairs, seed=seed, progress=progress, stopped=stopped)
-        record = {
-            "anchors": list(enhancement.stage.anchors),
-            "trained_weights": sum(p.numel() for p in network.parameters()),
-            "epochs": len(history),
-            "train_loss": history[-1]["train_loss"],
-            "valid_loss": min((r["valid_loss"] for r in history if "valid_loss" in r), default=None),
-            "seconds": round(time.perf_counter() - start, 3),
-        }
+            record["joint"] = enhancement.joint
+        else:
+            history = enhancement.stage.fit(network, pairs, seed=seed, progress=progress, stopped=stopped)
+            record |= {"trained_weights": sum(p.numel() for p in network.parameters()), "epochs": len(history)}
+            record["train_loss"] = history[-1]["train_loss"]
+            record["valid_loss"] = min((r["valid_loss"] for r in history if "valid_loss" in r), default=None)
+            record["seconds"] = round(time.perf_counter() - start, 3)
         result[enhancement.modality] = Enhancer(enhancement, network, record)
     return result
 

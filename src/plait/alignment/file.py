@@ -122,13 +122,6 @@ def _card(model: Any) -> str:
         encoder = record["encoders"][m.name]
         columns = ", ".join(map(cell, m.columns))
         lines.append(f"| {cell(m.name)} | {m.kind} | {columns} | {encoder['name']} | {encoder['licence']} |")
-    lines += [
-        "",
-        "```",
-        "plait search FOLDER table.csv --modality NAME --query NAME=CELL",
-        "```",
-        "",
-        "## Versions",
-        "",
-    ]
+    search = "plait search FOLDER table.csv --modality NAME --query NAME=CELL"
+    lines += ["", "```", search, "```", "", "## Versions", ""]
     return "\n".join([*lines, *(f"- {name} {version}" for name, version in record["versions"].items())]) + "\n"

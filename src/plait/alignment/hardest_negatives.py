@@ -61,10 +61,7 @@ class HardestNegatives(Learned):
     def __post_init__(self) -> None:
         self.anchors = (self.anchors,) if isinstance(self.anchors, str) else self.anchors
         super().__post_init__()
-        anchors = [self.anchors] if isinstance(self.anchors, str) else self.anchors
-        if not isinstance(anchors, list | tuple) or not all(isinstance(a, str) for a in anchors):
-            raise ConfigError(f"alignment {self.name()}: anchors must be names of modalities, found {anchors!r}")
-        self.anchors = tuple(dict.fromkeys(anchors))
+        self.anchors = tuple(dict.fromkeys(self.anchors))
 
     def contrast(self) -> Contrast:
         return Loss(self.negatives, self.epsilon)

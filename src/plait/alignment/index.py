@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from plait.alignment.network import units
 from plait.base.errors import ConfigError, MissingDependencyError, ModelError, TableError, warn
 
 #: Rows and queries whose similarities are in memory at a time: 256 MB of float32.
@@ -45,7 +46,8 @@ class Index:
             raise ConfigError(f"index: expected 'exact' or 'approximate', found '{how}'")
         if labels is not None and len(labels) != len(vectors):
             raise ConfigError(f"index: {len(vectors)} vectors and {len(labels)} labels; there must be one each")
-        vectors, there = _units(vectors)
+        vectors = units(vectors)
+        there = vectors.any(1)
         kept = np.flatnonzero(there).tolist()
         self._put(np.ascontiguousarray(vectors[there]), kept if labels is None else [labels[row] for row in kept], how)
 
@@ -80,11 +82,10 @@ class Index:
             raise TableError("the index is empty: nothing was put in, or all its cells are absent")
         if not 1 <= k <= len(self):
             raise TableError(f"k = {k}: the index holds {len(self):,} vectors; ask for 1 to {len(self):,}")
-        queries, there = _units(queries)
-        if not there.all():
-            raise TableError(
-                f"query {int(np.flatnonzero(~there)[0])} is absent or a zero vector: there is nothing to search for"
-            )
+        queries = units(queries)
+        if not queries.any(1).all():
+            row = int(queries.any(1).argmin())
+            raise TableError(f"query {row} is absent or a zero vector: there is nothing to search for")
         scores, rows = self._nearest(queries, k)
         return [
             [Hit(self.labels[r], float(s)) for s, r in zip(line, places, strict=True)]
@@ -120,9 +121,7 @@ class _Graph:
         if find_spec("hnswlib") is not None:
             self._index: Any = import_module("hnswlib").Index(space="ip", dim=vectors.shape[1])
             self._index.init_index(max_elements=len(vectors), M=LINKS, ef_construction=BREADTH, random_seed=0)
-            self._index.add_items(
-                vectors, num_threads=1
-            )  # one thread: the graph, and so the answers, are the same each time
+            self._index.add_items(vectors, num_threads=1)  # of several threads each time another graph would come
         elif find_spec("faiss") is not None:
             faiss = import_module("faiss")
             self._index = faiss.IndexHNSWFlat(vectors.shape[1], LINKS, faiss.METRIC_INNER_PRODUCT)
@@ -143,11 +142,3 @@ class _Graph:
         self._index.hnsw.efSearch = max(2 * k, BREADTH)
         scores, rows = self._index.search(queries, k)
         return scores, rows
-
-
-def _units(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Vectors of length one, and which are not zero."""
-    from plait.alignment.network import units
-
-    result = units(vectors)
-    return result, np.any(result, axis=1)

@@ -212,11 +212,7 @@ class Shared(Learned):
 
     def inputs_as(self) -> dict[str, Any]:
         """How features enter, as a ``FrozenNetwork`` takes it."""
-        return {
-            "input_dropout": self.input_dropout,
-            "standardise": self.standardise,
-            "starts": self.init == "cca",
-        }
+        return {"input_dropout": self.input_dropout, "standardise": self.standardise, "starts": self.init == "cca"}
 
     def begin(self, network: AlignmentNetwork, pairs: Pairs, seed: int) -> bool:
         network.learn_inputs(pairs)
@@ -226,9 +222,8 @@ class Shared(Learned):
         maps = closed.network(rows.dims)
         closed.fit(maps, rows, seed=seed)
         assert isinstance(maps, LinearMaps)
-        network.begin_at(
-            {n: maps.map_of(n) for n in maps.names}, {n: rows.x[n]["x"][rows.present[n]] for n in maps.names}
-        )
+        there = {n: rows.x[n]["x"][rows.present[n]] for n in maps.names}
+        network.begin_at({n: maps.map_of(n) for n in maps.names}, there)
         return True
 
     def __post_init__(self) -> None:

@@ -105,12 +105,11 @@ class InfoNCE(Contrast):
     """
 
     def blocks(self, couples: Couples, rows: int) -> Iterator[Tensor]:
-        for start in range(0, len(couples), rows):
-            part = slice(start, start + rows)
+        for part in _parts(couples, rows):
             same = couples.same(part)
             for a, b in ((couples.a, couples.b), (couples.b, couples.a)):
                 logits = a[part] @ b.T / couples.temperature  # (c, N)
-                own = logits.diagonal(start)
+                own = logits.diagonal(part.start)
                 if same is not None and self.same == "positives":
                     own = (own + logits.masked_fill(~same, 0.0).sum(1)) / (1 + same.sum(1))
                 elif same is not None:
@@ -136,15 +135,14 @@ class HardestNegatives(Contrast):
 
     def blocks(self, couples: Couples, rows: int) -> Iterator[Tensor]:
         n = len(couples)
-        for start in range(0, n, rows):
-            part = slice(start, start + rows)
+        for part in _parts(couples, rows):
             logits = couples.a[part] @ couples.b.T / couples.temperature  # (c, N)
             away = torch.zeros_like(logits, dtype=torch.bool)
-            away.diagonal(start).fill_(True)
+            away.diagonal(part.start).fill_(True)
             same = couples.same(part)
             away = away if same is None else away | same
             hardest = logits.masked_fill(away, -math.inf).topk(min(self.k, n - 1), dim=1).values  # (c, k)
-            positive = logits.diagonal(start)[:, None]
+            positive = logits.diagonal(part.start)[:, None]
             floor = torch.full_like(positive, math.log(self.epsilon))
             loss = torch.cat([positive, hardest, floor], 1).logsumexp(1) - positive[:, 0]
             yield loss.sum() * (couples.share / n)

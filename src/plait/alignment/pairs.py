@@ -114,10 +114,8 @@ class Pairs:
                 raise TableError(f"alignment of '{a}' with '{b}': {count} rows have both; at least two are needed")
             for name in (a, b):
                 if len(torch.unique(self.cell[name][rows])) < 2:
-                    raise TableError(
-                        f"alignment of '{a}' with '{b}': all {count} cells of '{name}' are the same; "
-                        "there is nothing to tell apart"
-                    )
+                    same = f"all {count} cells of '{name}' are the same; there is nothing to tell apart"
+                    raise TableError(f"alignment of '{a}' with '{b}': {same}")
             if len(torch.unique(self.thing[rows])) < 2:
                 raise TableError(f"alignment of '{a}' with '{b}': all {count} rows are about one thing")
 
@@ -226,14 +224,10 @@ def exploded(frame: pd.DataFrame, schema: Schema, group: str | None) -> tuple[pd
         thing = np.where(codes >= 0, codes, len(frame) + np.arange(len(frame)))  # without a group: a thing of its own
     for modality in schema.modalities:
         column = modality.columns[0]
-        listed = modality.kind in ("text", "code") and any(
-            isinstance(v, list | tuple | np.ndarray) for v in frame[column]
-        )
-        if listed:
-            frame = frame.assign(
-                **{column: frame[column].map(lambda v: list(v) if isinstance(v, tuple | np.ndarray) else v)}
-            )
-            frame = frame.explode(column)
+        several = any(isinstance(v, list | tuple | np.ndarray) for v in frame[column])
+        if several and modality.kind in ("text", "code"):
+            lists = frame[column].map(lambda v: list(v) if isinstance(v, tuple | np.ndarray) else v)
+            frame = frame.assign(**{column: lists}).explode(column)
             thing = thing[frame.index.to_numpy()]
             frame = frame.reset_index(drop=True)
     return frame, torch.from_numpy(thing.astype(np.int64))

@@ -239,17 +239,14 @@ def paired(
     names = (on, on) if isinstance(on, str) else on
     for frame, name in zip((left, right), names, strict=True):
         if name not in frame.columns:
-            raise TableError(
-                f"the table has no column '{name}' of labels; it has: {', '.join(map(str, frame.columns))}"
-            )
+            there = ", ".join(map(str, frame.columns))
+            raise TableError(f"the table has no column '{name}' of labels; it has: {there}")
     others = right.drop(columns=names[1])
     twice = [str(column) for column in others.columns if column in left.columns]
     if twice:
         raise TableError(f"both tables have a column {', '.join(twice)}; rename it in one")
-    pairs = Pairs(
-        *(frame[name].astype("string").to_numpy(object) for frame, name in zip((left, right), names, strict=True))
-    )
-    a, b = pairs.draw(count, seed)
+    labels = [frame[name].astype("string").to_numpy(object) for frame, name in zip((left, right), names, strict=True)]
+    a, b = Pairs(*labels).draw(count, seed)
     first, second = left.iloc[a].reset_index(drop=True), others.iloc[b].reset_index(drop=True)
     return pd.concat([first, second], axis=1)
 

@@ -268,6 +268,10 @@ def modality(name: str, *columns: str, kind: str = "") -> Modality:
     return Modality(name, kind or name, columns or (name,))
 
 
+#: Pairs of texts.
+TEXTS = (modality("a", kind="text"), modality("b", kind="text"))
+
+
 def make_schema(
     frame: pd.DataFrame,
     modalities: Iterable[Modality],

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import pandas as pd
 
 from plait.base.checks import Count
-from plait.datasets.base import Dataset, File, Loaded, in_archive, modality
+from plait.data.modality import Modality
+from plait.datasets.base import TEXTS, Dataset, File, Loaded, in_archive, modality
 from plait.datasets.captions import drawn
 
 _SERVER = "http://images.cocodataset.org"
@@ -56,7 +58,7 @@ class CocoCaptions(Dataset):
         if self.pairs == "captions":
             frame["b"] = frame.groupby("photograph", sort=False)["caption"].shift(-1)
             frame = frame[frame["b"].notna()].rename(columns={"caption": "a"}).reset_index(drop=True)
-            modalities = [modality("a", kind="text"), modality("b", kind="text")]
+            modalities: Sequence[Modality] = TEXTS
         else:
             archives = {part: self.file(root, "coco", f"{part}2017.zip") for part in ("train", "val")}
             rows = zip(frame["split"], frame["photograph"], strict=True)

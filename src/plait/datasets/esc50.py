@@ -10,8 +10,6 @@ import pandas as pd
 
 from plait.datasets.base import Dataset, File, Loaded, in_archive, modality
 
-_COLUMNS = ("filename", "fold", "category", "src_file", "take")
-
 
 class Esc50(Dataset):
     """ESC-50: five-second sounds (44.1 kHz wav) of animals, nature, people, homes and streets, 40 of each kind.

@@ -32,10 +32,8 @@ class Flickr8k(Flickr):
     def load(self, root: str | Path | None = None) -> Loaded:
         frame = pd.read_csv(self.file(root, "flickr8k_1k", "captions.csv"))
         frame["photograph"] = frame["image"]
-        frame = (
-            drawn(frame, self.photographs).groupby("photograph", sort=False).head(self.captions).reset_index(drop=True)
-        )
+        frame = drawn(frame, self.photographs).groupby("photograph", sort=False).head(self.captions)
+        frame = frame.reset_index(drop=True)
         frame["image"] = in_archive(self.file(root, "flickr8k_1k", "images.zip"), frame["image"])
-        return self.loaded(
-            frame, [modality("text", "caption"), modality("image")], {"photograph": "identifier"}, groups="photograph"
-        )
+        modalities, reasons = [modality("text", "caption"), modality("image")], {"photograph": "identifier"}
+        return self.loaded(frame, modalities, reasons, groups="photograph")

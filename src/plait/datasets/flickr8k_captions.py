@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from plait.base.checks import Count, Seed
-from plait.datasets.base import File, Loaded, modality
+from plait.datasets.base import TEXTS, File, Loaded
 from plait.datasets.captions import Flickr
 
 
@@ -50,5 +50,4 @@ class Flickr8kCaptions(Flickr):
             for one, two in itertools.pairwise(group["caption"])
         ]
         frame = pd.DataFrame(rows, columns=["a", "b", "photograph"])
-        modalities = [modality("a", kind="text"), modality("b", kind="text")]
-        return self.loaded(frame, modalities, {"photograph": "identifier"}, groups="photograph")
+        return self.loaded(frame, TEXTS, {"photograph": "identifier"}, groups="photograph")

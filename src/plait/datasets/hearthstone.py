@@ -55,10 +55,7 @@ class Hearthstone(Dataset):
             frame[column] = plain(frame[column])
         for column in ("collectible", "elite"):
             frame[column] = frame[column].fillna(0).astype(bool)
-        reasons = {
-            "id": "its prefix names the set",
-            "artist": "empty for half of the cards, and a proxy of the year",
-        }
+        reasons = {"id": "its prefix names the set", "artist": "empty for half of the cards, and a proxy of the year"}
         words = [c for c, kind in TYPES.items() if kind == "category"] if self.categories_in_text else []
         modalities = [
             modality("text", "name", "text", "flavor", *words),

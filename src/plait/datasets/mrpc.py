@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from plait.datasets.base import Dataset, File, Loaded, modality
+from plait.datasets.base import TEXTS, Dataset, File, Loaded
 
 _COLUMNS = {"#1 String": "a", "#2 String": "b", "#1 ID": "id_a", "#2 ID": "id_b"}
 
@@ -50,4 +50,4 @@ class Mrpc(Dataset):
         frame = pd.concat(parts, ignore_index=True)
         frame["paraphrase"] = frame.pop("Quality").map({1: "yes", 0: "no"})
         reasons = {"id_a": "identifier", "id_b": "identifier"}
-        return self.loaded(frame, [modality("a", kind="text"), modality("b", kind="text")], reasons, split="split")
+        return self.loaded(frame, TEXTS, reasons, split="split")

@@ -14,8 +14,6 @@ from plait.datasets.base import Dataset, Loaded
 
 #: The folder below ``$PLAIT_DATA`` that is the benchmark's ``data_dir``.
 FOLDER = "multabench"
-#: Size -> how many training and test rows are kept of a split, as the benchmark does it.
-SIZES = ("10k", "full")
 
 
 class Multabench(Dataset):

@@ -98,12 +98,8 @@ def read(files: Mapping[str, Path], folds: Path) -> pd.DataFrame:
         for video, spans in labels(files["labels"]).items():
             for place, (start, end, score) in enumerate(spans if video in part_of else ()):
                 row = {"id": f"{video}[{place}]", "video_id": video, "split": part_of[video], "score": score}
-                row |= {"text": words(within(said, video, start, end))}
-                row |= {
-                    "audio": numbers(within(sound, video, start, end)),
-                    "video": numbers(within(face, video, start, end)),
-                }
-                rows.append(row)
+                heard, seen = (numbers(within(data, video, start, end)) for data in (sound, face))
+                rows.append(row | {"text": words(within(said, video, start, end)), "audio": heard, "video": seen})
     if not rows:
         raise TableError(f"{files['labels']}: no video of {folds} has a label; are they of one data set?")
     frame = pd.DataFrame(rows)
@@ -115,10 +111,7 @@ class Opinions(Dataset):
 
     licence = "as is; its user answers for the use and for the rights of those filmed"
     licence_from = "https://github.com/A2Zadeh/CMU-MultimodalSDK (LICENSE.txt; MIT for the software)"
-    tasks = {
-        **dict.fromkeys(("binary", "three", "seven"), "classification"),
-        "score": "regression",
-    }
+    tasks = {**dict.fromkeys(("binary", "three", "seven"), "classification"), "score": "regression"}
 
 
 class Sequenced(Opinions):

@@ -9,18 +9,10 @@ import pandas as pd
 from plait.datasets.base import Dataset, File, Loaded, in_archive, modality
 
 _TYPES = {
-    "height_m": "number",
-    "weight_kg": "number",
-    "abilities": "list",
-    "egg_groups": "list",
-    "male_percent": "number",
-    "hp": "number",
-    "attack": "number",
-    "defense": "number",
-    "special_attack": "number",
-    "special_defense": "number",
-    "speed": "number",
-    "generation": "number",
+    **dict.fromkeys(("height_m", "weight_kg"), "number"),
+    **dict.fromkeys(("abilities", "egg_groups"), "list"),
+    **dict.fromkeys(("male_percent", "hp", "attack", "defense", "special_attack", "special_defense"), "number"),
+    **dict.fromkeys(("speed", "generation"), "number"),
 }
 
 
@@ -64,11 +56,8 @@ class Pokemon(Dataset):
         frame["image"] = in_archive(self.file(root, "pokemon", "images.zip"), frame["image"])
         frame["male_percent"] = male_percent(frame.pop("gender"))
         lists = ("abilities", "egg_groups") if self.categories_in_text else ()
-        modalities = [
-            modality("text", "name", "species", "description", *lists),
-            modality("image"),
-            modality("tabular", *_TYPES),
-        ]
+        modalities = [modality("text", "name", "species", "description", *lists), modality("image")]
+        modalities.append(modality("tabular", *_TYPES))
         other = "the other type: near to the answer"
         reasons = {"id": "number in the catalogue", "type_1": other, "type_2": other}
         return self.loaded(frame, modalities, reasons, _TYPES)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from plait.datasets.base import Dataset, File, Loaded, modality
+from plait.datasets.base import TEXTS, Dataset, File, Loaded
 
 _COLUMNS = {"question1": "a", "question2": "b", "is_duplicate": "paraphrase"}
 
@@ -44,4 +44,4 @@ class Qqp(Dataset):
         frame = pd.concat(parts).rename(columns=_COLUMNS)[["a", "b", "paraphrase", "split"]]
         frame = frame.dropna().reset_index(drop=True)
         frame["paraphrase"] = frame["paraphrase"].map({1: "yes", 0: "no"})
-        return self.loaded(frame, [modality("a", kind="text"), modality("b", kind="text")], split="split")
+        return self.loaded(frame, TEXTS, split="split")

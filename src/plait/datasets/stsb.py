@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from plait.base.errors import TableError
-from plait.datasets.base import Dataset, File, Loaded, modality
+from plait.datasets.base import TEXTS, Dataset, File, Loaded
 
 _NAMES = ["a", "b", "score"]
 
@@ -49,7 +49,7 @@ class Stsb(Dataset):
                 table = table.astype({_NAMES[-1]: float}).dropna(subset=_NAMES[-1:])
             parts.append(table.assign(split=part))
         frame = pd.concat(parts, ignore_index=True)
-        return self.loaded(frame, [modality("a", kind="text"), modality("b", kind="text")], split="split")
+        return self.loaded(frame, TEXTS, split="split")
 
 
 def _published(path: Path) -> pd.DataFrame:

@@ -42,11 +42,8 @@ class TinyImagenet(Dataset):
         with zipfile.ZipFile(path) as archive:
             members = archive.namelist()
             words, marked = (archive.read(f"{_TOP}/{n}").decode() for n in ("words.txt", "val/val_annotations.txt"))
-        rows = [
-            (m, PurePosixPath(m).parts[2], "train")
-            for m in members
-            if m.startswith(f"{_TOP}/train/") and m.endswith(".JPEG")
-        ]
+        learned = [m for m in members if m.startswith(f"{_TOP}/train/") and m.endswith(".JPEG")]
+        rows = [(m, PurePosixPath(m).parts[2], "train") for m in learned]
         lines = [line.split("\t") for line in marked.splitlines()]
         rows += [(f"{_TOP}/val/images/{line[0]}", line[1], "test") for line in lines if len(line) > 1]
         frame = pd.DataFrame(rows, columns=["image", "wnid", "split"])

@@ -292,18 +292,13 @@ def _paper_points(result: Reproduction, lines: list[Line]) -> list[_Point]:
 
 def _our_points(result: Reproduction, lines: list[Line]) -> list[_Point]:
     points: list[_Point] = []
-    for line in lines:
-        if line.metric != WEIGHTS or line.ours is None or not line.seeds:
-            continue
-        for studies in result.results.values():
-            for dataset, measured in studies.items():
-                if label(dataset) != line.our_data:
-                    continue
-                element = next(e for e in result.elements if e.name == line.element)
-                row = element.row(line.cell)
-                frame: pd.DataFrame = measured.frame
-                mine = frame[(frame["metric"] == "accuracy") & (frame["variant"] == row.variant)]
-                mine = mine[[set(s.split("+")) == set(row.subset) for s in mine["subset"]]]
-                if len(mine):
-                    points.append(("ours", line.cell, line.ours, float(mine["value"].mean()), f"ours, {line.our_data}"))
+    for line in [x for x in lines if x.metric == WEIGHTS and x.ours is not None and x.seeds]:
+        row = next(e for e in result.elements if e.name == line.element).row(line.cell)
+        every = [(d, there) for studies in result.results.values() for d, there in studies.items()]
+        for frame in [there.frame for dataset, there in every if label(dataset) == line.our_data]:
+            mine = frame[(frame["metric"] == "accuracy") & (frame["variant"] == row.variant)]
+            mine = mine[[set(s.split("+")) == set(row.subset) for s in mine["subset"]]]
+            if len(mine):
+                score, ours = float(mine["value"].mean()), float(line.ours or 0)
+                points.append(("ours", line.cell, ours, score, f"ours, {line.our_data}"))
     return points

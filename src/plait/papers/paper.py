@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import typing
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from plait.base import __version__, checks, config
 from plait.base.config import PAPERS
@@ -19,8 +21,6 @@ STATUS = ("there", "deviation", "not_there")
 FILE, RECIPES = "paper.yaml", "recipes"
 #: Pictures that are drawn from any element's numbers (``papers.pictures``).
 PICTURES = ("bars", "changes", "stacked", "points", "epochs", "evaluation", "boxes")
-
-T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Row:
     """
 
     name: str
-    values: tuple[float, ...]
+    values: tuple[Any, ...]
     variant: str | None = None
     subset: tuple[str, ...] = ()
     condition: str | None = None
@@ -218,7 +218,7 @@ def read(paper: str | Path) -> Paper:
     if version != FORMAT:
         raise ConfigError(f"{where}: format {version!r} is of another plait; plait {__version__} reads format {FORMAT}")
     elements = tuple(_element(one, where) for one in _listed(given.pop("elements", None), where, "elements"))
-    result = _built(
+    result: Paper = _built(
         Paper, given | {"name": folder.name.replace("_", "-"), "folder": folder, "elements": elements}, where
     )
     for element in elements:
@@ -237,76 +237,60 @@ def _check_draws(element: Element, folder: Path, where: str) -> None:
         raise ConfigError(f"{where}: draws: no figure {figure!r}: {nearest(str(figure), PICTURES)}")
 
 
+def _built(kind: Any, given: Any, where: str) -> Any:
+    """A dataclass from a mapping that must have all that has no default; its lists become tuples, of dataclasses too."""
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"{where}: expected a mapping, found {given!r:.60}")
+    needed = [f.name for f in dataclasses.fields(kind) if f.default is f.default_factory is dataclasses.MISSING]
+    if missing := [name for name in needed if name not in given]:
+        raise ConfigError(f"{where}: {', '.join(missing)} missing; expected {', '.join(needed)}")
+    values = dict(given)
+    for name, hint in checks.hints_of(kind).items():
+        if typing.get_origin(hint) is tuple and name in values and not isinstance(values[name], tuple):
+            values[name] = tuple(
+                _item(typing.get_args(hint)[0], one, where, name) for one in _listed(given[name], where, name)
+            )
+    result = config.build(kind, values, where)
+    checks.check(result, where)
+    return result
+
+
 def _listed(value: object, where: str, what: str) -> Sequence[object]:
     if not isinstance(value, list):
         raise ConfigError(f"{where}: {what}: expected a list, found {type(value).__name__}")
     return value
 
 
-def _built(kind: type[T], given: Any, where: str) -> T:
-    """A dataclass from a mapping that must have all that has no default."""
-    if not isinstance(given, Mapping):
-        raise ConfigError(f"{where}: expected a mapping, found {given!r:.60}")
-    needed = [f.name for f in dataclasses.fields(kind) if f.default is f.default_factory is dataclasses.MISSING]  # type: ignore[arg-type]
-    if missing := [name for name in needed if name not in given]:
-        raise ConfigError(f"{where}: {', '.join(missing)} missing; expected {', '.join(needed)}")
-    result = config.build(kind, given, where)
-    checks.check(result, where)
-    return result
+def _item(kind: Any, given: Any, where: str, what: str) -> Any:
+    """One of a list: a pair of names, a dataclass, or what it is."""
+    if typing.get_origin(kind) is tuple:
+        if not isinstance(given, list) or len(given) != 2:
+            raise ConfigError(f"{where}: {what}: expected pairs of rows, found {checks.shown(given)}")
+        return str(given[0]), str(given[1])
+    if kind is not Row:
+        return _built(kind, given, where) if dataclasses.is_dataclass(kind) else given
+    values = {"values": [], **given} if isinstance(given, Mapping) else given
+    return _built(Row, values, f"{where}, row '{values.get('name', '?') if isinstance(values, dict) else '?'}'")
 
 
-def _element(given: object, where: str) -> Element:
+def _element(given: Any, where: str) -> Element:
     place = f"{where}: {given.get('name', '?') if isinstance(given, Mapping) else '?'}"
-    values = dict(given) if isinstance(given, Mapping) else given
-    if isinstance(values, dict):
-        values["columns"] = tuple(_column(one, place) for one in _listed(values.get("columns", []), place, "columns"))
-        rows = _listed(values.get("rows", []), place, "rows")
-        values["rows"] = tuple(_row(one, values["columns"], place) for one in rows)
-        values["also"] = tuple(_listed(values.get("also", []), place, "also"))
-        values["recipes"] = tuple(_listed(values.get("recipes", []), place, "recipes"))
-        values["orders"] = tuple(_pair(one, place) for one in _listed(values.get("orders", []), place, "orders"))
-    result = _built(Element, values, place)
+    result: Element = _built(Element, given, place)
     if result.status not in STATUS:
         raise ConfigError(f"{place}: status {result.status!r}: {nearest(result.status, STATUS)}")
     if result.status != "there" and not result.why:
         raise ConfigError(f"{place}: status {result.status}, and no why:; say what differs, or why it is not there")
+    for row in result.rows:
+        for column, value in itertools.zip_longest(result.columns, row.values):
+            if column is None:
+                raise ConfigError(
+                    f"{place}, row '{row.name}': {len(row.values)} values for {len(result.columns)} columns"
+                )
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                where = f"{place}, row '{row.name}', column '{column.name}'"
+                raise ConfigError(f"{where}: a claim without a number, found {value!r}")
     known = {row.name for row in result.rows}
     for name in (name for order in result.orders for name in order):
         if name not in known:
             raise ConfigError(f"{place}: orders: no row '{name}' ({nearest(name, known)})")
     return result
-
-
-def _pair(given: object, where: str) -> tuple[str, str]:
-    if not isinstance(given, list) or len(given) != 2:
-        raise ConfigError(f"{where}: orders: expected pairs of rows, found {checks.shown(given)}")
-    return str(given[0]), str(given[1])
-
-
-def _column(given: Any, where: str) -> Column:
-    present = tuple(_listed(given.get("present", []), where, "present")) if isinstance(given, Mapping) else ()
-    return _built(Column, {**given, "present": present} if present else given, where)
-
-
-def _row(given: Any, columns: Sequence[Column], where: str) -> Row:
-    values = dict(given) if isinstance(given, Mapping) else {}
-    place = f"{where}, row '{values.get('name', '?')}'"
-    numbers = _numbers(values.get("values"), columns, place)
-    subset = tuple(_listed(values.get("subset", []), place, "subset"))
-    return _built(Row, values | {"values": numbers, "subset": subset}, place)
-
-
-def _numbers(values: object, columns: Iterable[Column], where: str) -> tuple[float, ...]:
-    """The paper's numbers, one per column.
-
-    Raises:
-        ConfigError: a claim without a number.
-    """
-    given = values if isinstance(values, list) else []
-    for place, column in enumerate(columns):
-        value = given[place] if place < len(given) else None
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ConfigError(f"{where}, column '{column.name}': a claim without a number, found {value!r}")
-    if len(given) > len(list(columns)):
-        raise ConfigError(f"{where}: {len(given)} values for {len(list(columns))} columns")
-    return tuple(given)

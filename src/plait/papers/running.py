@@ -105,12 +105,8 @@ def reproduce(
 
 def _of_a_quick_run(line: Line) -> Line:
     """A number of a quick run is never held against the paper's; what it was compared with among ours stays."""
-    if (
-        line.ours is None
-        or line.verdict not in (HELD, NOT_HELD, OPEN)
-        or line.metric in (*_SIZES, WEIGHTS)
-        or line.order
-    ):
+    judged = line.ours is not None and line.verdict in (HELD, NOT_HELD, OPEN)
+    if not judged or line.metric in (*_SIZES, WEIGHTS) or line.order:
         return line
     return dataclasses.replace(line, verdict=OTHER, reason="a quick run")
 
@@ -262,19 +258,15 @@ def _sizes(paper: Paper, element: Element) -> list[Line]:
             ours["train"] = ours.get("train", 0) + ours.get("valid", 0)
         for column, value in zip(element.columns, row.values, strict=True):
             line = Line(element.name, f"{row.name}, {column.name}", _SIZES[column.name == "classes"], value, row.data)
-            if ours is None:
-                line = dataclasses.replace(line, verdict=NOT_THERE, reason="nothing of ours stands in its place")
-            elif isinstance(ours, dict):
-                number = ours[column.name]
+            given: dict[str, Any] = {"verdict": NOT_THERE, "reason": "nothing of ours stands in its place"}
+            if isinstance(ours, dict):
                 same = row.ours == row.own or row.data.casefold() == label(row.ours).partition(",")[0].casefold()
-                verdict = (HELD if number == value else NOT_HELD) if same else OTHER
-                reason = "" if same else "other data"
-                line = dataclasses.replace(
-                    line, ours=float(number), our_data=label(row.ours), verdict=verdict, reason=reason
-                )
-            else:
-                line = dataclasses.replace(line, our_data=label(row.ours), verdict=NOT_RUN, reason=str(ours))
-            result.append(line)
+                verdict = (HELD if ours[column.name] == value else NOT_HELD) if same else OTHER
+                given = {"ours": float(ours[column.name]), "our_data": label(row.ours), "verdict": verdict}
+                given["reason"] = "" if same else "other data"
+            elif ours is not None:
+                given = {"our_data": label(row.ours), "verdict": NOT_RUN, "reason": ours}
+            result.append(dataclasses.replace(line, **given))
     return result
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from plait.base.errors import StoreError
 from plait.base.parts import Closing
+from plait.store import record as entries
 from plait.store.environment import Claims, Environment, open_shared, release
 from plait.store.record import (
     CELL,
@@ -164,9 +165,7 @@ class Store(Closing):
 
         First those of the encoder that was not used for the longest time; of one encoder those that were stored first.
         """
-        from plait.store.record import prune
-
-        return prune(self._open(), limit_bytes)
+        return entries.prune(self._open(), limit_bytes)
 
     def rest(self) -> None:
         """Let the system take back the memory through which the file was read; the next call reads it again."""

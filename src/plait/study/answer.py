@@ -15,7 +15,7 @@ from plait.base import notebook
 from plait.data.modality import Schema
 from plait.study.designs import DEFAULT, Candidate, noises
 from plait.study.results import Results
-from plait.study.spec import CLEAN
+from plait.study.state import score_of
 
 #: Designs of the front that are named.
 _NAMED = 4
@@ -37,8 +37,9 @@ def pareto(
         if line["status"] == "done" and line["variant"] in scores:
             name, given = str(line["variant"]), line.get("seconds", {})
             seconds[name].append(float(given.get("fit", 0.0)) + float(given.get("pretrain", 0.0)))
-            for modality, value in _single(line, metric):
-                alone[name].setdefault(modality, []).append(sign * value)
+            for modality in line["subset"] if len(line["subset"]) > 1 else ():
+                if (value := score_of(line, metric, [modality])) is not None:
+                    alone[name].setdefault(modality, []).append(sign * value)
     rows = [
         {
             "label": name,
@@ -52,14 +53,6 @@ def pareto(
     frame["front"] = [not any(_beats(other, row) for other in rows) for row in rows]
     frame = frame.sort_values("score", ascending=False, kind="stable", ignore_index=True)
     return frame.assign(score=sign * frame["score"], alone=sign * frame["alone"])
-
-
-def _single(line: Mapping[str, Any], metric: str) -> Iterable[tuple[str, float]]:
-    """Modality -> score of a run with that one alone, on clean rows."""
-    for one in line["evaluations"]:
-        value = one["metrics"].get(metric)
-        if one["condition"] == CLEAN and len(one["present"]) == 1 < len(line["subset"]) and value is not None:
-            yield str(one["present"][0]), float(value)
 
 
 def _beats(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

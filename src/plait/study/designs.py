@@ -15,7 +15,7 @@ from plait.base.errors import ConfigError
 from plait.data.modality import Schema
 from plait.encoders.defaults import lighter_encoder, trainable_encoder
 from plait.encoders.featurize import make_encoder
-from plait.study.spec import CLEAN
+from plait.study.state import score_of
 from plait.study.statistics.paired import family_variance, resampled_t
 from plait.training.settings import with_regimes
 
@@ -166,7 +166,8 @@ class Racing:
         if len(prepared) < 2:
             return set()
         leader = max(prepared, key=lambda label: (np.mean(list(scores[label].values())), counts[label]))
-        ratio = _ratio(lines)
+        done = next(line for line in lines if line["status"] == "done")
+        ratio = float(done["test_rows"]) / max(1.0, float(done["train_rows"]))
         behind = {label: differences(scores[leader], result) for label, result in scores.items() if label != leader}
         least = family_variance([d for d in behind.values() if len(d) >= LEAST])
         return {
@@ -182,20 +183,10 @@ class Racing:
         """Variant -> (data, seed, split) -> score on clean rows with everything present, higher is better."""
         result: dict[str, dict[tuple[Any, ...], float]] = {}
         for line in lines:
-            if line["status"] != "done":
-                continue
-            for setting in line["evaluations"]:
-                value = setting["metrics"].get(self.metric)
-                whole = list(setting["present"]) == list(line["subset"])
-                if setting["condition"] == CLEAN and whole and value is not None:
-                    place = (line["dataset"], line["seed"], line["split"])
-                    result.setdefault(str(line["variant"]), {})[place] = self.sign * float(value)
+            if (value := score_of(line, self.metric)) is not None:
+                place = (line["dataset"], line["seed"], line["split"])
+                result.setdefault(str(line["variant"]), {})[place] = self.sign * value
         return result
-
-
-def _ratio(lines: Sequence[Mapping[str, Any]]) -> float:
-    done = next(line for line in lines if line["status"] == "done")
-    return float(done["test_rows"]) / max(1.0, float(done["train_rows"]))
 
 
 def differences(leader: Mapping[tuple[Any, ...], float], other: Mapping[tuple[Any, ...], float]) -> np.ndarray:

@@ -14,11 +14,13 @@ import numpy as np
 
 from plait.base import checks
 from plait.base.checks import Natural
+from plait.base.config import read_yaml, to_yaml
 from plait.base.documents import read_json
 from plait.base.errors import ConfigError
 from plait.base.parts import Closing, shared_folder, write_file
 from plait.store.environment import Claimed
 from plait.study.lines_file import LinesFile, writing
+from plait.study.runs import digest
 from plait.study.spec import Spec
 from plait.training import history
 
@@ -78,8 +80,6 @@ class StudyFolder(Closing):
                 self._check(spec, about)
                 options = {**self.about(missing={}), "format": FORMAT, **about}
                 with writing(self.path):
-                    from plait.base.config import to_yaml
-
                     write_file(self.path / STUDY, to_yaml(spec.to_dict()).encode())
                     write_file(self.path / ABOUT, json.dumps(options, indent=1, ensure_ascii=False).encode())
                 self._lines.cut_torn()
@@ -92,18 +92,15 @@ class StudyFolder(Closing):
     def _check(self, spec: Spec, about: Mapping[str, Any]) -> None:
         known = self.about(missing=None)
         if known is None:
-            ours = (
-                (RUNS, LOCK, STUDY, ABOUT) if (self.path / LOCK).exists() else (RUNS,)
-            )  # another runner is beginning it
-            strange = [p.name for p in self.path.iterdir() if p.name not in ours and not p.name.endswith(".part")]
+            begun = (LOCK, STUDY, ABOUT) if (self.path / LOCK).exists() else ()  # another runner is at it
+            names = [p.name for p in self.path.iterdir() if not p.name.endswith(".part")]
+            strange = [name for name in names if name not in (RUNS, *begun)]
             if OLD in strange:
-                raise ConfigError(
-                    f"{self.path}: holds a search of plait 0.1 ({OLD}), which is not read; name another folder"
-                )
+                text = f"holds a search of plait 0.1 ({OLD}), which is not read; name another folder"
+                raise ConfigError(f"{self.path}: {text}")
             if strange:
-                raise ConfigError(
-                    f"{self.path}: is not empty and holds no study (found {strange[0]}); name another folder"
-                )
+                text = f"is not empty and holds no study (found {strange[0]}); name another folder"
+                raise ConfigError(f"{self.path}: {text}")
             return
         if known.get("name") != about["name"]:
             raise ConfigError(f"{self.path}: holds another study, '{known.get('name')}'; name another folder (--out)")
@@ -120,12 +117,9 @@ class StudyFolder(Closing):
             )
 
     def _changed(self, spec: Spec) -> Iterator[str]:
-        from plait.base.config import read_yaml
-
         before, now = read_yaml(self.path / STUDY), spec.to_dict()
-        return (
-            key for key in dict.fromkeys([*before, *now]) if key not in _grows(spec) and before.get(key) != now.get(key)
-        )
+        kept = (key for key in dict.fromkeys([*before, *now]) if key not in _grows(spec))
+        return (key for key in kept if before.get(key) != now.get(key))
 
     def about(self, missing: object = ConfigError) -> Any:
         """What study.json says; ``missing`` where there is none."""
@@ -133,18 +127,16 @@ class StudyFolder(Closing):
         try:
             value = read_json(path.read_bytes())
         except FileNotFoundError:
-            if missing is ConfigError:
-                raise ConfigError(
-                    f"{self.path}: holds no study (no {ABOUT}); expected the folder of plait study run"
-                ) from None
-            return missing
+            if missing is not ConfigError:
+                return missing
+            text = f"holds no study (no {ABOUT}); expected the folder of plait study run"
+            raise ConfigError(f"{self.path}: {text}") from None
         except (OSError, ValueError) as error:
             raise ConfigError(f"{path}: cannot be read as JSON ({error})") from None
         if not isinstance(value, dict) or not isinstance(value.get("format"), int) or value["format"] > FORMAT:
             raise ConfigError(f"{path}: not a study that this plait reads (format {FORMAT}); upgrade plait")
-        if wrong := checks.problems(About, value) or [
-            f"{name} is missing" for name in ("name", "runs") if name not in value
-        ]:
+        gone = [f"{name} is missing" for name in ("name", "runs") if name not in value]
+        if wrong := checks.problems(About, value) or gone:
             raise ConfigError(f"{path}: is damaged ({'; '.join(wrong)}); run the study anew in another folder")
         return value
 
@@ -233,8 +225,6 @@ def _grows(spec: Spec) -> tuple[str, ...]:
 
 def identity(spec: Spec) -> str:
     """Hash of what may not change within a folder."""
-    from plait.study.runs import digest
-
     fixed = {k: v for k, v in spec.to_dict().items() if k not in _grows(spec)}
     if spec.search is not None:
         fixed["search"] = {k: v for k, v in fixed["search"].items() if k not in ("trials", "storage")}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -194,11 +193,12 @@ def _spread(runs: Sequence[Run], count: int) -> list[Run]:
 
 
 def _by(study: Any) -> dict[str, dict[str, int]]:
-    options: dict[str, dict[str, set[Any]]] = {}
-    for run in study.runs:
-        values = {"seeds": run.seed, "splits": run.split, "conditions": str(run.train_condition)}
-        place = options.setdefault(run.dataset, {})
-        for name, value in {**values, "subsets": run.subset, "variants": run.variant}.items():
-            place.setdefault(name, set()).add(value)
-    count = Counter(run.dataset for run in study.runs)
-    return {label: {"runs": count[label], **{k: len(v) for k, v in parts.items()}} for label, parts in options.items()}
+    fields = ("seed", "split", "train_condition", "subset", "variant")
+    result: dict[str, dict[str, int]] = {}
+    for label in dict.fromkeys(run.dataset for run in study.runs):
+        own = [run for run in study.runs if run.dataset == label]
+        result[label] = {
+            "runs": len(own),
+            **{f"{f.removeprefix('train_')}s": len({str(getattr(r, f)) for r in own}) for f in fields},
+        }
+    return result

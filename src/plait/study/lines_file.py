@@ -154,12 +154,9 @@ def _parsed(raw: bytes) -> dict[str, object] | None:
     if not isinstance(line, dict) or not set(line) >= _NEEDED or checks.problems(Line, line):
         return None
     value = line.get("evaluations", [] if line["status"] != "done" else None)
-    done = line["status"] != "done" or isinstance(value, list)
-    return (
-        line
-        if done and not any(checks.problems(Evaluation, one) or not set(one) >= _JUDGED for one in value or ())
-        else None
-    )
+    if value is None or any(checks.problems(Evaluation, one) or not set(one) >= _JUDGED for one in value):
+        return None
+    return line
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:

@@ -246,7 +246,8 @@ def fit_baseline(group: Group, run: Run, name: str) -> Fit:
                 known[id(frame)] = appended(features.ngrams, features.schema.modalities, frame, rows)
             rows = known[id(frame)]
         result = model.outputs(rows, patterns)
-        return {pattern: _padded(output, group.table.classes) for pattern, output in result.items()}
+        classes = group.table.classes  # the training part may lack the last of them
+        return {p: spread(o, (classes or ())[: o.shape[-1]], classes) for p, o in result.items()}
 
     return Fit(
         outputs=outputs,
@@ -275,13 +276,6 @@ def _plain_rows(group: Group, run: Run, y: np.ndarray) -> Inputs:
 
 def _no_features(rows: int) -> Inputs:
     return Inputs({}, {}, {"": torch.ones(rows, dtype=torch.bool)})
-
-
-def _padded(output: np.ndarray, classes: Sequence[object] | None) -> np.ndarray:
-    """Columns for the last classes, where the training part has none of them."""
-    if output.ndim == 1 or classes is None or output.shape[1] == len(classes):
-        return output
-    return np.pad(output, ((0, 0), (0, len(classes) - output.shape[1])))
 
 
 def _encoded(group: Group, features: Featurizer, frame: Any) -> Inputs:

@@ -15,6 +15,7 @@ from plait.base.errors import ConfigError, PlaitError, is_secret, nearest
 from plait.data.modality import TRAIN, Schema
 from plait.data.schema_yaml import Place
 from plait.encoders.defaults import default_encoder, trainable_encoder
+from plait.estimators.fit_settings import FitSettings
 from plait.study.reader import Reader
 from plait.training.settings import with_regimes
 
@@ -119,9 +120,7 @@ def read_ranges(spec: Mapping[str, object] | Sequence[str] | None) -> tuple[Rang
         spec = {field.strip(): value for field, _, value in pairs}
     if not spec:
         raise ConfigError("ranges: nothing to vary; give at least one field, as learning_rate: 1e-4..1e-1 log")
-    from plait.estimators.estimators import FusionClassifier
-
-    known = [f for f in config.fields_of(FusionClassifier) if f not in _NOT_VARIED]
+    known = [f for f in config.fields_of(FitSettings) if f not in _NOT_VARIED]
     config.check_fields({field.partition(".")[0]: 0 for field in spec}, known, "ranges")
     return tuple(_range(field, value, _kind(field)) for field, value in spec.items())
 
@@ -132,9 +131,7 @@ _NOT_VARIED = ("modalities", "task", "root", "store", "progress", "random_state"
 
 def _kind(field: str) -> str:
     """``int``, ``float`` or nothing, as the estimator's signature says."""
-    from plait.estimators.estimators import FusionClassifier
-
-    text = str(checks.hints_of(FusionClassifier).get(field, ""))
+    text = str(checks.hints_of(FitSettings).get(field, ""))
     return "float" if "[float" in text else "int" if "[int" in text else ""
 
 
@@ -225,14 +222,12 @@ def read_regimes(spec: Sequence[str] | Mapping[str, object] | None) -> tuple[Reg
 
 
 def _regime(name: str, value: object) -> Regime:
-    from plait.estimators.estimators import FusionClassifier
-
     value = {} if value is None else value
     if isinstance(value, str):
         value = {"train": value}
     if not isinstance(value, Mapping):
         raise ConfigError(f"regime '{name}': expected settings of the estimator, found {value!r}")
-    config.check_fields(value, ["train", *config.fields_of(FusionClassifier)], f"regime '{name}'")
+    config.check_fields(value, ["train", *config.fields_of(FitSettings)], f"regime '{name}'")
     train = value.get("train")
     for word in train.values() if isinstance(train, Mapping) else [train] if train is not None else []:
         if word not in TRAIN:

@@ -95,12 +95,8 @@ def patterns_problem(value: object) -> str | None:
     """
     if value in (None, "full", "singles", "pairs"):
         return None
-    named = [one for one in value if isinstance(one, list | tuple)] if isinstance(value, list | tuple) else []
-    if (
-        isinstance(value, list | tuple)
-        and len(named) == len(value) > 0
-        and all(p and all(isinstance(n, str) for n in p) for p in named)
-    ):
+    rows = value if isinstance(value, list | tuple) else ()
+    if rows and all(isinstance(p, list | tuple) and p and all(isinstance(n, str) for n in p) for p in rows):
         return None
     return f"subsets: expected full, singles, pairs or a list of lists of modalities, found {value!r:.60}"
 
@@ -211,9 +207,8 @@ def _anchored(value: object, subset: tuple[str, ...], names: tuple[str, ...]) ->
         return value
     if isinstance(value, Mapping) and value.get("drop") is True:
         anchors = [name for name in anchors if name in names]
-        return (
-            {**value, "anchors": anchors, "drop": [name for name in anchors if name not in subset]} if anchors else None
-        )
+        gone = [name for name in anchors if name not in subset]
+        return {**value, "anchors": anchors, "drop": gone} if anchors else None
     kept = [name for name in anchors if name in subset]
     if not kept:
         return None

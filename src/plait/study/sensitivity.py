@@ -17,7 +17,8 @@ from plait.metrics.base import MAIN, METRICS, Metric, metrics
 from plait.store.model_files import plain_values
 from plait.study.ranges import Range, SearchSpec
 from plait.study.results import Results
-from plait.study.samplers import Trial, optuna_study, score_of
+from plait.study.samplers import Trial, optuna_study
+from plait.study.state import score_of
 from plait.study.subjects import subject_of
 from plait.study.variants import plain
 

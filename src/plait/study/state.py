@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,6 +13,7 @@ from plait.base import progress
 from plait.base.deadline import duration
 from plait.metrics.base import MAIN, metrics
 from plait.study.runs import Run
+from plait.study.spec import CLEAN
 
 Line = Mapping[str, Any]
 
@@ -174,14 +176,12 @@ def best(state: State, most: int = 4) -> list[str]:
     """The best variant of each table so far, by the mean of its first metric on clean rows with everything present."""
     result: dict[str, dict[tuple[str, str], list[float]]] = defaultdict(lambda: defaultdict(list))
     heads: dict[str, tuple[str, bool]] = {}
-    for setting in state.latest():
-        value = first_metric(setting)
-        if value is None:
-            continue
-        name, score = value
-        known = metrics(setting["task"])[name]
-        heads[setting["dataset"]] = (name, known.direction == "lower")
-        result[setting["dataset"]][setting["variant"], "+".join(setting["subset"])].append(score)
+    for line in state.latest():
+        measured = line["evaluations"][0]["metrics"] if line["status"] == "done" else {}
+        name = MAIN[line["task"]] if MAIN[line["task"]] in measured else next(iter(measured), "")
+        if (score := score_of(line, name)) is not None:
+            heads[line["dataset"]] = (name, metrics(line["task"])[name].direction == "lower")
+            result[line["dataset"]][line["variant"], "+".join(line["subset"])].append(score)
     said = []
     for dataset, scores in list(result.items())[:most]:
         name, lower = heads[dataset]
@@ -191,13 +191,11 @@ def best(state: State, most: int = 4) -> list[str]:
     return said
 
 
-def first_metric(value: Any) -> tuple[str, float] | None:
-    """Name and value of the metric that leads, on the evaluation with nothing changed and everything present."""
-    if value["status"] != "done":
-        return None
-    plain = [e for e in value["evaluations"] if e["condition"] == "clean" and len(e["present"]) == len(value["subset"])]
-    if not plain:
-        return None
-    values = plain[0]["metrics"]
-    name = MAIN[value["task"]] if MAIN[value["task"]] in values else next(iter(values), None)
-    return None if name is None or values[name] is None else (name, values[name])
+def score_of(line: Line, metric: str, present: Sequence[str] | None = None) -> float | None:
+    """A metric of a run on clean rows, with all that it was trained on or with only ``present``; None: there is none."""
+    wanted = list(line["subset"] if present is None else present)
+    for one in line["evaluations"] if line["status"] == "done" else ():
+        value = one["metrics"].get(metric)
+        if one["condition"] == CLEAN and one["present"] == wanted and value is not None and math.isfinite(value):
+            return float(value)
+    return None

@@ -164,14 +164,22 @@ def _frame(spec: DataSpec, frames: Mapping[str, tuple[pd.DataFrame, Schema]], pa
     if spec.frame is None or spec.frame not in frames:
         raise ConfigError(f"data: no table '{spec.frame}' is given; given: {', '.join(frames) or 'none'}")
     frame, result = frames[spec.frame]
-    frame = _fetched(spec, frame, result, spec.root)
-    target = spec.target or result.target
-    if target is None and pairs:
-        return StudyTable(spec.name or f"{spec.frame}/pairs", frame.reset_index(drop=True), result)
+    frame = _fetched(spec, frame, result, spec.root).reset_index(drop=True)
+    said = f"data: frame '{spec.frame}' has no target; name it beside it"
+    return _whole(spec, frame, result, None if pairs else said)
+
+
+def _whole(
+    spec: DataSpec, frame: pd.DataFrame, schema: Schema, said: str | None, parts: str | None = None
+) -> StudyTable:
+    """The table of what was read; ``said`` where it has no target, or None: there need not be one."""
+    target = spec.target or schema.target
+    if target is None and said is None:
+        return StudyTable(spec.name or f"{spec.source}/pairs", frame, schema)
     if target is None:
-        raise ConfigError(f"data: frame '{spec.frame}' has no target; name it beside it")
-    result = dataclasses.replace(result, target=target)
-    return StudyTable(spec.name or f"{spec.frame}/{target}", _with_target(frame, target), result)
+        raise ConfigError(said)
+    schema = dataclasses.replace(schema, target=target)
+    return StudyTable(spec.name or f"{spec.source}/{target}", _with_target(frame, target), schema, parts)
 
 
 def _table(spec: DataSpec, base: Path, schema_told: Mapping[str, object] | None, pairs: bool) -> StudyTable:
@@ -190,22 +198,13 @@ def _table(spec: DataSpec, base: Path, schema_told: Mapping[str, object] | None,
             raise ConfigError(f"data: which column of {path.name} is to be predicted? expected target: NAME")
         result = schema.infer(frame, target=spec.target, root=root or str(path.parent), task=spec.task)
     frame = _fetched(spec, frame, result, root or str(path.parent))
-    target = spec.target or result.target
-    if target is None and pairs:
-        result = dataclasses.replace(result, root=root or result.root or str(path.parent))
-        return StudyTable(spec.name or f"{spec.source}/pairs", frame, result)
-    if target is None:
-        raise ConfigError(f"data: neither the study nor {spec.schema} names the target of {path.name}")
-    result = dataclasses.replace(
-        result, target=target, root=root or result.root or str(path.parent), task=spec.task or result.task
-    )
+    result = dataclasses.replace(result, root=root or result.root or str(path.parent), task=spec.task or result.task)
     if spec.test is not None:
         files = {name: beside(base, file) for name in ("valid", "test") if (file := getattr(spec, name))}
-        parts = {name: read_table(file, None, spec.remote, root) for name, file in files.items()}
-        parts = {name: _fetched(spec, part, result, root) for name, part in parts.items()}
-        frame = stacked(frame, **parts)
-    label = spec.name or f"{spec.source}/{target}"
-    return StudyTable(label, _with_target(frame, target), result, None if spec.test is None else PART)
+        read = {name: read_table(file, None, spec.remote, root) for name, file in files.items()}
+        frame = stacked(frame, **{name: _fetched(spec, part, result, root) for name, part in read.items()})
+    said = f"data: neither the study nor {spec.schema} names the target of {path.name}"
+    return _whole(spec, frame, result, None if pairs else said, None if spec.test is None else PART)
 
 
 def _fetched(spec: DataSpec, frame: pd.DataFrame, schema: Schema, root: str | None) -> pd.DataFrame:

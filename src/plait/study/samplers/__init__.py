@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ from typing import Any
 from plait.base.errors import ConfigError, need, warn
 from plait.study.ranges import Range, SearchSpec
 from plait.study.runs import Run, Schedule
-from plait.study.state import Line, State
+from plait.study.state import Line, State, score_of
 
 
 @dataclass(frozen=True)
@@ -52,12 +51,17 @@ def optuna_study(ranges: Sequence[Range], trials: Sequence[Trial], *, lower: boo
     optuna = need("optuna", "search")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(sampler=sampler, direction="minimize" if lower else "maximize")
-    state, known = optuna.trial.TrialState, {r.field: distribution(r) for r in ranges}
+    known = {r.field: distribution(r) for r in ranges}
     for trial in trials:
-        ended = {"state": state.FAIL} if trial.score is None else {"state": state.COMPLETE, "value": trial.score}
-        params = {r.field: r.kept(trial.drawn[r.field]) for r in ranges}
-        study.add_trial(optuna.trial.create_trial(params=params, distributions=known, **ended))
+        study.add_trial(_ended(trial, {r.field: r.kept(trial.drawn[r.field]) for r in ranges}, known))
     return study
+
+
+def _ended(trial: Trial, params: Mapping[str, Any], distributions: Mapping[str, Any], **attributes: Any) -> Any:
+    """A trial as Optuna has one that has ended."""
+    made, state = need("optuna.trial", "search"), need("optuna.trial", "search").TrialState
+    ended = {"state": state.FAIL} if trial.score is None else {"state": state.COMPLETE, "value": trial.score}
+    return made.create_trial(params=params, distributions=distributions, user_attrs=attributes, **ended)
 
 
 def distribution(of: Range) -> Any:
@@ -172,14 +176,6 @@ class Trials(Schedule):
         return Trial(regime.drawn[number], sum(known) / len(known) if len(known) == len(runs) else None)
 
 
-def score_of(line: Line, metric: str) -> float | None:
-    """What a run gave; None where it failed or the metric is no number."""
-    if line["status"] != "done":
-        return None
-    value = line["evaluations"][0]["metrics"].get(metric)
-    return None if value is None or not math.isfinite(value) else float(value)
-
-
 #: Attributes of Optuna's trials that are ours: the number of the trial, and the lines of its runs.
 _NUMBER, _LINES = "plait_trial", "plait_lines"
 
@@ -220,17 +216,11 @@ class TrialStorage:
         if number in self._held:
             return
         self._held[number] = list(lines)
-        state = self._optuna.trial.TrialState
-        ended = {"state": state.FAIL} if trial.score is None else {"state": state.COMPLETE, "value": trial.score}
+        params = {r.field: _shown(r, trial.drawn[r.field]) for r in self.ranges}
+        known = {r.field: self._distribution(r) for r in self.ranges}
         try:
             with self._in_one_line("cannot be written"):
-                made = self._optuna.trial.create_trial(
-                    params={r.field: _shown(r, trial.drawn[r.field]) for r in self.ranges},
-                    distributions={r.field: self._distribution(r) for r in self.ranges},
-                    user_attrs={_NUMBER: number, _LINES: self._held[number]},
-                    **ended,
-                )
-                self._study.add_trial(made)
+                self._study.add_trial(_ended(trial, params, known, **{_NUMBER: number, _LINES: self._held[number]}))
         except ConfigError as error:
             warn(f"{error}; the search's own folder has the trial")
 

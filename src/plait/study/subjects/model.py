@@ -51,19 +51,12 @@ class Model(Predicting):
     def counts(self, results: Results, evidence: Sequence[Any]) -> list[tuple[str, str]]:
         runs = results.runs
         done = runs[runs["status"] == "done"] if len(runs) else runs
-        facts = [("runs done" if len(done) != 1 else "run done", len(done))]
+        numbers = {"run done": len(done)}
         if evidence:
-            options = {
-                "variant": max(e.headline["label"].nunique() for e in evidence),
-                "seed": done["seed"].nunique(),
-                "data set": len(evidence),
-                "modality": max(len(e.full.split("+")) for e in evidence),
-            }
-            plural = {"modality": "modalities"}
-            facts += [
-                (name if number == 1 else plural.get(name, name + "s"), number) for name, number in options.items()
-            ]
+            numbers["variant"] = max(e.headline["label"].nunique() for e in evidence)
+            numbers |= {"seed": done["seed"].nunique(), "data set": len(evidence)}
+            numbers["modality"] = max(len(e.full.split("+")) for e in evidence)
+        several = {"run done": "runs done", "modality": "modalities"}
+        facts = [(k if n == 1 else several.get(k, f"{k}s"), f"{n:,}") for k, n in numbers.items()]
         rows = [int(n) for e in evidence for n in e.headline["test_rows"]]
-        return [(name, f"{number:,}") for name, number in facts] + (
-            [("test rows of a run", span(rows))] if rows else []
-        )
+        return facts + ([("test rows of a run", span(rows))] if rows else [])

@@ -147,40 +147,32 @@ def _tests_sheet(result: Mapping[tuple[str, ...], Tested], at: str) -> Sheet | N
     return Sheet(Table(f"{at}-tests", columns, full), title, heads, rows, (4, 5, 7), folded=True)
 
 
-_COSTS: dict[str, tuple[str, ...]] = {
-    "pairs": ("train_rows",),
-    "trained weights": ("weights", "trained"),
-    "epochs": ("epochs",),
-    "seconds": ("seconds", "fit"),
-    "processor seconds": ("seconds", "fit_processor"),
+_COSTS = {
+    "pairs": "train_rows",
+    "trained weights": "weights.trained",
+    "epochs": "epochs",
+    "seconds": "seconds.fit",
+    "processor seconds": "seconds.fit_processor",
 }
 
 
 def _cost(material: Material) -> Iterator[Section]:
     """What each space was learned from, and what that took."""
-    results = material.results
-    if not material.evidence:
+    done = [line for line in material.results.lines if line["status"] == "done"]
+    if not done:
         return
-    runs = results.runs[results.runs["status"] == "done"]
-    extra = {line["run"]: line for line in results.lines if line["status"] == "done"}
     full, rows = [], []
-    for (dataset, variant), part in runs.groupby(["dataset", "variant"], sort=False):
-        lines = [extra[run] for run in part["run"]]
-        means = [float(np.mean([_cell(line, *keys) for line in lines])) for keys in _COSTS.values()]
-        full.append([dataset, variant, len(lines), *means])
+    for (dataset, variant), part in pd.json_normalize([dict(line) for line in done], max_level=1).groupby(
+        ["dataset", "variant"], sort=False
+    ):
+        means = [float(np.mean(part[column].tolist())) for column in _COSTS.values()]
+        full.append([dataset, variant, len(part), *means])
         rows.append([str(dataset), str(variant), *(f"{v:,.0f}" for v in means[:3]), *map(number, means[3:])])
     columns = ["data set", "space", "runs", *_COSTS]
     section = Section("cost", "Cost", "What each space was learned from, and what that took (means over runs).")
     heads = ["data set", "space", *_COSTS]
     section.add(Sheet(Table("cost", columns, full), "", heads, rows, tuple(range(2, len(heads)))))
     yield section
-
-
-def _cell(line: Mapping[str, object], *keys: str) -> float:
-    value: Any = line
-    for key in keys:
-        value = value[key]
-    return float(value)
 
 
 def _claims(material: Material) -> Iterator[Section]:

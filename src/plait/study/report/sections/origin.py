@@ -20,22 +20,15 @@ class Origin(ReportSection):
     def sections(self, material: Material) -> Iterator[Section]:
         results, evidence = material.results, material.evidence
         about: Mapping[str, Any] = results.about
-        seeds = (
-            about.get("seeds") or sorted(set(results.runs["seed"].tolist()))
-            if len(results.runs)
-            else about.get("seeds", [])
-        )
+        seeds = about.get("seeds") or sorted(set(results.runs["seed"].tolist()))
         data = dict(about.get("data", {}))
-        message = f"{counted(len(seeds or []), 'seed')} on {counted(len(data) or len(evidence), 'data set')}"
-        section = Section(
-            "again", "Run it again", f"{message}, drawn and trained as told below, give these numbers again."
-        )
+        message = f"{counted(len(seeds), 'seed')} on {counted(len(data) or len(evidence), 'data set')}"
+        text = f"{message}, drawn and trained as told below, give these numbers again."
+        section = Section("again", "Run it again", text)
         if about.get("command"):
             section.add(Text(str(about["command"]), code=True))
-        pairs = [
-            ("study", f"{results.name}, identity {about.get('identity', '–')}"),
-            ("seeds", ", ".join(map(str, seeds or []))),
-        ]
+        pairs = [("study", f"{results.name}, identity {about.get('identity', '–')}")]
+        pairs += [("seeds", ", ".join(map(str, seeds)))]
         pairs += [(f"data hash of {name}", str(digest)) for name, digest in data.items()]
         pairs += [(str(name), str(version)) for name, version in dict(about.get("versions", {})).items()]
         pairs += [(f"source, {key}", str(value)) for key, value in results.spec.source.items()]
