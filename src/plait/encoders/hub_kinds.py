@@ -22,7 +22,7 @@ from plait.encoders.hub_files import PROCESSOR, TOKENIZER, WEIGHTS, Alternatives
 from plait.encoders.hub_models import HubEncoder, HubNetwork
 from plait.encoders.packages import filled
 from plait.encoders.pixel_arrays import Pixels, by_processor, pixels_of
-from plait.encoders.sound_frames import milliseconds
+from plait.encoders.sound_frames import Heard
 from plait.encoders.syntax import cut
 
 #: Positions that RoBERTa and its kin reserve; of a model that states no limit they are left free.
@@ -172,22 +172,17 @@ _SHORTEST = 0.1
 
 
 @dataclass(eq=False)
-class HubAudio(HubEncoder):
+class HubAudio(Heard, HubEncoder):
     """Base of the sound encoders from a hub.
 
     Attributes:
         max_seconds: only the beginning of longer sounds is heard.
     """
 
-    kinds: ClassVar[tuple[str, ...]] = ("audio",)
     batch_size: ClassVar[int] = 8
     needs: ClassVar[Sequence[Alternatives]] = (("config.json",), WEIGHTS, PROCESSOR)
 
     max_seconds: Annotated[float, Within(_SHORTEST, 600)] = 30.0
-
-    def lengths(self, cells: Sequence[Any]) -> np.ndarray:
-        """Milliseconds, from the headers; sounds that are cut are told of."""
-        return milliseconds(self, cells, self.max_seconds)
 
     def prepare(self, cells: Sequence[object]) -> dict[str, np.ndarray]:
         """``values`` (n, L) samples or (n, L, F) frames, ``length`` (n, 1), ``share`` (n, 1) that is sound."""

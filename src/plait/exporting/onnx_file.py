@@ -99,7 +99,7 @@ def words_inputs(name: str, words: Ngrams) -> list[InputSpec]:
         places = one.places.tolist()
         if kind == "shape":
             what = f"how the first {READ:,} characters look, as plait.encoders.shape.measured says"
-            facts = {"measures": [NAMES[place] for place in places]}
+            facts: dict[str, Any] = {"measures": [NAMES[place] for place in places]}
         else:
             counted, place = source_of(kind)
             of = f" of its column {place}" if place else ""

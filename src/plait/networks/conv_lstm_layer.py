@@ -5,7 +5,6 @@ No step is computed for a row that has not begun.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -110,13 +109,18 @@ class ConvLSTMOptions:
             raise ConfigError(f"network conv_lstm: kernel must be odd, so that it has a middle; found {self.kernel}")
 
 
+#: Gates in the order in which their weights lie: input, forget, output (sigmoid), then the cell's candidate (tanh).
+GATES = 4
+
+
 class ConvLSTMLayer(nn.Module):
     """A standard LSTM at every place of a picture, its weights shared by all places.
 
     The gates see a patch of what stands still, the whole frame of what has no place, a patch of what moves, and a patch of
     the hidden state; any of the first three may be missing. On one place with a kernel of one it is the plain LSTM.
 
-    Formula: z_t = b + W_v * v + W_a a_t + W_x * x_t + W_h * h_{t-1}, where * is a convolution that keeps the size.
+    Formula: z_t = b + W_v * v + W_a a_t + W_x * x_t + W_h * h_{t-1}, where * is a convolution that keeps the size;
+    i, f, o = sigmoid(z_i, z_f, z_o), g = tanh(z_g), c_t = f c_{t-1} + i g, h_t = o tanh(c_t).
 
     Shape: v (B, C, H, W), a (N, F), x (N, H, W, D); h (N, H, W, K), packed as in ``Steps``.
 
@@ -162,66 +166,44 @@ class ConvLSTMLayer(nn.Module):
         size: tuple[int, int],
         dtype: torch.dtype,
     ) -> tuple[Tensor, State]:
-        """Hidden states of all steps (N, H, W, K), and the state to go on from; ``still`` as from ``stand``."""
+        """Run over steps that are packed one after another; rows join as time goes on and none leaves.
+
+        Args:
+            still: (B or more, H, W, 4K), as from ``stand``; what does not change with time, or None.
+            frames: (N, F) what has no place, or None.
+            moving: (N, H, W, C) what has both, or None.
+            state: h (n, H, W, K) and c (n, H, W, K) after the step before; None at the start.
+            counts: rows of each step, never falling; their sum is N, the last is B.
+            size: H and W.
+            dtype: of the products; c is kept in float32 all the same.
+
+        Returns:
+            h of all steps (N, H, W, K) and the last state, (B, H, W, K) each.
+        """
+        units, weight = self.units, self.weight
         if frames is None or self.driven is None:
             drive = self.bias.expand(sum(counts), -1)
         else:
             drive = functional.linear(frames, self.driven, self.bias)  # (N, 4K)
-        return recur(still, drive, moving, self.weight, state, counts, size, dtype)
-
-
-#: Gates in the order in which their weights lie: input, forget, output (sigmoid), then the cell's candidate (tanh).
-GATES = 4
-
-
-def recur(
-    still: Tensor | None,
-    drive: Tensor,
-    moving: Tensor | None,
-    weight: Tensor,
-    state: tuple[Tensor, Tensor] | None,
-    counts: Sequence[int],
-    size: tuple[int, int],
-    dtype: torch.dtype,
-) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """Run the recurrence over steps that are packed one after another; rows join as time goes on and none leaves.
-
-    Formula: with z = still + drive_t + W * [moving_t; h_{t-1}] (a convolution that keeps the size),
-    i, f, o = sigmoid(z_i, z_f, z_o), g = tanh(z_g), c_t = f c_{t-1} + i g, h_t = o tanh(c_t).
-
-    Args:
-        still: (B or more, H, W, 4K) what does not change with time, or None.
-        drive: (N, 4K) what has no place.
-        moving: (N, H, W, C) what has both, or None.
-        weight: (4K, C + K, k, k).
-        state: h (n, H, W, K) and c (n, H, W, K) after the step before; None at the start.
-        counts: rows of each step, never falling; their sum is N, the last is B.
-        size: H and W.
-        dtype: of the products; c is kept in float32 all the same.
-
-    Returns:
-        h of all steps (N, H, W, K) and the last state, (B, H, W, K) each.
-    """
-    units = len(weight) // GATES
-    pushed = drive.to(dtype)[:, None, None]  # (N, 1, 1, 4K)
-    if moving is not None:  # of all steps at once: it is there before the first
-        pushed = pushed + convolved(moving.to(dtype), _narrow(weight[:, :-units], dtype))
-    h, c = state if state is not None else (None, None)
-    hidden = []
-    for count, z in zip(counts, torch.split(pushed, list(counts)), strict=True):
-        h, c = _joined(h, count), _joined(c, count)
-        if still is not None:
-            z = z + still[:count].to(dtype)
-        # Narrowed at each step, so that the gradients of all steps are summed in float32.
-        z = z.expand(count, *size, -1) if h is None else z + convolved(h, _narrow(weight[:, -units:], dtype))
-        i, f, o = torch.sigmoid(z[..., : 3 * units]).chunk(3, -1)
-        new = i * torch.tanh(z[..., 3 * units :])
-        c = new.float() if c is None else f * c + new  # float32
-        h = o * torch.tanh(c.to(dtype))
-        hidden.append(h)
-    assert h is not None
-    assert c is not None
-    return torch.cat(hidden), (h, c)
+        pushed = drive.to(dtype)[:, None, None]  # (N, 1, 1, 4K)
+        if moving is not None:  # of all steps at once: it is there before the first
+            pushed = pushed + convolved(moving.to(dtype), _narrow(weight[:, :-units], dtype))
+        h, c = state if state is not None else (None, None)
+        hidden = []
+        for count, z in zip(counts, torch.split(pushed, list(counts)), strict=True):
+            h, c = _joined(h, count), _joined(c, count)
+            if still is not None:
+                z = z + still[:count].to(dtype)
+            # Narrowed at each step, so that the gradients of all steps are summed in float32.
+            z = z.expand(count, *size, -1) if h is None else z + convolved(h, _narrow(weight[:, -units:], dtype))
+            i, f, o = torch.sigmoid(z[..., : 3 * units]).chunk(3, -1)
+            new = i * torch.tanh(z[..., 3 * units :])
+            c = new.float() if c is None else f * c + new  # float32
+            h = o * torch.tanh(c.to(dtype))
+            hidden.append(h)
+        assert h is not None
+        assert c is not None
+        return torch.cat(hidden), (h, c)
 
 
 def _narrow(weight: Tensor, dtype: torch.dtype) -> Tensor:
