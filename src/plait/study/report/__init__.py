@@ -104,11 +104,10 @@ def left_out_section(results: Results, reasons: Mapping[str, str]) -> Section:
     whole = len(runs) + waiting
     parts = [f"{counts[status]} {status}" for status in ("failed", "stopped") if counts[status]]
     parts += [f"{waiting} not begun"] if waiting else []
-    sentence = (
-        f"All {counted(whole, 'run')} are done." if not parts else f"Of {counted(whole, 'run')}, {', '.join(parts)}."
-    )
+    sentence = f"All {counted(whole, 'run')} are done."
     if parts:
-        sentence += " Comparisons use the seeds and splits that both sides have."
+        both = "Comparisons use the seeds and splits that both sides have."
+        sentence = f"Of {counted(whole, 'run')}, {', '.join(parts)}. {both}"
     section = Section("left-out", "Failed and left out", sentence)
     section.add(_failures(results))
     if reasons:
@@ -123,9 +122,8 @@ def _failures(results: Results) -> Sheet | None:
         return None
     columns = ["run", "status", "dataset", "variant", "subset", "train_condition", "seed", "split", "reason"]
     full = gone[columns].astype(object).to_numpy().tolist()
-    grouped = (
-        gone.fillna({"reason": ""}).groupby(["status", "reason", "variant"], sort=False).size().reset_index(name="runs")
-    )
+    groups = gone.fillna({"reason": ""}).groupby(["status", "reason", "variant"], sort=False)
+    grouped = groups.size().reset_index(name="runs")
     value = grouped.sort_values("runs", ascending=False, kind="stable").head(NAMED)
     rows = [[r["status"], str(r["runs"]), str(r["variant"]), r["reason"] or "–"] for r in value.to_dict("records")]
     more = f"{len(grouped) - len(value)} more in tables/failures.csv." if len(grouped) > len(value) else ""

@@ -94,11 +94,8 @@ def _sentence(evidence: Evidence, by: str, part: DataFrame) -> str:
     ]
     if not parts:
         worse = [names_of(evidence, [s])[s] for s, v in verdicts.items() if v == "worse"]
-        parts = [
-            f"everything is proven better than {listed(worse)}"
-            if worse
-            else "no subset is proven worse than everything"
-        ]
+        beaten = f"everything is proven better than {listed(worse)}"
+        parts = [beaten if worse else "no subset is proven worse than everything"]
     return evidence.begun(f"{'trained' if by == 'subset' else 'tested'} on less than everything: {'; '.join(parts)}.")
 
 
