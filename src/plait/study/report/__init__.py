@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from plait.base import registry
 from plait.base.errors import need
 from plait.base.folders import claim_folder
-from plait.report.blocks import Facts, Page, Picture, Row, Section, Sheet, Table
+from plait.report.blocks import Block, Facts, Page, Picture, Row, Section, Sheet, Table
 from plait.report.page import write_page
 from plait.report.words import counted
 from plait.study.results import Results
@@ -139,16 +139,11 @@ def _fitting(sections: Sequence[Section]) -> list[Section]:
         total += len(picture.markup.encode())
         if total <= ROOM:
             kept.add(picture.name)
-    return [
-        replace(
-            section,
-            blocks=[
-                Row([_beside(p, p.name in kept) for p in block.pictures]) if isinstance(block, Row) else block
-                for block in section.blocks
-            ],
-        )
-        for section in sections
-    ]
+
+    def fitted(block: Block) -> Block:
+        return Row([_beside(p, p.name in kept) for p in block.pictures]) if isinstance(block, Row) else block
+
+    return [replace(section, blocks=[fitted(block) for block in section.blocks]) for section in sections]
 
 
 def _beside(picture: Picture, kept: bool) -> Picture:

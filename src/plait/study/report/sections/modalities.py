@@ -116,11 +116,6 @@ def _map(evidence: Evidence, part: DataFrame, by: str) -> object:
     values = [[float(means.get((label, subset), math.nan)) for subset in subsets] for label in labels]
     texts = [[evidence.number(v) for v in line] for line in values]
     names = names_of(evidence, subsets)
-    return charts.map_figure(
-        values,
-        [evidence.names[label] for label in labels],
-        [names[s] for s in subsets],
-        axes_are=(evidence.named_by, "modalities"),
-        texts=texts,
-        higher=evidence.higher,
-    )
+    down, across = [evidence.names[label] for label in labels], [names[s] for s in subsets]
+    axes = evidence.named_by, "modalities"
+    return charts.map_figure(values, down, across, axes_are=axes, texts=texts, higher=evidence.higher)
