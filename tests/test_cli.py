@@ -109,6 +109,24 @@ def test_the_report_page_is_written(table: Path, tmp_path: Path, capsys: pytest.
     assert "https://" not in page.replace("https://www.w3.org", "")
 
 
+def test_a_table_whose_labels_the_model_never_saw_is_judged_as_it_is(
+    table: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As long as that of the fit, and no row's label like another's: no split of it has ever been made."""
+    frame = pd.read_csv(table)
+    frame.assign(label=[f"new {i}" for i in range(len(frame))]).to_csv(table.with_name("new.csv"), index=False)
+    run("evaluate", model, table.with_name("new.csv"))
+    assert "larger shares" not in capsys.readouterr().err
+
+
+def test_a_condition_that_changes_nothing_is_refused_before_a_row_is_judged(
+    table: Path, model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("plait.evaluation.evaluate.evaluate", None)
+    assert run("evaluate", model, table, "--condition", "white_noise:text:snr_db=3") == 2
+    assert "changes image, audio, video" in capsys.readouterr().err
+
+
 def test_predict_writes_every_row_whatever_the_piece(table: Path, model: Path, tmp_path: Path) -> None:
     assert run("predict", model, table, "--out", tmp_path / "p.csv", "--keep", "id") == 0
     assert run("predict", model, table, "--out", tmp_path / "q.csv", "--keep", "id", "--rows", "7") == 0

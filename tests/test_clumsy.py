@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import plait
 from plait import FusionClassifier, FusionRegressor
 from plait.base import folders
 from plait.base.errors import PlaitError, PlaitWarning
@@ -90,6 +91,30 @@ def test_a_folder_that_may_not_be_written_is_refused_before_a_fit(place: Path, m
         fit_table(frame, None, {"members": 1}, target="label", out=place / "m")
     with pytest.raises(PlaitError, match="cannot be written; name another place"):
         claim_folder(place / "report", ["report.html"])
+
+
+def test_event_files_have_a_place_before_anything_is_trained(place: Path) -> None:
+    (place / "notes.txt").write_text("mine")
+    with pytest.raises(PlaitError, match="tensorboard .*notes.txt is a file, no folder"):
+        FusionClassifier(tensorboard=str(place / "notes.txt" / "events")).fit(rows(40)[["size"]], rows(40)["label"])
+
+
+def test_a_model_that_is_a_table_is_said_to_be_a_file(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "t.csv: is a file; expected a model folder" in refused(capsys, "predict", place / "t.csv", place / "t.csv")
+
+
+def test_advice_on_nothing_leaves_nothing(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows(40)[["label"]].assign(size=1).to_csv(place / "constant.csv", index=False)
+    said = refused(capsys, "advise", place / "constant.csv", "--target", "label", "--out", place / "advice")
+    assert "the table has no column to learn from" in said
+    assert not (place / "advice").exists()
+
+
+def test_the_version_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert not stop.value.code
+    assert capsys.readouterr().out == f"plait {plait.__version__}\n"
 
 
 def test_embeddings_go_to_a_file_of_their_own_kind(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

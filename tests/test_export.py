@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
+import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,6 +31,41 @@ onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
 
 ROWS = 130
+
+
+def stranger_counts(text: str, one: Mapping[str, Any]) -> list[int]:
+    """Words or groups of letters of a text at their places, by nothing but what inputs.json says."""
+    a, b, c = (int(one[name], 16) for name in "ABC")
+    text = f" {text.lower()} "
+    if one["name"].endswith(".letters"):
+        text = re.sub(r"\s+", " ", text)
+        groups = [(text[i : i + n], n) for n in (3, 4) for i in range(len(text) - n + 1)]
+        keys = [sum(ord(sign) * a ** (i + n) for i, sign in enumerate(group)) for group, n in groups]
+    else:
+        words = [sum(ord(sign) * a**i for i, sign in enumerate(word)) for word in re.findall(r"\w+", text)]
+        keys = words + [one * b + two for one, two in itertools.pairwise(words)]
+    places = Counter((key * c % 2**64) >> 52 for key in keys)
+    return [places[place] for place in one["places"]]
+
+
+def test_words_are_counted_by_what_the_file_says(tmp_path: Path) -> None:
+    said = [f"{'Good  sun' if i % 2 else 'bad RAIN'}, \u00e9t\u00e9 number {i}\nand {i % 7} more" for i in range(200)]
+    frame, y = pd.DataFrame({"note": said}), np.where(np.arange(200) % 2, "yes", "no")
+    schema = {"note": {"kind": "text", "columns": ["note"], "encoder": {"name": "hashed_ngrams", "width": 16}}}
+    model = FusionClassifier(modalities=schema, members=1, epochs=2, branches=("joint",), store="none", progress=False)
+    model.fit(frame, y).export(tmp_path / "out")
+    known, inputs = json.loads((tmp_path / "out" / "inputs.json").read_text()), model.export_inputs(frame)
+    counted = [one for one in known["inputs"] if "formula" in one]
+    assert len(counted) >= 2
+    for one in counted:
+        mine = np.array([stranger_counts(text, one) for text in said], np.int32)
+        np.testing.assert_array_equal(mine, inputs[one["name"]])
+        inputs[one["name"]] = mine
+    session = onnxruntime.InferenceSession(tmp_path / "out" / "model.onnx")
+    (found,) = session.run(["probabilities"], inputs)
+    np.testing.assert_allclose(found, model.predict_proba(frame), atol=1e-5)
+
+
 RNG = np.random.default_rng(0)
 WOOD = RNG.choice(["oak", "elm", "birch", "fir"], ROWS)
 SIZE = RNG.normal(size=ROWS)

@@ -515,7 +515,7 @@ def test_fractions_must_sum_to_one(fractions: tuple[float, ...]) -> None:
 
 
 def test_too_few_rows_to_split() -> None:
-    with pytest.raises(TableError, match="cannot be split"):
+    with pytest.raises(TableError, match="to be split into"):
         table.split(pd.DataFrame({"a": [1]}), (0.5, 0.5), seed=0)
 
 

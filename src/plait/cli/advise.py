@@ -44,12 +44,16 @@ def advise(
     from plait.base.folders import claim_folder, model_kind
     from plait.data import schema as schemas
     from plait.data.remote import address_of, check_kept
+    from plait.data.targets import with_target
     from plait.study.advice import advise as race
     from plait.study.advice import evidence_folder
+    from plait.study.search import check_rows
 
     check_kept(table, "table")
     frame = o.read(table, encoding, remote, root)
     result, from_file = o.read_schema(frame, schema, target, task, root, table)
+    if result.target is not None:
+        check_rows(with_target(frame, result.target), result)
     settings = o.settings_of(from_file, None, set_)
     folder = out or Path("runs") / f"advice-{table.name.partition('.')[0]}-{result.target}"
     other = model_kind(folder)

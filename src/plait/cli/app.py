@@ -6,7 +6,7 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -137,6 +137,14 @@ def _cleared_before_output() -> Iterator[None]:
         yield
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        from plait.base import __version__
+
+        typer.echo(f"plait {__version__}")
+        raise typer.Exit
+
+
 app = Typer(
     name="plait",
     cls=_Commands,
@@ -145,3 +153,12 @@ app = Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Say which plait this is.", is_eager=True, callback=_version)
+    ] = False,
+) -> None:
+    pass

@@ -70,6 +70,9 @@ def evaluate(
     with on.models() as models:
         whole = on.read(on.table, on.sample)
         seen = None if baselines is None else on.read(baselines, on.sample)
+        for fitted in models.values():
+            for each in requested:
+                each.targets(fitted.schema_)  # refused before any work
         plan(["judge", *(f"judge under {each.label}" for each in requested)] * len(models))
         for target, fitted in models.items():
             frame = judged_rows(fitted, whole, on)

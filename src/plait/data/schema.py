@@ -263,6 +263,12 @@ def tell_unused(schema: Schema, frame: pd.DataFrame, also: Sequence[str | None] 
     warn(f"{len(unused)} of {len(frame.columns)} columns {verb} not used: {', '.join(reasons)}")
 
 
+def check_columns(schema: Schema) -> None:
+    """Refuse a schema without a modality: there is nothing to learn from."""
+    if not schema.modalities:
+        raise TableError("the table has no column to learn from: every column is constant, empty or an identifier")
+
+
 def validate(schema: Schema, frame: pd.DataFrame, *, partial: bool = False, advice: str = "") -> None:
     """Check that a table has what a schema needs; columns beyond it are fine.
 

@@ -258,7 +258,9 @@ def split(
     if len(shares) < 1 or (shares <= 0).any() or abs(shares.sum() - 1) > 1e-6:
         raise TableError(f"fractions {tuple(fractions)}: expected positive shares that sum to 1")
     if len(frame) < len(shares):
-        raise TableError(f"{len(frame)} rows cannot be split into {len(shares)} parts")
+        raise TableError(
+            f"{len(frame)} row{'s' * (len(frame) != 1)}, to be split into {len(shares)} parts; give more rows"
+        )
     rng = np.random.default_rng(seed)
     column = _column(frame, stratify, "stratify")
     strata = np.zeros(len(frame), dtype=np.int64) if column is None else strata_of(column)

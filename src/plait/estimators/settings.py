@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from plait.alignment.enhancement import check_options
@@ -12,6 +13,7 @@ from plait.base import checks, config, registry
 from plait.base.branch import resolve_all
 from plait.base.encoder import KINDS, Encoder
 from plait.base.errors import PlaitError, nearest
+from plait.base.folders import check_room
 from plait.base.fusion import adviser, resolve
 from plait.data.modality import TRAIN, Schema
 from plait.data.remote import check_kept
@@ -35,6 +37,8 @@ def check_settings(estimator: Any) -> None:
     """
     settings = estimator.get_params(deep=False)
     check_kept(settings["root"], "root")
+    if isinstance(settings["tensorboard"], str | Path):
+        check_room(f"tensorboard {settings['tensorboard']}", Path(settings["tensorboard"]).absolute())
     result = {name: text for name, value in settings.items() if (text := check_value(name, value))}
     if list(result) == ["encoders"] and isinstance(settings["encoders"], Mapping):
         _encoder("", settings["encoders"], _kinds(settings["modalities"]))  # of a broken folder its own error
@@ -88,17 +92,13 @@ def _encoder(modality: str, value: Any, kinds: Mapping[str, str] | None = None) 
     if is_folder(str(options.get("name"))):
         encoder_of_folder(str(options["name"]))  # a ModelError
     elif "name" in options:
-        variant = _encoder_class(str(options["name"]), modality, (kinds or {}).get(modality, modality))
+        name, kind = str(options["name"]), (kinds or {}).get(modality, modality)
+        where = f"encoder of modality '{modality}'"  # of an unknown name those of the kind are told
+        variant: type[Any] = encoder_class(name, kind, where) if kind in KINDS else registry.find("encoders", name)
         given = {k: v for k, v in options.items() if k != "name"}
         config.check_fields(given, config.fields_of(variant), f"encoder '{options['name']}'")
         checks.refuse(checks.problems(variant, given), f"encoder {options['name']}")
     return None
-
-
-def _encoder_class(name: str, modality: str, kind: str) -> type[object]:
-    if kind in KINDS:  # of an unknown name those of the kind are told
-        return encoder_class(name, kind, f"encoder of modality '{modality}'")
-    return registry.find("encoders", name)
 
 
 def _train(modality: str, value: Any) -> str | None:

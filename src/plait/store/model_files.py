@@ -50,6 +50,12 @@ def write_model(folder: Path, manifest: Mapping[str, object], arrays: Mapping[st
     write_file(folder / CARD, card.encode("utf-8", "backslashreplace"))
 
 
+def no_folder(place: Path) -> ModelError:
+    """The error for a model folder that is none."""
+    what = "is a file" if place.exists() else "no such folder"
+    return ModelError(f"{place}: {what}; expected a model folder written by plait fit")
+
+
 def read_model(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The manifest and arrays of a model folder, checked before anything is used.
 
@@ -58,7 +64,7 @@ def read_model(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray
     """
     place = Path(folder)
     if not place.is_dir():
-        raise ModelError(f"{folder}: no such folder; expected a model folder written by plait fit")
+        raise no_folder(place)
     manifest = read_manifest(place)
     if manifest.get("kind") == TARGETS:
         names = ", ".join(str(entry.get("folder")) for entry in manifest.get("targets", ()) if isinstance(entry, dict))
@@ -231,7 +237,7 @@ def _said(error: Exception) -> str:
 def _checked(source: Path) -> list[str]:
     """The sub-folders that hold models, of a folder with one only itself; each checked as ``load`` would."""
     if not source.is_dir():
-        raise ModelError(f"{source}: no such folder; expected a model folder written by plait fit")
+        raise no_folder(source)
     manifest = read_manifest(source)
     if manifest.get("kind") != TARGETS:
         read_model(source)
@@ -252,12 +258,9 @@ def _stage(source: Path, place: Path, parts: list[str], report: bool) -> None:
             if (source / part / name).is_file():
                 shutil.copyfile(source / part / name, place / part / name)
     text = (source / CARD).read_text(encoding="utf-8") if (source / CARD).is_file() else "# Models of several targets\n"
+    text = re.sub(r"\A---\n.*?\n---\n+", "", text, flags=re.DOTALL)  # a head that it has already
     head = yaml.safe_dump(card_facts(source, [source / part for part in parts if part] or [source]), sort_keys=False)
-    (place / CARD).write_text(f"---\n{head}---\n\n{_without_head(text)}", encoding="utf-8")
-
-
-def _without_head(text: str) -> str:
-    return re.sub(r"\A---\n.*?\n---\n+", "", text, flags=re.DOTALL)
+    (place / CARD).write_text(f"---\n{head}---\n\n{text}", encoding="utf-8")
 
 
 def card_facts(source: Path, folders: list[Path]) -> dict[str, Any]:

@@ -92,6 +92,7 @@ class Local(Engine):
             message = receive(cast(BinaryIO, process.stdout))
             self._queue.put((number, process, message))
             if message is None:
+                cast(BinaryIO, process.stdout).close()
                 return
 
     def idle(self) -> list[int]:

@@ -13,7 +13,7 @@ import pandas as pd
 from plait.base import checks, config, progress
 from plait.base.errors import ConfigError, MissingDependencyError, TableError, nearest, warn
 from plait.data.modality import Schema
-from plait.data.schema import validate
+from plait.data.schema import check_columns, validate
 from plait.report.blocks import frame_table
 from plait.report.page import csv_text, write_text
 from plait.report.words import listed
@@ -190,6 +190,7 @@ def check_rows(frame: pd.DataFrame, schema: Schema) -> str:
         raise ConfigError("the schema names no target; say which column to predict (--target)")
     if target not in frame.columns:
         raise TableError(f"the table has no column '{target}' to predict; {nearest(target, map(str, frame.columns))}")
+    check_columns(schema)
     validate(schema, frame)
     there = frame[target].dropna()
     if len(there) < LEAST:

@@ -157,9 +157,12 @@ def fit_parts(model: Any, frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray] 
         return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PlaitWarning)  # said when it was fitted
-        train, test = split_rows(
-            frame, model.schema_, by["test_fraction"], by["split_column"], by["group"], int(by["seed"] or 0)
-        )
+        try:
+            train, test = split_rows(
+                frame, model.schema_, by["test_fraction"], by["split_column"], by["group"], int(by["seed"] or 0)
+            )
+        except TableError:  # the table of the fit could be split so
+            return None
     target = model.schema_.target
     used = {column for modality in model.schema_.modalities for column in modality.columns}
     seen = (frame if target in used else frame.drop(columns=target)).iloc[train]
