@@ -15,8 +15,8 @@ import numpy as np
 
 #: Keys: ``RUN`` + encoder (16 bytes) + number (8 bytes, the microsecond in which it was written, or the next free one).
 RUN = b"r"
-#: So many cells make a run, if they are of ``SMALL`` bytes at most in the mean: larger ones have pages of their own in the tree.
-LEAST, SMALL = 1024, 2048
+#: So many cells make a run, if they are of ``SMALL`` bytes at most in the mean: larger ones take whole pages anyhow.
+LEAST, SMALL = 1024, 8192
 #: Bytes of a cell's key.
 KEY = 16
 # Checksum of what follows but the records; cells n; time. Then: n keys, sorted; n ends of records, 8 bytes each; the records.
