@@ -102,7 +102,7 @@ def words_inputs(name: str, words: Ngrams) -> list[InputSpec]:
             facts = {"measures": [NAMES[place] for place in places]}
         else:
             what = f"{said[kind]} of the first {KINDS.get(kind, KINDS['words']):,} characters, {how}"
-            facts = {"places": places, **hashed}
+            facts = {"places": places} | hashed
         dtype = "float32" if kind == "shape" else "int32"
         result.append(InputSpec(f"{name}.{kind}", dtype, ("rows", len(places)), what, facts))
     return result
