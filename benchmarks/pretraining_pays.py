@@ -3,7 +3,8 @@
     PLAIT_DATA=... plait study run pretraining_regimes_reduced --out runs/regimes   # or pretraining_regimes, the full size
     plait study run pretraining_baselines --out runs/baselines
     python -m plait.papers.late_fusion_pretrained_encoders.collapse --out runs/collapse
-    python benchmarks/pretraining_pays.py runs/regimes runs/baselines runs/collapse/collapse.jsonl
+    plait study run pretraining_regimes --out runs/poolings  # the other ways of joining
+    python benchmarks/pretraining_pays.py runs/regimes runs/baselines runs/collapse/collapse.jsonl runs/poolings
 
 Takes what there is so far into ``docs/evidence/pretraining.jsonl``, beside what that file has of other data, and writes the
 page and its pictures; without arguments the page is built again from that file alone.
@@ -37,9 +38,10 @@ COMMAND = (
 RARE = "rare"
 
 
-def take(regimes: str, baselines: str, collapse: str = "none") -> None:
-    """Lines of both studies, learning curves of the first seed, lines of the collapse part."""
+def take(regimes: str, baselines: str, collapse: str = "none", poolings: str = "none") -> None:
+    """Lines of both studies, learning curves of the first seed, lines of the collapse part and of other ways of joining."""
     lines = [_split(line) for line in ev.taken(regimes, "regimes")]
+    lines += [_split(line) for line in ev.taken(poolings, "poolings")] if Path(poolings).is_dir() else []
     lines += ev.taken(baselines, "baselines") if Path(baselines).is_dir() else []
     lines += _curves(Results.open(regimes))
     if Path(collapse).is_file():
@@ -78,7 +80,7 @@ def build() -> list[list[str]]:
     head, lines = ev.read(LINES)
     of = {
         name: [line for line in lines if line["study"] == name]
-        for name in ("regimes", "baselines", "curves", "collapse")
+        for name in ("regimes", "baselines", "curves", "collapse", "poolings")
     }
     poolings = sorted({line["pooling"] for line in of["regimes"]}, key=lambda name: name != "mean")
     # Arms are told apart under the pooling that all seeds have; the others are a table of their own.
@@ -107,6 +109,7 @@ def build() -> list[list[str]]:
     parts += [ev.tests_table(simple, "data", "arm")]
     if of["curves"]:
         parts += ["## Learning curves\n", *_drawn(of["curves"])]
+    parts += ["## Other ways of joining\n", *_joined([*of["poolings"], *main])]
     absent = _absent([*of["regimes"], *of["baselines"]])
     parts += ["## Hearthstone and MOSI in three classes: one modality alone, the absent masked or zeros\n", *absent]
     parts += ["## One modality alone: is there a collapse?\n", *_collapse(of["collapse"], of["baselines"])]
@@ -187,6 +190,30 @@ def _drawn(curves: Sequence[ev.Line]) -> list[str]:
         path = LINES.with_name(f"pretraining-{data.replace('/', '-')}.svg")
         parts.append(f"{data}:\n\n" + ev.draw_curves(path, drawn, "epoch", "validation loss"))
     return parts
+
+
+def _joined(lines: Sequence[ev.Line]) -> list[str]:
+    """Every way of joining on the data that have several: scores of each arm, and pretraining against scratch."""
+    several = [
+        data
+        for data in dict.fromkeys(x["data"] for x in lines)
+        if len({x["pooling"] for x in lines if x["data"] == data}) > 1
+    ]
+    rows, pairs = [], []
+    for data in several:
+        own = [x for x in lines if x["data"] == data and x["present"] == x["subset"]]
+        for pooling in sorted({x["pooling"] for x in own}):
+            of = {arm: [x["value"] for x in own if (x["pooling"], x["arm"]) == (pooling, arm)] for arm in (BASE, *ARMS)}
+            rows.append([data, pooling, str(len(of[BASE])), *(ev.mean(values) for values in of.values())])
+            keys = {"data": data, "pooling": pooling}
+            pairs.append((pooling, keys | {"arm": "pretrain"}, keys | {"arm": BASE}))
+    if not rows:
+        return ["Not measured yet.\n"]
+    return [
+        ev.table(("data", "joined by", "seeds", BASE, *ARMS), rows),
+        "Pretraining less scratch under each, a family of its own:\n",
+        ev.table(("data", "joined by", *ev.TEST_HEAD), ev.test_rows(ev.compared(lines, pairs, MARGIN))),
+    ]
 
 
 def _absent(lines: Sequence[ev.Line]) -> list[str]:
@@ -332,7 +359,7 @@ here.
 
 def main() -> None:
     if sys.argv[1:]:
-        take(*sys.argv[1:4])
+        take(*sys.argv[1:5])
     build()
     print(LINES.with_suffix(".md"))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import warnings
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,8 @@ from plait.data.targets import with_target
 from plait.data.write import write_table
 from plait.encoders import batches, minilm_network
 from plait.encoders.embed import embed
-from plait.encoders.hub_kinds import PooledText
+from plait.encoders.hub_kinds import pooled_text
+from plait.encoders.hub_models import HubNetwork
 from plait.store import Store, environment
 from plait.store.environment import Claims
 
@@ -110,7 +112,9 @@ def test_texts_of_a_hub_model_are_computed_by_length() -> None:
             return type("Answer", (), {"last_hidden_state": hidden})
 
     ids = torch.tensor([[4, 0, 0], [1, 2, 3], [6, 8, 0], [5, 5, 5]])
-    found = PooledText(Network(), "mean")({"input_ids": ids, "attention_mask": (ids > 0).long()})
+    found = HubNetwork(Network(), partial(pooled_text, pool="mean"))(
+        {"input_ids": ids, "attention_mask": (ids > 0).long()}
+    )
     assert found.x[:, 0, 0].tolist() == [4.0, 2.0, 7.0, 5.0]
     assert seen == [(2, 3), (1, 2), (1, 1)]
 

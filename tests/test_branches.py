@@ -453,3 +453,28 @@ def test_trees_learn_where_a_column_is_empty_in_all_rows_that_they_learn_from(en
     model = plait.FusionClassifier(modalities=of, branches=branches, members=2, store="none")
     right = model.fit(table, np.where(size > 0, "u", "v")).predict(table) == np.where(size > 0, "u", "v")
     assert right.mean() > 0.9
+
+
+@pytest.mark.parametrize("shares", [(0.9, 0.1), (0.7, 0.2, 0.1)])
+def test_linear_alone_says_the_shares_of_classes_where_columns_say_nothing(shares: tuple[float, ...]) -> None:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.normal(size=(150, 60)), columns=[f"c{i}" for i in range(60)])
+    label = np.repeat(["a", "b", "c"][: len(shares)], [round(150 * share) for share in shares])
+    model = FusionClassifier(branches=["linear"], store="none", progress=False).fit(table, label)
+    new = pd.DataFrame(rng.normal(size=(1000, 60)), columns=table.columns)
+    p = model.predict_proba(new)
+    expected = -np.sum(np.array(shares) * np.log(shares))
+    assert -(np.log(p).mean(0) * shares).sum() < 1.1 * expected  # 1.7 and 1.2 times where it begins at equal shares
+    assert p.mean(0) == pytest.approx(shares, abs=0.06)
+
+
+def test_linear_begins_at_the_shares_of_labels_and_the_mean_of_numbers() -> None:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.normal(size=(150, 60)), columns=[f"c{i}" for i in range(60)])
+    given: dict[str, Any] = {"branches": ["linear"], "store": "none", "progress": False}
+    tags = [["p"] * (i % 10 == 0) + ["q"] * (i % 5 > 0) for i in range(150)]
+    new = pd.DataFrame(rng.normal(size=(1000, 60)), columns=table.columns)
+    several = FusionClassifier(**given, task="multilabel").fit(table, tags).predict_proba(new)
+    assert np.asarray(several).mean(0) == pytest.approx([0.1, 0.8], abs=0.08)
+    number = FusionRegressor(**given).fit(table, 100 + rng.normal(size=150)).predict(new)
+    assert np.mean(number) == pytest.approx(100, abs=0.3)

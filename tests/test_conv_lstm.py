@@ -23,9 +23,8 @@ from plait.conditions.parse import parse
 from plait.data.modality import Modality, Schema
 from plait.encoders.pixels import Pixels
 from plait.encoders.spectrogram import Spectrogram
-from plait.networks.conv_lstm import _WORTH, ConvLSTM
-from plait.networks.conv_lstm_layer import ConvLSTMLayer
-from plait.networks.conv_lstm_stack import ConvLSTMOptions, Stack, Steps, lengths, pack
+from plait.networks.conv_lstm import _WORTH, ConvLSTM, Stack
+from plait.networks.conv_lstm_layer import ConvLSTMLayer, ConvLSTMOptions, Steps, lengths, pack
 from plait.papers.early_fusion_conv_lstm import noise_grids
 from plait.papers.early_fusion_conv_lstm.noise_grids import Grid
 from plait.testing import check_gradients

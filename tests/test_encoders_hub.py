@@ -25,7 +25,7 @@ from plait.base.errors import CellError, ConfigError, MissingDependencyError, Pl
 from plait.base.tokens import Tokens
 from plait.data.media import Blob
 from plait.data.modality import Modality
-from plait.encoders import hub_files, hub_models
+from plait.encoders import hub_files, hub_kinds, hub_models
 from plait.encoders.defaults import PRESETS, encoder_of
 from plait.encoders.featurize import make_encoder
 from plait.encoders.pixel_arrays import Pixels, pixels_of
@@ -546,8 +546,9 @@ def test_fast_dtype_is_what_the_processor_has() -> None:
 def test_features_of_both_transformers() -> None:
     """A tensor in 4, an output object in 5."""
     x = torch.ones(2, 3)
-    assert torch.equal(hub_models.projected(x), x)
-    assert torch.equal(hub_models.projected(SimpleNamespace(pooler_output=x.double())), x)
+    for answer in (x, SimpleNamespace(pooler_output=x.double())):
+        network = SimpleNamespace(get_text_features=lambda answer=answer, **given: answer)
+        assert torch.equal(hub_kinds.projected(network, {"input_ids": x}, "text"), x)
 
 
 # Pictures -------------------------------------------------------------------------------------------------------------
@@ -950,5 +951,5 @@ def test_clap_sounds_are_projected_and_never_cut_at_random(tiny: Callable[[str],
     model, extractor = load("ClapModel", tiny("clap")).eval(), load("AutoFeatureExtractor", tiny("clap"))
     result = tokens(make("transformers_audio", tiny("clap")), sounds).pooled()
     heard = extractor([wave[: 2 * 48_000] for wave, _ in sounds], sampling_rate=48_000, return_tensors="pt")
-    expected = hub_models.projected(model.get_audio_features(input_features=heard["input_features"]))
+    expected = hub_kinds.projected(model, {"input_features": heard["input_features"]}, "audio")
     close(result, expected)

@@ -10,13 +10,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import sparse
+from sklearn.linear_model import Ridge
 
 from plait import FusionClassifier, Modality, Schema
 from plait.base.inputs import Inputs, followed_by, together
 from plait.base.tokens import Tokens
 from plait.encoders import ngrams
-from plait.encoders.ngrams import Ngrams, counted, fit_ngrams, without
+from plait.encoders.ngrams import Ngrams, fit_ngrams, without
 from plait.encoders.shape import NAMES, Scaled, measured
+from plait.encoders.word_counts import counted
+from plait.encoders.word_ridge import PARTS, PENALTIES, WordRidge
 from plait.evaluation.parts import moved
 from plait.study import Study
 from plait.workflow.fit import fit_table
@@ -179,6 +183,68 @@ def test_frequent_words_stand_by_themselves():
     assert one.places.tolist() == sorted(np.argsort(-x.var(0), kind="stable")[:40])
     assert np.allclose(one(counts[:, one.places]).std(0), 0.5, atol=1e-3)
     assert Scaled.fit(measured(["same"] * 300 + ["Not the same!"] * 2), 40, 1.0) is None
+
+
+def test_a_ridge_answers_each_row_by_what_other_rows_teach():
+    rng = np.random.default_rng(0)
+    kinds = [sparse.csr_matrix(rng.poisson(0.3, (120, width)).astype(np.float32)) for width in (40, 7)]
+    x, groups = sparse.hstack(kinds).toarray(), np.arange(120) // 2
+    y = (x[:, :3] > 0).any(1)[:, None] + rng.normal(0, 0.1, (120, 2))
+    ridge = WordRidge.fit(kinds, y, groups)
+    part = (np.random.default_rng(0).permutation(60) % PARTS)[groups]
+    plain: dict[float, np.ndarray] = {}
+    for penalty in PENALTIES:
+        plain[penalty] = np.zeros_like(y)
+        for held in range(PARTS):
+            rows = part != held
+            one = Ridge(penalty * 120, fit_intercept=False).fit(x[rows], y[rows] - y[rows].mean(0))
+            plain[penalty][~rows] = one.predict(x[~rows])
+    best = min(plain, key=lambda penalty: np.square(y - y.mean(0) - plain[penalty])[part == 0].mean())
+    assert np.allclose(ridge.crossed, plain[best], atol=1e-5)
+    whole = Ridge(best * 120, fit_intercept=False).fit(x, y - y.mean(0))
+    assert np.allclose(np.vstack(ridge.maps), whole.coef_.T, atol=1e-5)
+
+
+def test_rows_of_a_fit_have_cross_fitted_answers():
+    table, label = notes(300)
+    noise = Tokens.of_vectors(torch.randn(300, 1, generator=torch.Generator().manual_seed(0)))
+    inputs = Inputs({"note": noise}, {}, {"note": torch.ones(300, dtype=torch.bool)})
+    target = (label == "yes")[:, None].astype(float)
+    known, rows = fit_ngrams([Modality("note", "text", ("note",))], table, inputs, target)
+    assert known["note"].answers == 1
+    fitted, answers = known["note"](list(table["note"]))[:, -1], rows.tokens["note"].x[:, 0, -1].numpy()
+    assert np.array_equal(rows.tokens["note"].x[:, 0, 1:-1].numpy(), known["note"](list(table["note"]))[:, :-1])
+    more, unseen = notes(300, seed=1)
+    new = known["note"](list(more["note"]))[:, -1]
+    shown = [
+        abs(np.corrcoef(x, y)[0, 1])
+        for x, y in ((fitted, target[:, 0]), (answers, target[:, 0]), (new, unseen == "yes"))
+    ]
+    assert shown[1] == pytest.approx(shown[2], abs=0.1)
+    assert shown[0] > shown[1] + 0.1
+
+
+def letters(rows: int, seed: int = 0) -> tuple[pd.DataFrame, np.ndarray]:
+    """A head of three words and a body of 30; the answer: whether one of some words stands in the head. Some heads are empty."""
+    table, _ = notes(rows, seed)
+    drawn = np.random.default_rng(seed + 100).integers(0, len(WORDS), (rows, 3))
+    head = pd.Series([" ".join(row) for row in WORDS[drawn]]).mask(np.arange(rows) % 10 == 9)
+    label = (drawn < 30).any(1) & head.notna().to_numpy()
+    return table.assign(head=head), np.where(label, "yes", "no")
+
+
+def test_words_of_each_column_are_counted_by_themselves(tmp_path):
+    given = {**SETTINGS, "members": 1}
+    apart = {**given, "modalities": Schema((Modality("note", "text", ("head", "note")),))}
+    model = FusionClassifier(**apart).fit(*letters(500))
+    table, label = letters(400, seed=1)
+    whole = [frame.assign(note=frame["head"].fillna("") + "\n" + frame["note"]) for frame in (letters(500)[0], table)]
+    as_one = FusionClassifier(**{**given, "modalities": Schema((Modality("note", "text", ("note",)),))})
+    as_one.fit(whole[0], letters(500)[1])
+    assert model.score(table, label) > as_one.score(whole[1], label) + 0.1
+    assert exported(model, table[:20], tmp_path / "file")["note.ridge_words_1"].dtype == np.int32
+    loaded = FusionClassifier.load(model.save(tmp_path / "model"))
+    assert np.array_equal(loaded.predict_proba(table), model.predict_proba(table))
 
 
 def test_words_that_say_nothing_more_are_left_out():

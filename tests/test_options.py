@@ -20,7 +20,7 @@ from plait.base.errors import ConfigError, PlaitError
 from plait.base.fusion import resolve
 from plait.estimators.base import FusionEstimator
 from plait.estimators.settings import check_settings, check_value
-from plait.networks.conv_lstm_stack import ConvLSTMOptions
+from plait.networks.conv_lstm_layer import ConvLSTMOptions
 from plait.study import Study
 from plait.training.settings import Pretraining, Thawing, Tuning
 

@@ -23,7 +23,7 @@ from plait.base.machine import device_of
 from plait.data.modality import Modality, Schema
 from plait.networks import tasks
 from plait.networks.base import Masks
-from plait.training import checkpoint
+from plait.training import checkpoint, loop
 from plait.workflow import fit as workflow
 
 ROWS = 90
@@ -111,15 +111,15 @@ def test_killed_and_started_again_it_ends_at_the_same_numbers(
     (unit,) = sorted(folder.glob("*/unit-0.safetensors"))
     assert unit.stat().st_size > 0
     resumed: list[int] = []
-    usual = checkpoint.Progress.resume
+    usual = loop.Progress.resume
 
-    def resume(self: checkpoint.Progress) -> bool:
+    def resume(self: loop.Progress) -> bool:
         ended = usual(self)
         resumed.append(len(self.history))
         return ended
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(checkpoint.Progress, "resume", resume)
+        patch.setattr(loop.Progress, "resume", resume)
         found = fit(case, checkpoint=str(folder))
     assert max(resumed) > 0, "nothing was taken up: the test would see nothing"
     np.testing.assert_array_equal(answers(found), answers(expected))

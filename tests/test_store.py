@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from hashlib import blake2b
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -63,6 +64,75 @@ def run(code: str, *arguments: object) -> subprocess.Popen[str]:
 
 
 # What goes in comes out
+
+
+def hashed(n: int, first: int = 0) -> dict[bytes, np.ndarray]:
+    """So many small cells under keys as they are in earnest."""
+    numbers = np.random.default_rng(first).normal(size=(n, 1, 8)).astype(np.float16)
+    return {blake2b(str(first + i).encode(), digest_size=16).digest(): numbers[i] for i in range(n)}
+
+
+def same_cells(store: Store, cells: dict[bytes, np.ndarray]) -> bool:
+    found = store.get_many(FP, list(cells))
+    return all(a is not None and a.tobytes() == b.tobytes() for a, b in zip(found, cells.values(), strict=True))
+
+
+def test_many_small_cells_are_written_in_one_piece_and_found_beside_others(tmp_path: Path) -> None:
+    single, many, more = hashed(300), hashed(3000, 100), hashed(5000, 10_000)
+    with Store(tmp_path) as store, Store(tmp_path) as other:
+        store.put_many(FP, single)
+        assert other.lengths(FP, list(many)[-2:]) == [None, None]
+        kept = store.put_many(FP, many)  # 200 of them are there already, and stay
+        assert same_cells(store, {**many, **single})
+        assert kept[next(iter(many))].tobytes() == single[next(iter(many))].tobytes()
+        assert other.lengths(FP, list(many)[-2:]) == [1, 1]
+        other.put_many(FP, more)
+        other.put_many(FP, {**hashed(10, 99_000), **more})
+        assert same_cells(store, more)
+        assert store.lengths(FP, [*list(more)[:2], b"?" * 16, b"short"]) == [1, 1, None, None]
+        assert [facts["entries"] for facts in store.sizes()] == [8110]
+        assert store.lengths("another", list(more)[:2]) == [None, None]
+    with Store(tmp_path) as store:
+        assert same_cells(store, {**hashed(10, 99_000), **more, **many, **single})
+
+
+def test_many_small_cells_take_little_more_than_their_bytes(tmp_path: Path) -> None:
+    with Store(tmp_path) as store:
+        for start in range(0, 40_000, 2000):
+            store.put_many(FP, hashed(2000, start))
+        assert store.disk_bytes() < 1.2 * 40_000 * (16 + 8 + 20 + 16)
+
+
+def test_runs_are_removed_oldest_first_and_what_comes_after_is_found(tmp_path: Path, clock: SimpleNamespace) -> None:
+    parts = [hashed(2000, 10_000 * i) for i in range(6)]
+    with Store(tmp_path) as store, Store(tmp_path) as other:
+        for part in parts:
+            store.put_many(FP, part)
+            clock.now += 10
+        assert same_cells(other, parts[0])
+        pruned = store.prune(store.disk_bytes() // 2)
+        there = [store.lengths(FP, list(part)).count(1) for part in parts]
+        assert there in ([0, 0, 0, 0, 2000, 2000], [0, 0, 0, 2000, 2000, 2000])
+        assert pruned.entries == 12_000 - sum(there)
+        assert [facts["entries"] for facts in store.sizes()] == [sum(there)]
+        assert other.get_many(FP, list(parts[0])[:2]) == [None, None]
+        assert store.prune(0).entries == sum(there)
+        clock.now = 0.0  # set back
+        store.put_many(FP, {**parts[0], **parts[5]})
+        assert same_cells(store, {**parts[0], **parts[5]})
+        assert [facts["entries"] for facts in store.sizes()] == [4000]
+
+
+@pytest.mark.parametrize("what", ["key", "number"])
+def test_a_damaged_run_is_named(tmp_path: Path, what: str) -> None:
+    cells = hashed(2000)
+    with Store(tmp_path) as store:
+        store.put_many(FP, cells)
+    data = (tmp_path / "data.mdb").read_bytes()
+    place = data.index(sorted(cells)[1000] if what == "key" else cells[sorted(cells)[1000]].tobytes())
+    overwrite(tmp_path / "data.mdb", place + 3, b"\xff" if data[place + 3] != 255 else b"\0")
+    with Store(tmp_path) as store, pytest.raises(StoreError, match=r"is damaged .*delete"):
+        store.get_many(FP, list(cells))
 
 
 def test_what_is_put_is_what_is_read_warm_and_cold(tmp_path: Path) -> None:

@@ -208,6 +208,21 @@ def looks(frame: pd.DataFrame, folder: Path) -> Any:
     return FusionClassifier(**{**SMALL, "epochs": 10, "modalities": given}).fit(rows, label)
 
 
+def heads(frame: pd.DataFrame, folder: Path) -> Any:
+    """Two columns in one text, and what a ridge on the words of both together and of each answers; some heads are empty."""
+    rng = np.random.default_rng(5)
+    known = np.array([a + b + c for a in "bdgk" for b in "aeiou" for c in ("nt", "rk", "mp")])
+    drawn = rng.integers(0, len(known), (400, 12))
+    body = pd.Series([" ".join(known[d]) for d in drawn])
+    rows = pd.DataFrame({"head": [" ".join(known[d[:3]]) for d in drawn[::-1]], "body": body})
+    rows["reading"] = [[float(x)] * 5 for x in rng.normal(size=400)]
+    rows.loc[rows.index % 10 == 9, "head"] = None
+    frame[["head", "body"]] = rows[["head", "body"]].head(len(frame))
+    given = {"text": {**TEXT, "columns": ["head", "body"], "encoder": {"name": "hashed_ngrams", "width": 4}}}
+    label = np.where((drawn[::-1, :3] < 20).any(1) & rows["head"].notna(), "head", "none")
+    return FusionClassifier(**{**SMALL, "epochs": 10, "modalities": {**given, "reading": VECTOR}}).fit(rows, label)
+
+
 def fed(frame: pd.DataFrame, folder: Path) -> Any:
     """A text encoder that was trained alone before, from its folder."""
     text = {**TEXT, "encoder": {"name": "cnn_text", "width": 8}, "train": "scratch"}
@@ -250,6 +265,7 @@ KINDS: dict[str, Callable[[pd.DataFrame, Path], Any]] = {
         costs,
         compared,
         looks,
+        heads,
         fed,
         space,
         aligner,

@@ -92,11 +92,10 @@ class NetworkBranch(Branch, ABC):
 
     trained: ClassVar[str] = "in the loop"
 
-    @abstractmethod
     def build(
         self, dims: Mapping[str, int], out_dim: int, network: Callable[[Mapping[str, int]], nn.Module]
     ) -> nn.Module:
-        """One untrained network: ``forward(dict[str, Tokens]) -> raw outputs (B, out_dim)``.
+        """One untrained network, ``forward(dict[str, Tokens]) -> raw outputs (B, out_dim)``: what ``network`` gives, or its own.
 
         Args:
             dims: width of each modality that this output sees.
@@ -104,6 +103,7 @@ class NetworkBranch(Branch, ABC):
             network: makes the network that the estimator's fields (``network``, ``fusion``, ``depth``, ``layers``,
                 ``width``) ask for, over modalities of the given widths.
         """
+        return network(dims)
 
 
 class FittedBranch(Branch, ABC):

@@ -7,6 +7,7 @@ import json
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -141,17 +142,6 @@ def _plant(nodes: _Nodes, node: Mapping[str, Any], depth: int) -> None:
 # -- CatBoost ----------------------------------------------------------------------------------------------------------------
 
 
-class _Halt:
-    """Ends CatBoost's training when no time is left."""
-
-    def __init__(self, bed: Seedbed) -> None:
-        self.bed = bed
-
-    def after_iteration(self, info: object) -> bool:
-        """Whether it goes on."""
-        return not self.bed.stop()
-
-
 def catboost(bed: Seedbed, pace: Pace) -> tuple[Forest, int]:
     """One ensemble of symmetric trees by CatBoost, and its rounds."""
     package: Any = need("catboost", "boost")
@@ -175,7 +165,12 @@ def catboost(bed: Seedbed, pace: Pace) -> tuple[Forest, int]:
     )
     data = package.Pool(_one_hot(bed.x, bed.first, levels), bed.y, weight=bed.weight)
     held = package.Pool(_one_hot(bed.held[0], bed.first, levels), bed.held[1], weight=bed.held[2])
-    model.fit(data, eval_set=held, use_best_model=True, callbacks=[_Halt(bed)])
+    model.fit(
+        data,
+        eval_set=held,
+        use_best_model=True,
+        callbacks=[SimpleNamespace(after_iteration=lambda now: not bed.stop())],
+    )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.json")
         model.save_model(str(path), format="json")

@@ -173,9 +173,8 @@ def _binned(x: Array, edges: Sequence[Array]) -> Array:
     for place, edge in enumerate(edges):
         column = result[:, first + place]
         null = np.isnan(column)
-        column[:] = np.where(
-            null & ~null.all(), np.nan, np.searchsorted(edge, column, side="left")
-        )  # it refuses all nulls
+        # It refuses a column of nothing but nulls.
+        column[:] = np.where(null & ~null.all(), np.nan, np.searchsorted(edge, column, side="left"))
     return result
 
 

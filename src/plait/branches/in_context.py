@@ -8,7 +8,7 @@ import hashlib
 import os
 import re
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,6 +24,7 @@ from plait.base.errors import ConfigError, ModelError, need
 from plait.base.inputs import Inputs
 from plait.branches.features import COMPONENTS, PlainFeatures
 from plait.encoders.hub_files import ALLOW
+from plait.store.model_files import under
 
 Array = NDArray[Any]
 #: Labels beyond which one question per label would cost more than all other branches together.
@@ -158,11 +159,7 @@ class InContext(FittedBranch):
         if not len(x):
             return np.zeros((0, width))
         if len(seen) == 1:
-            return (
-                np.full((len(x), width), UNSEEN)
-                if task != "classification"
-                else _at(seen, np.zeros((len(x), 1)), width)
-            )
+            return _at(seen if task == "classification" else [], np.zeros((len(x), 1)), width)
         model = self._model(place)
         if task == "regression":
             return np.asarray(self.values(model, x), np.float64).reshape(len(x), 1)
@@ -186,11 +183,10 @@ class InContext(FittedBranch):
         """Take them back, as a file has them, which fetches nothing."""
         self._facts, self._models, self._may_fetch = dict(facts), {}, False
         self._arrays = {k: v for k, v in arrays.items() if not k.startswith("features.")}
-        own = {k.removeprefix("features."): v for k, v in arrays.items() if k.startswith("features.")}
-        self._features.load_state(own, self._facts["names"])
+        self._features.load_state(under(arrays, "features."), self._facts["names"])
 
 
-def _at(seen: Array, logs: Array, width: int) -> Array:
+def _at(seen: Sequence[int] | Array, logs: Array, width: int) -> Array:
     """Log-probabilities of the classes that were seen among all."""
     result = np.full((len(logs), width), UNSEEN)
     result[:, seen] = logs

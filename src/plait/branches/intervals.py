@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -118,14 +118,10 @@ class Intervals:
     def state(self, arrays: dict[str, Array]) -> list[dict[str, Any]]:
         """JSON values; the errors are added to ``arrays``."""
         result: list[dict[str, Any]] = []
-        for place, (pattern, errors) in enumerate(self._all()):
+        for place, (pattern, errors) in enumerate([(None, self.usual), *self.patterns.items()]):
             arrays[f"interval.{place}"] = errors.values
             result.append({"pattern": None if pattern is None else list(pattern), "rows": errors.rows})
         return result
-
-    def _all(self) -> Iterator[tuple[Pattern | None, Errors]]:
-        yield None, self.usual
-        yield from self.patterns.items()
 
     @classmethod
     def restore(

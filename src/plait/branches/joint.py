@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
-
-from torch import nn
 
 from plait.base.branch import NetworkBranch
 
@@ -28,8 +25,3 @@ class Joint(NetworkBranch):
         >>> Joint().sources(["text", "image"])
         {'joint': ('text', 'image')}
     """
-
-    def build(
-        self, dims: Mapping[str, int], out_dim: int, network: Callable[[Mapping[str, int]], nn.Module]
-    ) -> nn.Module:
-        return network(dims)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-
-from torch import nn
+from collections.abc import Sequence
 
 from plait.base.branch import NetworkBranch
 
@@ -32,9 +30,3 @@ class Own(NetworkBranch):
     def sources(self, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """An output per modality; none where there is one only."""
         return {f"{self.name()}:{name}": (name,) for name in names} if len(names) > 1 else {}
-
-    def build(
-        self, dims: Mapping[str, int], out_dim: int, network: Callable[[Mapping[str, int]], nn.Module]
-    ) -> nn.Module:
-        """The network of the estimator's fields over one modality."""
-        return network(dims)

@@ -20,6 +20,7 @@ from plait.branches.boosting import catboost, lightgbm
 from plait.branches.features import COMPONENTS, PlainFeatures
 from plait.branches.forest import Forest
 from plait.branches.growth import Pace, Seedbed, scikit_learn
+from plait.store.model_files import under
 
 Array = NDArray[Any]
 #: Labels beyond which one ensemble per label would cost more than all networks together.
@@ -197,8 +198,7 @@ class Trees(FittedBranch):
 
     def load_state(self, arrays: Mapping[str, Array], facts: Mapping[str, Any]) -> None:
         self._facts = dict(facts)
-        own = {k.removeprefix("features."): v for k, v in arrays.items() if k.startswith("features.")}
-        self._features.load_state(own, self._facts["names"])
+        self._features.load_state(under(arrays, "features."), self._facts["names"])
         forests = range(len(self._facts["rounds"]))
         names = [f.name for f in dataclasses.fields(Forest)]
         self._forests = [Forest(**{name: arrays[f"forest.{place}.{name}"] for name in names}) for place in forests]

@@ -61,11 +61,16 @@ def cells(
 
 def joined(frame: pd.DataFrame, modality: Modality) -> list[str | None]:
     """One text per row from all columns of a modality."""
-    columns = [_text_column(frame[column], modality) for column in modality.columns]
+    return texts_of(frame, modality)[0]
+
+
+def texts_of(frame: pd.DataFrame, modality: Modality) -> list[list[str | None]]:
+    """One text per row from all columns of a modality; where it has several, those of each column after it."""
+    columns = [list(_text_column(frame[column], modality)) for column in modality.columns]
     if len(columns) == 1:
-        return list(columns[0])
+        return columns
     rows = ([part for part in row if part is not None] for row in zip(*columns, strict=True))
-    return ["\n".join(parts) if parts else None for parts in rows]
+    return [["\n".join(parts) if parts else None for parts in rows], *columns]
 
 
 def _text_column(series: pd.Series, modality: Modality) -> np.ndarray:

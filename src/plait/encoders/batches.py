@@ -98,7 +98,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_in_child)
 
 
-def _size(module: nn.Module) -> int:
+def _bytes(module: nn.Module) -> int:
     return sum(part.nbytes for part in (*module.parameters(), *module.buffers()))
 
 
@@ -115,7 +115,10 @@ class Forward:
         if self._module is not None and self._encoder.stored and self._cells <= FEW:
             with _at_hand_lock:
                 _at_hand[self._key()] = self._module
-                while len(_at_hand) > AT_HAND or sum(map(_size, _at_hand.values())) > AT_HAND_BYTES:
+                while (
+                    len(_at_hand) > AT_HAND
+                    or sum(p.nbytes for m in _at_hand.values() for p in (*m.parameters(), *m.buffers())) > AT_HAND_BYTES
+                ):
                     _at_hand.popitem(last=False)
         self._module = None
 

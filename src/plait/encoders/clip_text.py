@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 from torch import nn
 
 from plait.base.checks import Count
-from plait.encoders.hub_kinds import HubText, Projected
+from plait.encoders.hub_kinds import HubText, projected
+from plait.encoders.hub_models import HubNetwork
 
 
 @dataclass(eq=False)
@@ -31,7 +33,8 @@ class ClipText(HubText):
     max_tokens: Count = 77
 
     def module(self) -> nn.Module:
-        return Projected(self.network("CLIPTextModelWithProjection", projection_dim=self.dim), "text", dict)
+        side = self.network("CLIPTextModelWithProjection", projection_dim=self.dim)
+        return HubNetwork(side, partial(projected, kind="text"))
 
     @property
     def dim(self) -> int:

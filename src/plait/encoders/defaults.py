@@ -68,12 +68,7 @@ def trainable_encoder(kind: str) -> str:
 
 
 def lighter_encoder(kind: str) -> str | None:
-    """Name of the encoder of a kind that the base install has, where a better one is the default; else None.
-
-    Example:
-        >>> lighter_encoder("tabular") is None
-        True
-    """
+    """Name of the encoder of a kind that the base install has, where a better one is the default; else None."""
     last = _CHOICES[kind][-1][0]
     return None if default_encoder(kind) == last else last
 
@@ -161,12 +156,7 @@ _LARGER = {"text": "bge_small", "image": "dinov2_small", "audio": "clap", "code"
 
 
 def ready_preset(kind: str) -> str | None:
-    """The larger preset of a kind, if its package and its weights are on this machine already; nothing is downloaded.
-
-    Example:
-        >>> ready_preset("tabular") is None
-        True
-    """
+    """The larger preset of a kind, if its package and its weights are on this machine already; nothing is downloaded."""
     from plait.encoders.hub_files import is_local
 
     name = _LARGER.get(kind)

@@ -157,8 +157,3 @@ class _Given(nn.Module):
 def given_words(tokens: Tokens) -> dict[str, Tensor]:
     """Sequences as a text model takes them in place of words."""
     return {"inputs_embeds": tokens.x, "attention_mask": tokens.mask.long()}
-
-
-def given_pixels(tokens: Tokens) -> dict[str, Tensor]:
-    """Sequences as an image model takes them in place of pixels."""
-    return {"values": tokens.x}

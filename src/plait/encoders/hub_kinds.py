@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Annotated, Any, ClassVar, Literal, cast
 
 import numpy as np
@@ -19,10 +19,10 @@ from plait.data.media.images import image
 from plait.data.media.sounds import audio
 from plait.encoders.hub_cut import TEXT, cut_network, given_words, layer_count, within
 from plait.encoders.hub_files import PROCESSOR, TOKENIZER, WEIGHTS, Alternatives
-from plait.encoders.hub_models import HubEncoder, by_length, projected
+from plait.encoders.hub_models import HubEncoder, HubNetwork
 from plait.encoders.packages import filled
 from plait.encoders.pixel_arrays import Pixels, by_processor, pixels_of
-from plait.encoders.sound_frames import milliseconds
+from plait.encoders.sound_frames import Heard
 from plait.encoders.syntax import cut
 
 #: Positions that RoBERTa and its kin reserve; of a model that states no limit they are left free.
@@ -77,8 +77,9 @@ class PooledHubText(HubText):
     def module(self) -> nn.Module:
         network: Any = self.network("AutoModel")
         if hasattr(network, "get_text_features"):
-            return Projected(network, "text", dict)
-        return PooledText(network.get_encoder() if network.config.is_encoder_decoder else network, self.pool)
+            return HubNetwork(network, partial(projected, kind="text"))
+        inner = network.get_encoder() if network.config.is_encoder_decoder else network
+        return HubNetwork(inner, partial(pooled_text, pool=self.pool))
 
     @property
     def tunable(self) -> int:  # type: ignore[override]  # of the model, not of the class
@@ -94,44 +95,30 @@ class PooledHubText(HubText):
         return self.width("text")
 
 
-class PooledText(nn.Module):
-    """A transformers text model, pooled over its tokens."""
-
-    def __init__(self, network: nn.Module, pool: str) -> None:
-        super().__init__()
-        self.network, self.pool = network, pool
-
-    def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        return Tokens.of_vectors(by_length(batch, self._pooled))
-
-    def _pooled(self, batch: Mapping[str, Tensor]) -> Tensor:
-        with autocast(batch["attention_mask"].device):
-            hidden = self.network(**batch).last_hidden_state
-        tokens = Tokens(hidden.float(), batch["attention_mask"].bool())  # (B, L, D)
-        return tokens.x[:, 0] if self.pool == "first" else tokens.pooled()
+def pooled_text(network: Any, batch: Mapping[str, Tensor], pool: str) -> Tensor:
+    """The last layer of a transformers text model, pooled by ``mean`` or ``first``."""
+    with autocast(batch["attention_mask"].device):
+        hidden = network(**batch).last_hidden_state
+    tokens = Tokens(hidden.float(), batch["attention_mask"].bool())  # (B, L, D)
+    return tokens.x[:, 0] if pool == "first" else tokens.pooled()
 
 
-class Projected(nn.Module):
+def projected(
+    network: Any,
+    batch: Mapping[str, Tensor],
+    kind: str,
+    given: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] = dict,
+) -> Tensor:
     """One side of a model that projects several kinds into one space.
 
-    ``network`` has ``get_text_features`` or the like for the kind, or gives ``text_embeds`` or the like of its one side;
+    The network has ``get_text_features`` or the like for the kind, or gives ``text_embeds`` or the like of its one side;
     ``given``: a prepared batch -> its inputs by name.
     """
-
-    def __init__(self, network: Any, kind: str, given: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]) -> None:
-        super().__init__()
-        self.network, self.kind, self.given = network, kind, given
-
-    def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        return Tokens.of_vectors(by_length(batch, self._features))
-
-    def _features(self, batch: Mapping[str, Tensor]) -> Tensor:
-        inputs = self.given(batch)
-        features = getattr(self.network, f"get_{self.kind}_features", None)
-        with autocast(next(iter(inputs.values())).device):
-            if features is not None:
-                return projected(features(**inputs))
-            return cast(Tensor, getattr(self.network(**inputs), f"{self.kind}_embeds")).float()
+    inputs = given(batch)
+    features = getattr(network, f"get_{kind}_features", None)
+    with autocast(next(iter(inputs.values())).device):
+        result = getattr(network(**inputs), f"{kind}_embeds") if features is None else features(**inputs)
+    return cast(Tensor, getattr(result, "pooler_output", result)).float()  # an output object in transformers 5
 
 
 @dataclass(eq=False)
@@ -158,7 +145,9 @@ class HubImage(HubEncoder):
     def projected(self, network: Any) -> nn.Module:
         """The image side of a model that projects several kinds into one space."""
         values = self.normaliser()
-        return Projected(network, "image", lambda batch: {"pixel_values": values(batch)})
+        return HubNetwork(
+            network, partial(projected, kind="image", given=lambda batch: {"pixel_values": values(batch)})
+        )
 
     @cached_property
     def _steps(self) -> tuple[Any, Pixels | None]:
@@ -166,21 +155,16 @@ class HubImage(HubEncoder):
         return processor, pixels_of(processor)
 
 
-class PooledImage(nn.Module):
-    """A transformers image model, pooled."""
-
-    def __init__(self, network: nn.Module, values: Callable[[Mapping[str, Tensor]], Tensor], pool: str) -> None:
-        """``pool`` is ``first`` or ``mean``; a map (B, C, H, W) is always averaged."""
-        super().__init__()
-        self.network, self.values, self.pool = network, values, pool
-
-    def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        x = self.values(batch)  # (B, 3, H, W)
-        with autocast(x.device):
-            hidden = self.network(pixel_values=x).last_hidden_state.float()
-        if hidden.ndim == 4:
-            return Tokens.of_vectors(hidden.mean((2, 3)))
-        return Tokens.of_vectors(hidden[:, 0] if self.pool == "first" else hidden.mean(1))
+def pooled_image(
+    network: Any, batch: Mapping[str, Tensor], values: Callable[[Mapping[str, Tensor]], Tensor], pool: str
+) -> Tensor:
+    """The last layer of a transformers image model, pooled by ``first`` or ``mean``; a map (B, C, H, W) is averaged."""
+    x = values(batch)  # (B, 3, H, W)
+    with autocast(x.device):
+        hidden: Tensor = network(pixel_values=x).last_hidden_state.float()
+    if hidden.ndim == 4:
+        return hidden.mean((2, 3))
+    return hidden[:, 0] if pool == "first" else hidden.mean(1)
 
 
 #: Shorter sounds are filled up with silence: the first convolutions need this much for one frame.
@@ -188,22 +172,17 @@ _SHORTEST = 0.1
 
 
 @dataclass(eq=False)
-class HubAudio(HubEncoder):
+class HubAudio(Heard, HubEncoder):
     """Base of the sound encoders from a hub.
 
     Attributes:
         max_seconds: only the beginning of longer sounds is heard.
     """
 
-    kinds: ClassVar[tuple[str, ...]] = ("audio",)
     batch_size: ClassVar[int] = 8
     needs: ClassVar[Sequence[Alternatives]] = (("config.json",), WEIGHTS, PROCESSOR)
 
     max_seconds: Annotated[float, Within(_SHORTEST, 600)] = 30.0
-
-    def lengths(self, cells: Sequence[Any]) -> np.ndarray:
-        """Milliseconds, from the headers; sounds that are cut are told of."""
-        return milliseconds(self, cells, self.max_seconds)
 
     def prepare(self, cells: Sequence[object]) -> dict[str, np.ndarray]:
         """``values`` (n, L) samples or (n, L, F) frames, ``length`` (n, 1), ``share`` (n, 1) that is sound."""
@@ -230,38 +209,29 @@ class HubAudio(HubEncoder):
     def module(self) -> nn.Module:
         network: Any = self.network("AutoModel")
         if hasattr(network, "get_audio_features"):
-            return Projected(network, "audio", lambda batch: {"input_features": batch["values"]})
-        name = str(network.main_input_name)
-        return PooledAudio(network.get_encoder() if network.config.is_encoder_decoder else network, name)
+            given = partial(projected, kind="audio", given=lambda batch: {"input_features": batch["values"]})
+            return HubNetwork(network, given)
+        inner = network.get_encoder() if network.config.is_encoder_decoder else network
+        return HubNetwork(inner, partial(pooled_audio, name=str(network.main_input_name)))
 
     @property
     def dim(self) -> int:
         return self.width("audio")
 
 
-class PooledAudio(nn.Module):
-    """A transformers sound model, averaged over time.
+def pooled_audio(network: Any, batch: Mapping[str, Tensor], name: str) -> Tensor:
+    """The last layer of a transformers sound model, averaged over time; ``name`` is what it calls its input.
 
     Cells of equal length go together and nothing is ever padded: wav2vec 2.0 normalises over time, so padding would
     make a cell's features depend on the batch it happens to be in.
     """
-
-    def __init__(self, network: nn.Module, name: str) -> None:
-        """``name`` is what the network calls its input."""
-        super().__init__()
-        self.network, self.input_name = network, name
-
-    def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        lengths = batch["length"][:, 0]
-        distinct = sorted(set(lengths.tolist()))
-        groups = [(length, (lengths == length).nonzero()[:, 0]) for length in distinct]
-        parts = [self._pooled(batch["values"][rows, :length], batch["share"][rows, 0]) for length, rows in groups]
-        order = torch.cat([rows for _, rows in groups])
-        return Tokens.of_vectors(torch.cat(parts)[order.argsort()])
-
-    def _pooled(self, values: Tensor, share: Tensor) -> Tensor:
+    lengths, result = batch["length"][:, 0], dict[int, Tensor]()
+    for length in sorted(set(lengths.tolist())):
+        rows = (lengths == length).nonzero()[:, 0]
+        values, share = batch["values"][rows, :length], batch["share"][rows, 0]
         with autocast(values.device):
-            hidden = self.network(**{self.input_name: values}).last_hidden_state.float()  # (B, T, D)
+            hidden = network(**{name: values}).last_hidden_state.float()  # (B, T, D)
         heard = (share * hidden.shape[1]).ceil().clamp_min(1.0)  # (B,)
         mask = torch.arange(hidden.shape[1], device=hidden.device) < heard[:, None]  # (B, T)
-        return Tokens(hidden, mask).pooled()
+        result |= dict(zip(rows.tolist(), Tokens(hidden, mask).pooled(), strict=True))
+    return torch.stack([result[row] for row in range(len(lengths))])

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from plait.base.encoder import Encoder
 from plait.base.errors import ConfigError, need, reason, warn
 from plait.base.machine import seeded
-from plait.base.tokens import of_one_length
+from plait.base.tokens import Tokens, of_one_length
 from plait.encoders.hub_files import COMMIT, WEIGHTS, Alternatives, folder_digest, has_safetensors, locate
 
 #: Commits of the models that are named as defaults. No hub can be reached from where this was written: each hash was
@@ -194,10 +195,18 @@ def width_of(config: object, part: str | None = None) -> int:
     raise ConfigError(f"the width of a {type(config).__name__} is not known; name another model")
 
 
-def projected(answer: Any) -> Tensor:
-    """The features of ``get_*_features``: a tensor in transformers 4, an output object in 5."""
-    result = answer if isinstance(answer, Tensor) else answer.pooler_output
-    return result.float()
+class HubNetwork(nn.Module):
+    """A network of another library as one of ours: one vector a cell.
+
+    ``compute``: the network and a prepared batch, rows of one length at a time -> (n, D).
+    """
+
+    def __init__(self, network: nn.Module, compute: Callable[[Any, Mapping[str, Tensor]], Tensor]) -> None:
+        super().__init__()
+        self.network, self.compute = network, compute
+
+    def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
+        return Tokens.of_vectors(by_length(batch, partial(self.compute, self.network)))
 
 
 def by_length(batch: Mapping[str, Tensor], compute: Callable[[Mapping[str, Tensor]], Tensor]) -> Tensor:

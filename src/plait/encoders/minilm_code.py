@@ -74,20 +74,18 @@ class MiniLMCode(Encoder):
         return self._text.fingerprint()
 
 
-class _Joined(nn.Module):
+class _Text(nn.Module):
     def __init__(self, text: nn.Module) -> None:
         super().__init__()
         self.text = text
 
+
+class _Joined(_Text):
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
         return Tokens.of_vectors(torch.cat([self.text(batch).pooled(), batch["statistics"]], 1))
 
 
-class _Below(nn.Module):
-    def __init__(self, text: nn.Module) -> None:
-        super().__init__()
-        self.text = text
-
+class _Below(_Text):
     def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
         tokens: Tokens = self.text(batch)
         value = nn.functional.pad(batch["statistics"], (0, tokens.dim - syntax.WIDTH))[:, None]  # (B, 1, D)
@@ -95,11 +93,7 @@ class _Below(nn.Module):
         return Tokens(torch.cat([value, tokens.x], 1), torch.cat([there, tokens.mask], 1))
 
 
-class _Above(nn.Module):
-    def __init__(self, text: nn.Module) -> None:
-        super().__init__()
-        self.text = text
-
+class _Above(_Text):
     def forward(self, tokens: Tokens) -> Tokens:
         text: Tokens = self.text(Tokens(tokens.x[:, 1:], tokens.mask[:, 1:]))
         return Tokens.of_vectors(torch.cat([text.pooled(), tokens.x[:, 0, : syntax.WIDTH]], 1))

@@ -17,6 +17,7 @@ from plait.base.encoder import Encoder
 from plait.base.inputs import Inputs
 from plait.base.tokens import Tokens
 from plait.encoders.scale import Scaler
+from plait.store.model_files import under
 
 Array = NDArray[Any]
 #: Directions that are kept of the difference and of the product.
@@ -84,12 +85,9 @@ class Pair:
     @classmethod
     def restore(cls, parts: Sequence[str], scalers: Mapping[str, Scaler], state: Mapping[str, Any]) -> Pair:
         """Rebuild a pair from saved arrays; ``scalers``: of all modalities."""
-        measures = [
-            Scaler.restore({k.removeprefix(f"{place}."): v for k, v in state.items() if k.startswith(f"{place}.")})
-            for place in range(3)
-        ]
+        one, two, three = (Scaler.restore(under(state, f"{place}.")) for place in range(3))
         first, second = parts
-        return cls((first, second), (scalers[first], scalers[second]), (measures[0], measures[1], measures[2]))
+        return cls((first, second), (scalers[first], scalers[second]), (one, two, three))
 
 
 def fit_pairs(

@@ -145,11 +145,6 @@ def squeezed(cells: Sequence[Any], side: int) -> np.ndarray:
             pixels = np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC))
         result[row] = pixels
 
-    threads = min(torch.get_num_threads(), len(cells))
-    if threads <= 1:
-        for row in range(len(cells)):
-            fill(row)
-    else:
-        with ThreadPoolExecutor(threads, thread_name_prefix="plait-decode") as pool:
-            list(pool.map(fill, range(len(cells))))
+    with ThreadPoolExecutor(torch.get_num_threads(), thread_name_prefix="plait-decode") as pool:
+        list(pool.map(fill, range(len(cells))))
     return result

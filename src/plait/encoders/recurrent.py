@@ -21,6 +21,7 @@ from plait.encoders.defaults import encoder_of
 from plait.encoders.from_scratch import Scaled, longest, where_present
 from plait.encoders.packages import masked_max, mean_and_max
 from plait.encoders.scratch_series import ScratchSequence
+from plait.store.model_files import under
 
 #: kind -> the frozen encoder whose tokens are read, where none is named.
 OVER: Mapping[str, Mapping[str, Any]] = {
@@ -131,7 +132,7 @@ class Recurrent(ScratchSequence):
     def load_state(self, state: Mapping[str, Any]) -> None:
         super().load_state(state)
         if state and self._inner is not None:
-            self._inner.load_state({k[5:]: v for k, v in state.items() if k.startswith("over.")})
+            self._inner.load_state(under(state, "over."))
 
 
 class _Network(Scaled):

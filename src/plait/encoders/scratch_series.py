@@ -13,7 +13,7 @@ from plait.base.checks import Count, Within
 from plait.base.errors import CellError, TableError
 from plait.data.media.sounds import seconds
 from plait.encoders.from_scratch import ScratchEncoder, floored, padded, readable
-from plait.encoders.sound_frames import frames_in, log_spectrogram, milliseconds
+from plait.encoders.sound_frames import Heard, frames_in, log_spectrogram
 
 
 def sequence(cell: Any, *, finite: bool = True) -> np.ndarray:
@@ -92,7 +92,7 @@ class ScratchSequence(ScaledEncoder):
 
 
 @dataclass(eq=False)
-class ScratchSound(ScaledEncoder):
+class ScratchSound(Heard, ScaledEncoder):
     """Base of the networks that learn from log spectrograms: frames of 25 ms, one every 16 ms.
 
     Attributes:
@@ -100,7 +100,6 @@ class ScratchSound(ScaledEncoder):
         bins: of frequency, equally wide on the mel scale.
     """
 
-    kinds: ClassVar[tuple[str, ...]] = ("audio",)
     length_name: ClassVar[str] = "frames"
 
     max_seconds: Annotated[float, Within(0.05, 120)] = 10.0
@@ -121,7 +120,3 @@ class ScratchSound(ScaledEncoder):
 
     def _spectrogram(self, cell: object) -> np.ndarray:
         return log_spectrogram(cell, self.bins, self.max_seconds)
-
-    def lengths(self, cells: Sequence[Any]) -> np.ndarray:
-        """Milliseconds, from the headers; sounds that are cut are told of."""
-        return milliseconds(self, cells, self.max_seconds)

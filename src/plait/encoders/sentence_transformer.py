@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from threading import Lock
 from typing import Any, ClassVar, cast
 
@@ -19,13 +18,12 @@ from plait.base.checks import Natural
 from plait.base.encoder import Cut
 from plait.base.errors import ConfigError, need
 from plait.base.machine import autocast
-from plait.base.tokens import Tokens
 from plait.data.media import Blob
 from plait.data.media.images import image
 from plait.data.media.sounds import audio
 from plait.encoders.hub_cut import TEXT, cut_network, given_words, layer_count
 from plait.encoders.hub_files import WEIGHTS, Alternatives, has_safetensors
-from plait.encoders.hub_models import HubEncoder, by_length, quiet
+from plait.encoders.hub_models import HubEncoder, HubNetwork, quiet
 from plait.encoders.packages import filled
 from plait.encoders.syntax import cut
 
@@ -85,25 +83,25 @@ class SentenceTransformerText(HubEncoder):
         )
 
     def module(self) -> nn.Module:
-        return SentenceNetwork(self._model())
+        return HubNetwork(self._model(), _embedded)
 
     @property
     def tunable(self) -> int:  # type: ignore[override]  # of the model, not of the class
         """Layers that can be tuned: of models built as BERT is."""
-        place = module_folder(self.folder(), self._modules()[0])
+        place = self.folder() / str(self._modules()[0].get("path", ""))
         if not (place / "config.json").is_file():
             return 0
         return layer_count(json.loads((place / "config.json").read_text(encoding="utf-8")), TEXT)
 
     def cut(self, layers: int) -> Cut:
         self.check_cut(layers)
-        return cut_network(lambda: SentenceNetwork(self._load()), transformer_within, layers, given_words)
+        return cut_network(lambda: HubNetwork(self._load(), _embedded), transformer_within, layers, given_words)
 
     @property
     def dim(self) -> int:
         result = []
         for module in self._modules():
-            path = module_folder(self.folder(), module) / "config.json"
+            path = self.folder() / str(module.get("path", "")) / "config.json"
             result.append((str(module.get("type")), json.loads(path.read_text("utf-8")) if path.is_file() else {}))
         value = told_width(result)
         if value is not None:
@@ -188,11 +186,6 @@ def told_width(modules: list[tuple[str, dict[str, Any]]]) -> int | None:
     return None
 
 
-def module_folder(folder: Path, module: Mapping[str, object]) -> Path:
-    """The folder that holds a module's settings."""
-    return folder / str(module.get("path", ""))
-
-
 def as_arrays(features: Mapping[str, object], rows: int, limit: int = 0) -> dict[str, np.ndarray]:
     """A tokenised batch as arrays (n, ...); bags of tokens laid end to end are padded, cut to ``limit`` and counted."""
     result = {key: value.numpy() for key, value in features.items() if isinstance(value, Tensor)}
@@ -215,24 +208,13 @@ def as_features(batch: Mapping[str, Tensor]) -> dict[str, Any]:
     return {"input_ids": ids[kept], "offsets": lengths.cumsum(0) - lengths}
 
 
-class SentenceNetwork(nn.Module):
-    """A sentence-transformers model as a network of ours."""
-
-    def __init__(self, network: nn.Module) -> None:
-        """``network`` gives ``sentence_embedding``."""
-        super().__init__()
-        self.network = network
-
-    def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        return Tokens.of_vectors(by_length(batch, self._embedded))
-
-    def _embedded(self, batch: Mapping[str, Tensor]) -> Tensor:
-        with autocast(next(iter(batch.values())).device):
-            return cast(Tensor, self.network(as_features(batch))["sentence_embedding"]).float()
+def _embedded(network: Any, batch: Mapping[str, Tensor]) -> Tensor:
+    with autocast(next(iter(batch.values())).device):
+        return cast(Tensor, network(as_features(batch))["sentence_embedding"]).float()
 
 
 def transformer_within(whole: nn.Module) -> nn.Module:
-    """The model of transformers in a ``SentenceNetwork``: of the first module, under the name that its version gives it."""
+    """The model of transformers in one of sentence-transformers: in its first module, under the name of its version."""
     first: Any = whole.network[0]  # type: ignore[index]  # a sequence of modules
     result = getattr(first, "model", None) if isinstance(getattr(first, "model", None), nn.Module) else first.auto_model
     return cast(nn.Module, result)

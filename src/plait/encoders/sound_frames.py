@@ -25,27 +25,29 @@ from plait.encoders.packages import filled, mean_and_max, package_file
 RATE = 16_000
 
 
-def milliseconds(encoder: Encoder, cells: Sequence[Any], max_seconds: float) -> np.ndarray:
-    """Length of each sound, from the headers (n,); those that are cut are counted and told of, once."""
-    result = np.array([seconds(cell) for cell in cells])
-    cut = int((result > max_seconds).sum())
-    if cut:
-        warn(
-            f"{cut:,} of {len(cells):,} sounds are longer than {max_seconds:g} s: only that much of their beginning "
-            f"is heard (max_seconds of the encoder '{encoder.name()}')"
-        )
-    return np.asarray(np.round(1000 * np.minimum(result, max_seconds)), dtype=np.int64)
+class Heard(Encoder):
+    """Base of the encoders of sounds, of which only the first ``max_seconds`` are heard."""
+
+    kinds: ClassVar[tuple[str, ...]] = ("audio",)
+    max_seconds: float
+
+    def lengths(self, cells: Sequence[Any]) -> np.ndarray:
+        """Milliseconds (n,), from the headers; sounds that are cut are counted and told of, once."""
+        result = np.array([seconds(cell) for cell in cells])
+        cut = int((result > self.max_seconds).sum())
+        if cut:
+            warn(
+                f"{cut:,} of {len(cells):,} sounds are longer than {self.max_seconds:g} s: only that much of their beginning "
+                f"is heard (max_seconds of the encoder '{self.name()}')"
+            )
+        return np.asarray(np.round(1000 * np.minimum(result, self.max_seconds)), dtype=np.int64)
 
 
 @dataclass(eq=False)
-class FrozenSound(Encoder):
-    """Base of the frozen encoders of sounds, of which only the first ``max_seconds`` are heard."""
+class FrozenSound(Heard):
+    """Base of those that are frozen."""
 
-    kinds: ClassVar[tuple[str, ...]] = ("audio",)
     max_seconds: Annotated[float, Within(0.05, 3600)] = 60.0
-
-    def lengths(self, cells: Sequence[Any]) -> np.ndarray:
-        return milliseconds(self, cells, self.max_seconds)
 
 
 def waves(cells: Sequence[Any], max_seconds: float, silence: float) -> dict[str, np.ndarray]:

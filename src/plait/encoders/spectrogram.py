@@ -15,14 +15,14 @@ from plait.base.errors import ConfigError
 from plait.base.tokens import Tokens
 from plait.data.media.sounds import audio
 from plait.encoders.from_scratch import ScratchEncoder, longest, padded, readable
-from plait.encoders.sound_frames import milliseconds
+from plait.encoders.sound_frames import Heard
 
 #: With ``log``: this many times under the mean power the scale turns from straight to logarithmic.
 _BEND = 1000.0
 
 
 @dataclass(eq=False)
-class Spectrogram(ScratchEncoder):
+class Spectrogram(Heard, ScratchEncoder):
     """The spectrogram and nothing else, one token per frame: for networks that make their own features.
 
     Silence is exactly zero on every scale, and the last frame ends with the last sample. So a sound with silence in front has
@@ -49,7 +49,6 @@ class Spectrogram(ScratchEncoder):
         (1, 5, 201)
     """
 
-    kinds: ClassVar[tuple[str, ...]] = ("audio",)
     frozen: ClassVar[bool] = False
     trainable: ClassVar[bool] = False
     raw: ClassVar[bool] = True
@@ -100,10 +99,6 @@ class Spectrogram(ScratchEncoder):
         if self.scale == "log":
             return np.asarray(np.log1p(power * np.float32(_BEND / self._mean)))
         return np.sqrt(power) if self.scale == "magnitude" else power
-
-    def lengths(self, cells: Sequence[Any]) -> np.ndarray:
-        """Milliseconds, from the headers; sounds that are cut are told of."""
-        return milliseconds(self, cells, self.max_seconds)
 
     def module(self) -> nn.Module:
         return _Frames()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -15,9 +15,8 @@ from torch import Tensor, nn
 
 from plait.base.errors import MissingDependencyError, need
 from plait.base.machine import autocast
-from plait.base.tokens import Tokens
 from plait.encoders.hub_files import Alternatives
-from plait.encoders.hub_models import HubEncoder
+from plait.encoders.hub_models import HubEncoder, HubNetwork
 from plait.encoders.pixel_arrays import Pixels
 
 _FILTERS = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3}
@@ -65,7 +64,9 @@ class TimmImage(HubEncoder):
             network.load_state_dict(kept)
         except Exception as error:
             raise self.refusal("loaded", error) from error
-        return _Headless(network.float().eval().requires_grad_(False), self._steps.normalised)
+        return HubNetwork(
+            network.float().eval().requires_grad_(False), partial(_pooled, normalised=self._steps.normalised)
+        )
 
     @property
     def dim(self) -> int:
@@ -76,17 +77,10 @@ class TimmImage(HubEncoder):
         return _pixels(_pretrained(self.settings()))
 
 
-class _Headless(nn.Module):
-    """A timm network that gives pooled features."""
-
-    def __init__(self, network: nn.Module, normalised: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.network, self.normalised = network, normalised
-
-    def forward(self, batch: Mapping[str, Tensor]) -> Tokens:
-        x = self.normalised(batch["pixels"])  # (B, 3, H, W)
-        with autocast(x.device):
-            return Tokens.of_vectors(self.network(x).float())
+def _pooled(network: Any, batch: Mapping[str, Tensor], normalised: Callable[[Tensor], Tensor]) -> Tensor:
+    x = normalised(batch["pixels"])  # (B, 3, H, W)
+    with autocast(x.device):
+        return cast(Tensor, network(x)).float()
 
 
 def _pretrained(spec: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 from torch import nn
 
 from plait.base.encoder import Cut
-from plait.encoders.hub_cut import IMAGE, cut_network, given_pixels, layer_count, within
-from plait.encoders.hub_kinds import HubImage, PooledImage
+from plait.encoders.hub_cut import IMAGE, cut_network, layer_count, within
+from plait.encoders.hub_kinds import HubImage, pooled_image
+from plait.encoders.hub_models import HubNetwork
 
 
 @dataclass(eq=False)
@@ -38,7 +40,7 @@ class TransformersImage(HubImage):
             return self.projected(network)
         classed = any(name.endswith(("cls_token", "class_embedding")) for name, _ in network.named_parameters())
         pool = ("first" if classed else "mean") if self.pool == "auto" else self.pool
-        return PooledImage(network, self.normaliser(), pool)
+        return HubNetwork(network, partial(pooled_image, values=self.normaliser(), pool=pool))
 
     @property
     def tunable(self) -> int:  # type: ignore[override]  # of the model, not of the class
@@ -47,7 +49,7 @@ class TransformersImage(HubImage):
 
     def cut(self, layers: int) -> Cut:
         self.check_cut(layers)
-        return cut_network(self.module, within, layers, given_pixels)
+        return cut_network(self.module, within, layers, lambda tokens: {"values": tokens.x})
 
     @property
     def dim(self) -> int:

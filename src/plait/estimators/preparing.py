@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Mapping
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -111,14 +112,10 @@ def encode(
     are encoded for.
     """
     stored = any(m.kind not in ("tabular",) and features.encoders[m.name].stored for m in features.schema.modalities)
-    store = settings.opened_store() if stored else None
-    try:
-        limits = Limits(parse_size(settings.feature_memory), end or Deadline())
-        how: dict[str, Any] = {"strict": settings.strict, "progress": settings.progress, "limits": limits}
+    limits = Limits(parse_size(settings.feature_memory), end or Deadline())
+    how: dict[str, Any] = {"strict": settings.strict, "progress": settings.progress, "limits": limits}
+    with (settings.opened_store() if stored else None) or nullcontext() as store:
         return features.transform(frame, settings.root, store, ready=prepared, whole=whole, **how)
-    finally:
-        if store is not None:
-            store.close()
 
 
 def prepare(settings: FitSettings, given: GivenRows) -> Prepared:

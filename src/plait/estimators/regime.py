@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -114,19 +115,15 @@ def stage(
 
 def alone(how: Pretraining, training: Training, settings: FitSettings, rows: int) -> Training:
     """Settings of an encoder's own training: its own where told, else the model's."""
-    own = Training(
-        epochs=0,
-        batch_size=0,
+    own = dataclasses.replace(
+        training,
         learning_rate=how.learning_rate or 0.0,
         weight_decay=training.weight_decay if how.weight_decay is None else how.weight_decay,
         patience=how.patience or training.patience,
-        smoothing=training.smoothing,
         input_dropout=0.0,
         modality_dropout=Hiding(),
-        warmup=training.warmup,
-        optimiser=training.optimiser,
-        schedule=training.schedule,
-        clip=training.clip,
+        encoder_rates={},
+        thaw={},
     )
     return schedule(own, rows, how.epochs, how.batch_size or settings.batch_size)
 
@@ -154,8 +151,7 @@ def tune(
     if not (wanted := checked(features, settings.tune)):
         return records, tokens
     rows = supervision()
-    store = settings.opened_store()
-    try:
+    with settings.opened_store() or nullcontext() as store:
         for modality in features.schema.modalities:
             if modality.name not in wanted:
                 continue
@@ -174,9 +170,6 @@ def tune(
             one = Single(column, encoder, wanted[modality.name], rows, store, settings.progress)
             features.encoders[modality.name], tokens[modality.name], records[modality.name] = one.run()
             give_back()
-    finally:
-        if store is not None:
-            store.close()
     return records, tokens
 
 

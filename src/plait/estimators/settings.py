@@ -92,17 +92,13 @@ def _encoder(modality: str, value: Any, kinds: Mapping[str, str] | None = None) 
     if is_folder(str(options.get("name"))):
         encoder_of_folder(str(options["name"]))  # a ModelError
     elif "name" in options:
-        variant = _encoder_class(str(options["name"]), modality, (kinds or {}).get(modality, modality))
+        name, kind = str(options["name"]), (kinds or {}).get(modality, modality)
+        where = f"encoder of modality '{modality}'"  # of an unknown name those of the kind are told
+        variant: type[Any] = encoder_class(name, kind, where) if kind in KINDS else registry.find("encoders", name)
         given = {k: v for k, v in options.items() if k != "name"}
         config.check_fields(given, config.fields_of(variant), f"encoder '{options['name']}'")
         checks.refuse(checks.problems(variant, given), f"encoder {options['name']}")
     return None
-
-
-def _encoder_class(name: str, modality: str, kind: str) -> type[object]:
-    if kind in KINDS:  # of an unknown name those of the kind are told
-        return encoder_class(name, kind, f"encoder of modality '{modality}'")
-    return registry.find("encoders", name)
 
 
 def _train(modality: str, value: Any) -> str | None:

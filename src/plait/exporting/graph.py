@@ -18,10 +18,10 @@ from plait.base.tokens import Tokens
 from plait.branches.branches import Branches
 from plait.branches.mixture import Mixture, comparable
 from plait.branches.trees import Trees
-from plait.data.cells import joined
+from plait.data.cells import texts_of
 from plait.data.modality import Schema
 from plait.encoders.featurize import Featurizer
-from plait.encoders.ngrams import SCALED, Ngrams
+from plait.encoders.ngrams import SCALED, Ngrams, beside
 from plait.encoders.scale import Scaler
 from plait.encoders.shape import FARTHEST
 from plait.encoders.tabular import Tabular
@@ -178,8 +178,8 @@ class ModelGraph(nn.Module):
             else:
                 result |= fed_tokens(name, raw)
             if words := self.fitted.features.ngrams.get(name):
-                texts = joined(frame, next(m for m in self.fitted.schema.modalities if m.name == name))
-                counts = words.counts(texts)
+                texts = texts_of(frame, next(m for m in self.fitted.schema.modalities if m.name == name))
+                counts = words.counts(*texts)
                 result |= {
                     f"{name}.{kind}": part if kind == "shape" else part.toarray().astype(np.int32)
                     for kind, part in counts.items()
@@ -226,7 +226,9 @@ class _WordsGraph(nn.Module):
                 self.register_buffer(f"{kind}_{field.name}", values)
 
     def forward(self, name: str, given: Mapping[str, Tensor]) -> Tensor:
-        return torch.cat([self._numbers(kind, given[f"{name}.{kind}"].float()) for kind in self.kinds], 1)
+        numbers = {kind: self._numbers(kind, given[f"{name}.{kind}"].float()) for kind in self.kinds}
+        result: Tensor = beside(numbers, lambda parts: torch.cat(parts, 1))
+        return result
 
     def _numbers(self, kind: str, x: Tensor) -> Tensor:
         centre: Tensor = getattr(self, f"{kind}_centre")

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from plait.base.encoder import Encoder
 from plait.base.errors import ConfigError, ModelError, need
 from plait.base.inputs import Inputs
-from plait.encoders.ngrams import KINDS, PAIR, PLACE, SIGN, Ngrams
+from plait.encoders.ngrams import Ngrams, source_of
 from plait.encoders.shape import NAMES, READ
+from plait.encoders.word_counts import KINDS, PAIR, PLACE, SIGN
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +63,7 @@ def present_input(name: str) -> InputSpec:
     )
 
 
-#: As ``plait.encoders.ngrams.counted`` does, for whoever has the file alone.
+#: As ``plait.encoders.word_counts.counted`` does, for whoever has the file alone.
 HASHED = (
     "put a blank before and behind the text; a word's key is sum_i c_i A^i over its characters' code points, i from 0; that of a "
     "pair of words is key_1 B + key_2; that of a group of 3 or 4 characters is sum_i c_i A^(i + its length), where all white "
@@ -91,18 +92,19 @@ def words_inputs(name: str, words: Ngrams) -> list[InputSpec]:
         "words": r"words (\w+) and pairs of words that follow each other",
         "letters": "groups of 3 and 4 characters, blanks that follow each other being one",
     }
-    said["frequent"] = said["words"]
     how = "in lower case, hashed as the formula says, counted at each place; all 0: none"
-    hashed = {"formula": HASHED, "A": hex(SIGN), "B": hex(PAIR), "C": hex(PLACE)}
+    hashed: dict[str, Any] = {"formula": HASHED, "A": hex(SIGN), "B": hex(PAIR), "C": hex(PLACE)}
     result = []
     for kind, one in words.parts.items():
         places = one.places.tolist()
         if kind == "shape":
             what = f"how the first {READ:,} characters look, as plait.encoders.shape.measured says"
-            facts = {"measures": [NAMES[place] for place in places]}
+            facts: dict[str, Any] = {"measures": [NAMES[place] for place in places]}
         else:
-            what = f"{said[kind]} of the first {KINDS.get(kind, KINDS['words']):,} characters, {how}"
-            facts = {"places": places} | hashed
+            counted, place = source_of(kind)
+            of = f" of its column {place}" if place else ""
+            what = f"{said[counted]} of the first {KINDS[counted]:,} characters{of}, {how}"
+            facts = {"places": places, **hashed}
         dtype = "float32" if kind == "shape" else "int32"
         result.append(InputSpec(f"{name}.{kind}", dtype, ("rows", len(places)), what, facts))
     return result

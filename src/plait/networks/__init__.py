@@ -1,4 +1,4 @@
 """Networks that join modalities, one file each, and the tasks they answer."""
 
 #: Modules that are no variants.
-SHARED = ("base", "conv_lstm_layer", "conv_lstm_stack", "tasks", "transforms")
+SHARED = ("base", "conv_lstm_layer", "tasks", "transforms")

@@ -100,7 +100,6 @@ class Classification(Task):
 
     @property
     def out_dim(self) -> int:
-        """One output per class."""
         return len(self.classes)
 
     @classmethod
@@ -124,7 +123,6 @@ class Classification(Task):
         return chosen if smoothing <= 0 else (1 - smoothing) * chosen + smoothing * (total - learned.mean(1))
 
     def decode(self, out: Tensor) -> Tensor:
-        """Softmax (B, C) over the learned classes."""
         if not self.unlearned:
             return out.softmax(-1)
         return out.index_fill(-1, torch.tensor(self.unlearned, device=out.device), -torch.inf).softmax(-1)
@@ -134,7 +132,6 @@ class Classification(Task):
         return out[..., places] if self.unlearned else out
 
     def answer(self, decoded: np.ndarray) -> np.ndarray:
-        """The most probable class (n,), or the one that costs and weights ask for."""
         result: np.ndarray = label_array(list(self.classes))[answered(decoded, self.decides)]
         return result
 
@@ -144,7 +141,6 @@ class Classification(Task):
         return np.asarray(self.costs or self.class_weights, dtype=np.float64)
 
     def state(self) -> dict[str, Any]:
-        """The classes, and the kind of label they are."""
         facts = {name: list(getattr(self, name)) for name in ("unlearned", "costs", "class_weights")}
         return {"classes": to_plain(self.classes), **{name: fact for name, fact in facts.items() if fact}}
 
@@ -167,7 +163,6 @@ class Multilabel(Task):
 
     @property
     def out_dim(self) -> int:
-        """One output per class."""
         return len(self.classes)
 
     @classmethod
@@ -187,16 +182,13 @@ class Multilabel(Task):
         return functional.binary_cross_entropy_with_logits(out, soft, reduction="none").mean(-1)
 
     def decode(self, out: Tensor) -> Tensor:
-        """Sigmoid (B, C)."""
         return out.sigmoid()
 
     def answer(self, decoded: np.ndarray) -> np.ndarray:
-        """Indicators (n, C): probabilities over the class's threshold (0.5 unless chosen on held-out rows)."""
         thresholds = np.asarray(self.thresholds or [0.5] * self.out_dim)
         return (decoded >= thresholds).astype(np.int64)
 
     def state(self) -> dict[str, Any]:
-        """Classes and thresholds."""
         return {"classes": to_plain(self.classes), "thresholds": list(self.thresholds)}
 
     def strata(self, y: np.ndarray) -> np.ndarray:
@@ -235,7 +227,6 @@ class Regression(Task):
 
     @property
     def out_dim(self) -> int:
-        """One."""
         return 1
 
     @classmethod
@@ -274,7 +265,6 @@ class Regression(Task):
         return LOSSES[self.loss](said, true, reduction="none")
 
     def decode(self, out: Tensor) -> Tensor:
-        """Back to the target's own unit (B,)."""
         return self.undone(out + self.offset if self.offset else out)
 
     def undone(self, encoded: Tensor) -> Tensor:
@@ -284,11 +274,9 @@ class Regression(Task):
         return values if self.least is None else values.clamp_min(self.least)
 
     def answer(self, decoded: np.ndarray) -> np.ndarray:
-        """The value itself."""
         return decoded
 
     def state(self) -> dict[str, Any]:
-        """Mean and scale, and what differs from the usual."""
         facts = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "lead"}
         usual = {f.name: f.default for f in fields(self)}
         kept = {k: list(v) if isinstance(v, tuple) else v for k, v in facts.items() if v != usual[k]}

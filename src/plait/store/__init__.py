@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from plait.base.errors import StoreError
 from plait.base.parts import Closing
+from plait.store import record as entries
 from plait.store.environment import Claims, Environment, open_shared, release
 from plait.store.record import (
     CELL,
@@ -32,9 +33,12 @@ from plait.store.record import (
     unpack,
     used_last,
 )
+from plait.store.runs import Runs, fit_a_run
 
 if TYPE_CHECKING:
     import lmdb
+
+T = TypeVar("T")
 
 __all__ = ["Pruned", "Store", "parse_size", "show_size"]
 
@@ -63,6 +67,7 @@ class Store(Closing):
                 f"there is no store in {self.path}; plait fit and plait encode fill one (--store, PLAIT_STORE)"
             )
         self._touched: dict[bytes, float] = {}
+        self._runs: dict[bytes, Runs] = {}
         self._environment: Environment | None = open_shared(self.path)
         try:
             self._environment.read(self._check)
@@ -80,24 +85,15 @@ class Store(Closing):
             StoreError: the store cannot be read or is damaged.
         """
         encoder = _encoder_id(fingerprint)
-        # In the order of the file: it matters when it is not in memory yet.
-        order = sorted(range(len(keys)), key=keys.__getitem__)
-        records = self._open().read(lambda txn: [txn.get(CELL + encoder + keys[i]) for i in order])
-        result: list[np.ndarray | None] = [None] * len(keys)
-        for i, record in zip(order, records, strict=True):
-            result[i] = None if record is None else self._unpack(bytes(record))
+        records = self._read(encoder, keys, bytes)
         self._touch(encoder)
-        return result
+        return [self._unpack(records[key]) if key in records else None for key in keys]
 
     def lengths(self, fingerprint: str, keys: Sequence[bytes]) -> list[int | None]:
         """Number of tokens T of each cell, read from the headers alone; None where there is none."""
         encoder = _encoder_id(fingerprint)
-
-        def tokens(txn: lmdb.Transaction) -> list[int | None]:
-            records = (txn.get(CELL + encoder + key) for key in keys)
-            return [None if record is None else header(record).tokens for record in records]
-
-        return self._open().read(tokens, buffers=True)
+        tokens = self._read(encoder, keys, lambda record: header(record).tokens)
+        return [tokens.get(key) for key in keys]
 
     def put_many(self, fingerprint: str, items: Mapping[bytes, np.ndarray], label: str = "") -> dict[bytes, np.ndarray]:
         """Keep arrays (T, D) in one commit and give them back as they will be read, float16 where the numbers fit.
@@ -110,18 +106,38 @@ class Store(Closing):
         records = {key: pack(kept[key], now) for key in sorted(kept)}
 
         def put(txn: lmdb.Transaction) -> dict[bytes, bytes]:
-            earlier: dict[bytes, bytes] = {}
-            for key, record in records.items():
-                if not txn.put(CELL + encoder + key, record, overwrite=False):
-                    earlier[key] = bytes(txn.get(CELL + encoder + key) or b"")
-            new = [len(record) for key, record in records.items() if key not in earlier]
+            earlier = {key: bytes(record) for key, record in self._records(txn, encoder, list(records))}
+            new = {key: record for key, record in records.items() if key not in earlier}
+            if fit_a_run(new):
+                size = self._runs[encoder].add(txn, new, now, int(time.time() * 1e6))
+            else:
+                size = sum(map(len, new.values()))
+                for key, record in new.items():
+                    txn.put(CELL + encoder + key, record)
             txn.put(FORMAT_KEY, FORMAT, overwrite=False)
-            count(txn, encoder, len(new), sum(new), label=label or fingerprint, fingerprint=fingerprint, last_used=now)
+            count(txn, encoder, len(new), size, label=label or fingerprint, fingerprint=fingerprint, last_used=now)
             return earlier
 
         earlier = self._open().write(put)
         self._touched[encoder] = time.time()
         return kept | {key: self._unpack(record) for key, record in earlier.items()}
+
+    def _read(self, encoder: bytes, keys: Sequence[bytes], work: Callable[[bytes | memoryview], T]) -> dict[bytes, T]:
+        """What ``work`` makes of the record of each cell that is there."""
+        return self._open().read(
+            lambda txn: {key: work(record) for key, record in self._records(txn, encoder, keys)}, buffers=True
+        )
+
+    def _records(
+        self, txn: lmdb.Transaction, encoder: bytes, keys: Sequence[bytes]
+    ) -> Iterator[tuple[bytes, bytes | memoryview]]:
+        """Cells with their records: those in runs, then those by themselves, in the order of the file."""
+        runs = self._runs.setdefault(encoder, Runs(encoder)).find(txn, keys)
+        yield from runs.items()
+        for key in sorted(set(keys) - runs.keys()):
+            record = txn.get(CELL + encoder + key)
+            if record is not None:
+                yield key, record
 
     def claims(self, fingerprint: str) -> Claims:
         """For ``embed``: who encodes what, so that two processes share the work."""
@@ -149,9 +165,7 @@ class Store(Closing):
 
         First those of the encoder that was not used for the longest time; of one encoder those that were stored first.
         """
-        from plait.store.record import prune
-
-        return prune(self._open(), limit_bytes)
+        return entries.prune(self._open(), limit_bytes)
 
     def rest(self) -> None:
         """Let the system take back the memory through which the file was read; the next call reads it again."""

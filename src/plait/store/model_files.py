@@ -258,12 +258,9 @@ def _stage(source: Path, place: Path, parts: list[str], report: bool) -> None:
             if (source / part / name).is_file():
                 shutil.copyfile(source / part / name, place / part / name)
     text = (source / CARD).read_text(encoding="utf-8") if (source / CARD).is_file() else "# Models of several targets\n"
+    text = re.sub(r"\A---\n.*?\n---\n+", "", text, flags=re.DOTALL)  # a head that it has already
     head = yaml.safe_dump(card_facts(source, [source / part for part in parts if part] or [source]), sort_keys=False)
-    (place / CARD).write_text(f"---\n{head}---\n\n{_without_head(text)}", encoding="utf-8")
-
-
-def _without_head(text: str) -> str:
-    return re.sub(r"\A---\n.*?\n---\n+", "", text, flags=re.DOTALL)
+    (place / CARD).write_text(f"---\n{head}---\n\n{text}", encoding="utf-8")
 
 
 def card_facts(source: Path, folders: list[Path]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import numpy as np
 
 from plait.base.errors import ConfigError
 from plait.store.environment import Environment
+from plait.store.runs import RUN, cells_in
 
 # type, time in seconds since 1970, checksum, tokens T, width D; 20 bytes keep the numbers behind it aligned.
 _HEADER = struct.Struct("<B3xIIII")
@@ -112,7 +113,8 @@ def show_size(size: float) -> str:
     return f"{size:.1f} TB"
 
 
-#: Keys: ``FORMAT_KEY``; ``ENCODER`` + encoder -> JSON; ``CELL`` + encoder + cell -> record; encoder and cell: 16 bytes.
+#: Keys: ``FORMAT_KEY``; ``ENCODER`` + encoder -> JSON; ``CELL`` + encoder + cell -> record; encoder and cell: 16 bytes. Of
+#: many small cells see ``runs``.
 FORMAT_KEY, FORMAT = b"plait", b"1"
 ENCODER, CELL = b"e", b"c"
 #: Reading says when an encoder was used last, but not more often than this.
@@ -173,8 +175,8 @@ def count(txn: lmdb.Transaction, encoder: bytes, entries: int, size: int, **fact
 
 #: Bytes that are removed in one commit: it bounds LMDB's list of changed pages.
 LARGEST_STEP = 1 << 26
-#: An entry of the store: its key, its bytes.
-Entry = tuple[bytes, int]
+#: What is removed at a time: its key, its bytes, its cells.
+Entry = tuple[bytes, int, int]
 
 
 def prune(environment: Environment, limit: int) -> Pruned:
@@ -198,14 +200,15 @@ def prune(environment: Environment, limit: int) -> Pruned:
 
 
 def _oldest_first(encoder: bytes, txn: lmdb.Transaction) -> list[Entry]:
-    prefix = CELL + encoder
     cursor, result = txn.cursor(), []
-    more = cursor.set_range(prefix)
-    while more and bytes(cursor.key())[: len(prefix)] == prefix:
-        value = cursor.value()
-        result.append((_written(value), bytes(cursor.key()), len(value)))
-        more = cursor.next()
-    return [(key, size) for _, key, size in sorted(result)]
+    for prefix in (CELL + encoder, RUN + encoder):
+        more = cursor.set_range(prefix)
+        while more and bytes(cursor.key())[: len(prefix)] == prefix:
+            value = cursor.value()
+            written, cells = cells_in(value) if prefix[:1] == RUN else (_written(value), 1)
+            result.append((written, bytes(cursor.key()), len(value), cells))
+            more = cursor.next()
+    return [(key, size, cells) for _, key, size, cells in sorted(result)]
 
 
 def _written(value: bytes | memoryview) -> int:
@@ -218,7 +221,7 @@ def _written(value: bytes | memoryview) -> int:
 def _step(entries: Sequence[Entry], size: float) -> int:
     """How many entries, at least one, hold ``size`` bytes."""
     total = 0
-    for number, (_, length) in enumerate(entries, 1):
+    for number, (_, length, _) in enumerate(entries, 1):
         total += length
         if total >= min(size, LARGEST_STEP):
             return number
@@ -226,6 +229,7 @@ def _step(entries: Sequence[Entry], size: float) -> int:
 
 
 def _remove(encoder: bytes, entries: Sequence[Entry], txn: lmdb.Transaction) -> int:
-    gone = [size for key, size in entries if txn.delete(key)]
-    count(txn, encoder, -len(gone), -sum(gone))
-    return len(gone)
+    gone = [(size, cells) for key, size, cells in entries if txn.delete(key)]
+    sizes, cells = (sum(column) for column in zip(*gone, strict=True)) if gone else (0, 0)
+    count(txn, encoder, -cells, -sizes)
+    return cells

@@ -145,7 +145,9 @@ class Scorer:
         mixture.prior = self.prior
         mixture.set_equal()
         outputs, seconds = self._outputs(model, inputs)
-        result: dict[str, Any] = {"timing": {"total_time": seconds, "avg_batch_time": seconds * ROWS / _whole(inputs)}}
+        result: dict[str, Any] = {
+            "timing": {"total_time": seconds, "avg_batch_time": seconds / max(1, -(-len(inputs) // ROWS))}
+        }
         for code, pattern in self.patterns.items():
             gone = {k: torch.zeros_like(v) for k, v in inputs.present.items() if k not in pattern}
             mixed = mixture.combine(outputs[code], {**inputs.present, **gone}, self.task)
@@ -189,11 +191,6 @@ class Scorer:
         )
         rows = torch.from_numpy(np.flatnonzero(known))
         return float(torch.stack([self.task.row_loss(o[rows], target).mean() for o in out.values()]).mean())
-
-
-def _whole(inputs: Inputs) -> int:
-    """Rows, the last batch counted whole."""
-    return max(1, -(-len(inputs) // ROWS)) * ROWS
 
 
 @torch.inference_mode()

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,9 +30,6 @@ from plait.base import mapped
 from plait.base.errors import ConfigError, PlaitWarning, StoreError
 from plait.base.parts import write_file
 from plait.encoders.batches import Keep
-from plait.networks.base import Masks
-from plait.store.model_files import under
-from plait.training.optimiser import AdamW
 
 #: Raise it when older checkpoints cannot be gone on with.
 FORMAT = 3
@@ -115,68 +112,6 @@ class Checkpoints:
         shutil.rmtree(self.folder, ignore_errors=True)
         if self.root.is_dir() and not any(self.root.iterdir()):
             self.root.rmdir()
-
-
-class Kept(Protocol):
-    """The arrays of a training as they are, and the best of them so far."""
-
-    def state(self) -> dict[str, Tensor]:
-        """All arrays by name."""
-
-    def load_state(self, arrays: Mapping[str, Tensor]) -> None:
-        """Take them back."""
-
-
-@dataclass
-class Progress:
-    """One unit while it learns: everything that must be the same for the next epoch to be the same."""
-
-    arrays: Kept
-    optimiser: AdamW
-    generator: torch.Generator
-    masks: Masks
-    history: list[dict[str, Any]]
-    checkpoint: Checkpoint | None = None
-
-    def resume(self) -> bool:
-        """Take back what was written; True where the unit had ended. What does not fit leaves all as it was."""
-        result = None if self.checkpoint is None else self.checkpoint.read()
-        if result is None or self.checkpoint is None:
-            return False
-        arrays, facts = self._state(ended=False)
-        before = {name: array.clone() for name, array in arrays.items()}, {**facts, "history": list(self.history)}
-        try:
-            return self._take(*result)
-        except (KeyError, TypeError, ValueError, RuntimeError, IndexError, AttributeError) as error:
-            self._take(*before)
-            self.checkpoint.refuse(error)
-            return False
-
-    def _take(self, arrays: Mapping[str, Tensor], facts: Mapping[str, Any]) -> bool:
-        self.arrays.load_state(under(arrays, "arrays."))
-        for name, tensor in self.optimiser.state().items():
-            tensor.copy_(arrays[f"optimiser.{name}"])
-        self.optimiser.done = facts["done"]
-        self.generator.set_state(arrays["generator"])
-        torch.set_rng_state(arrays["generator.torch"])
-        self.masks.load_state([(c, n, left, arrays[f"masks.{i}"]) for i, (c, n, left) in enumerate(facts["masks"])])
-        self.history[:] = facts["history"]
-        return bool(facts["ended"])
-
-    def keep(self, *, ended: bool = False) -> None:
-        """Write it down, if that is asked for, and due or the end."""
-        if self.checkpoint is None or not self.checkpoint.due(ended=ended):
-            return
-        self.checkpoint.write(*self._state(ended=ended))
-
-    def _state(self, *, ended: bool) -> tuple[dict[str, Tensor], dict[str, object]]:
-        drawn = self.masks.state()
-        arrays = {"generator": self.generator.get_state(), "generator.torch": torch.get_rng_state()}
-        arrays |= {f"arrays.{name}": array for name, array in self.arrays.state().items()}
-        arrays |= {f"optimiser.{name}": array for name, array in self.optimiser.state().items()}
-        arrays |= {f"masks.{i}": before for i, (*_, before) in enumerate(drawn)}
-        facts = {"ended": ended, "history": self.history, "done": self.optimiser.done}
-        return arrays, {**facts, "masks": [own[:3] for own in drawn]}
 
 
 def _digest(text: str, arrays: Mapping[str, np.ndarray]) -> str:

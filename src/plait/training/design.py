@@ -20,7 +20,7 @@ from plait.data.modality import Modality, Schema
 from plait.networks.base import Network, depth_number
 from plait.networks.conv_lstm import DEPTHS as CONV_LSTM_DEPTHS
 from plait.networks.conv_lstm import ConvLSTM
-from plait.networks.conv_lstm_stack import ConvLSTMOptions
+from plait.networks.conv_lstm_layer import ConvLSTMOptions
 from plait.networks.fusion import FusionNetwork
 from plait.networks.late_pooling import LatePooling
 from plait.networks.linear import LinearNetwork
@@ -125,16 +125,12 @@ class Design:
 
 def sources_of(design: Design, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """The modalities of each network's output."""
-    return {n: sees for branch in _networks(design) for n, sees in branch.sources(names).items()}
+    return {n: sees for branch in _of(design, NetworkBranch) for n, sees in branch.sources(names).items()}
 
 
-def fitted_branches(design: Design) -> list[FittedBranch]:
-    """New branches that are yet to fit themselves, for one member."""
-    return [branch for branch in resolve_all(design.branches) if isinstance(branch, FittedBranch)]
-
-
-def _networks(design: Design) -> list[NetworkBranch]:
-    return [branch for branch in resolve_all(design.branches) if isinstance(branch, NetworkBranch)]
+def _of(design: Design, kind: type[Any]) -> list[Any]:
+    """New branches of a kind, for one member."""
+    return [branch for branch in resolve_all(design.branches) if isinstance(branch, kind)]
 
 
 def maker(
@@ -198,11 +194,11 @@ def _build(
     names = [name for name in dims if name not in design.pairs]
     networks = {
         name: branch.build({m: dims[m] for m in (*sees, *pairs_among(sees, design.pairs))}, out_dim, network)
-        for branch in _networks(design)
+        for branch in _of(design, NetworkBranch)
         for name, sees in branch.sources(names).items()
     }
     modules = {name: encoder.module() for name, encoder in learning.items()}
-    return Branches(networks, sources_of(design, names), modules, fitted_branches(design), design.pairs)
+    return Branches(networks, sources_of(design, names), modules, _of(design, FittedBranch), design.pairs)
 
 
 def make_network(

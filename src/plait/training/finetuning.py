@@ -31,6 +31,7 @@ from plait.store.record import halved
 from plait.training import checkpoint
 from plait.training.checkpoint import Trained
 from plait.training.lora import CellExamples, Learned, Rows, States, embedded, learn, states
+from plait.training.rows import spreadable
 from plait.training.settings import Tuning
 from plait.training.tuned import Tuned, Weights, packed, unpacked
 
@@ -221,12 +222,8 @@ def dealt(strata: np.ndarray, units: np.ndarray, parts: int, seed: int) -> np.nd
             f"tune: {count} distinct cells (or groups) cannot be divided into {parts} parts; tune fewer folds"
         )
     result = np.zeros(len(strata), dtype=np.int64)
-    _, place, size = np.unique(strata, return_inverse=True, return_counts=True)
-    kept = np.where(size[place] < parts, -1, place)  # classes too rare to be spread are dealt out as one
-    if 0 < int((kept == -1).sum()) < parts:
-        kept = np.where(kept == -1, int(size.argmax()), kept)
     splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=seed)
-    for number, (_, held) in enumerate(splitter.split(np.zeros(len(strata)), kept, units)):
+    for number, (_, held) in enumerate(splitter.split(np.zeros(len(strata)), spreadable(strata, parts), units)):
         result[held] = number
     return result
 

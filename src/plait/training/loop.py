@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from plait.base.errors import PlaitError
 from plait.branches.branches import Branches
 from plait.networks.base import Masks
-from plait.training.checkpoint import Checkpoint, Progress
+from plait.store.model_files import under
+from plait.training.checkpoint import Checkpoint
 from plait.training.optimiser import AdamW
 
 Batch = TypeVar("Batch")
@@ -153,14 +154,17 @@ def train(learner: Learner[Any], epochs: int, patience: int, callbacks: Callback
     callbacks = callbacks or Callbacks()
     best = BestState(learner.parts(), learner.members, judged=learner.held_batches > 0)
     history: list[dict[str, Any]] = []
-    progress = Progress(best, learner.optimiser, learner.generator, learner.masks, history, callbacks.checkpoint)
+    progress = Progress(best, learner, history, callbacks.checkpoint)
     try:
         ended, halted = progress.resume(), False
         while not ended and not halted and len(history) < epochs * learner.members:
             records, losses = _epoch(learner, len(history) // learner.members)
             history += records
             best.offer(losses, records[0]["epoch"])
-            _check(records, best)
+            for member, record in enumerate(records):
+                if "diverged" in record and not best.good(member):
+                    best.restore()
+                    raise Diverged(record)
             _follow(learner, records, callbacks)
             ended = best.done(records[0]["epoch"], patience) or all("diverged" in record for record in records)
             halted = callbacks.stopped()
@@ -206,13 +210,6 @@ def _losses_of(member: int, parts: Mapping[str, Mapping[str, Tensor]]) -> dict[s
         record |= {f"{part}_loss": sum(own.values()) / max(1, len(own)), part: own}
         lost |= {name for name, loss in own.items() if not math.isfinite(loss)}
     return record | ({"diverged": sorted(lost)} if lost else {})
-
-
-def _check(records: Sequence[Mapping[str, object]], best: BestState) -> None:
-    for member, record in enumerate(records):
-        if "diverged" in record and not best.good(member):
-            best.restore()
-            raise Diverged(record)
 
 
 def _follow(learner: Learner[Any], records: Sequence[dict[str, Any]], callbacks: Callbacks) -> None:
@@ -288,17 +285,64 @@ class BestState:
 
 def _copy(states: Sequence[Tensor], arrays: Sequence[Tensor], members: Tensor) -> None:
     """Keep the arrays of these members (bool)."""
-    if bool(members.all()):
-        for state, array in zip(states, arrays, strict=True):
-            state.copy_(array)
-    elif bool(members.any()):
-        chosen = members.nonzero()[:, 0]
-        for state, array in zip(states, arrays, strict=True):
-            there = chosen.to(state.device)
-            state[there] = array[there]
+    chosen = slice(None) if bool(members.all()) else members.nonzero()[:, 0]
+    for state, array in zip(states, arrays, strict=True):
+        there = chosen if isinstance(chosen, slice) else chosen.to(state.device)
+        state[there] = array[there]
 
 
 def _whole(parts: Sequence[Sequence[Tensor]]) -> Tensor:
     """Bool (parts, members): all numbers are finite."""
-    finite = [torch.stack([a.reshape(len(a), -1).isfinite().all(1).cpu() for a in arrays]) for arrays in parts]
-    return torch.stack([part.all(0) for part in finite])
+    return torch.stack(
+        [torch.stack([a.reshape(len(a), -1).isfinite().all(1).cpu() for a in arrays]).all(0) for arrays in parts]
+    )
+
+
+@dataclass
+class Progress:
+    """One unit while it learns: everything that must be the same for the next epoch to be the same."""
+
+    arrays: BestState
+    learner: Learner[Any]
+    history: list[dict[str, Any]]
+    checkpoint: Checkpoint | None = None
+
+    def resume(self) -> bool:
+        """Take back what was written; True where the unit had ended. What does not fit leaves all as it was."""
+        if self.checkpoint is None or (result := self.checkpoint.read()) is None:
+            return False
+        arrays, facts = self._state(ended=False)
+        before = {name: array.clone() for name, array in arrays.items()}, {**facts, "history": list(self.history)}
+        try:
+            return self._take(*result)
+        except (KeyError, TypeError, ValueError, RuntimeError, IndexError, AttributeError) as error:
+            self._take(*before)
+            self.checkpoint.refuse(error)
+            return False
+
+    def _take(self, arrays: Mapping[str, Tensor], facts: Mapping[str, Any]) -> bool:
+        self.arrays.load_state(under(arrays, "arrays."))
+        for name, tensor in self.learner.optimiser.state().items():
+            tensor.copy_(arrays[f"optimiser.{name}"])
+        self.learner.optimiser.done = facts["done"]
+        self.learner.generator.set_state(arrays["generator"])
+        torch.set_rng_state(arrays["generator.torch"])
+        self.learner.masks.load_state(
+            [(c, n, left, arrays[f"masks.{i}"]) for i, (c, n, left) in enumerate(facts["masks"])]
+        )
+        self.history[:] = facts["history"]
+        return bool(facts["ended"])
+
+    def keep(self, *, ended: bool = False) -> None:
+        """Write it down, if that is asked for, and due or the end."""
+        if self.checkpoint is not None and self.checkpoint.due(ended=ended):
+            self.checkpoint.write(*self._state(ended=ended))
+
+    def _state(self, *, ended: bool) -> tuple[dict[str, Tensor], dict[str, object]]:
+        drawn, optimiser = self.learner.masks.state(), self.learner.optimiser
+        arrays = {"generator": self.learner.generator.get_state(), "generator.torch": torch.get_rng_state()}
+        arrays |= {f"arrays.{name}": array for name, array in self.arrays.state().items()}
+        arrays |= {f"optimiser.{name}": array for name, array in optimiser.state().items()}
+        arrays |= {f"masks.{i}": before for i, (*_, before) in enumerate(drawn)}
+        facts = {"ended": ended, "history": self.history, "done": optimiser.done}
+        return arrays, {**facts, "masks": [own[:3] for own in drawn]}

@@ -145,7 +145,6 @@ class LoraLearner(Learner[np.ndarray]):
         return [StatePart(["loss"], lambda: [update.detach().unsqueeze(0) for update in self.updates])]
 
     def begin(self, epoch: int) -> None:
-        """Switch the network and the head to training."""
         self.network.train()
         self.head.train()
 
@@ -157,7 +156,6 @@ class LoraLearner(Learner[np.ndarray]):
         return batches(self.examples.cells.lengths[self.examples.valid.cell], 2 * self.size)
 
     def step(self, batch: np.ndarray) -> dict[str, Tensor]:
-        """One step; the weighted mean loss of the rows."""
         total, weight = self.loss(self.examples.rows.take(batch))
         loss = total / max(weight, 1e-12)
         self.optimiser.clear()
@@ -167,7 +165,6 @@ class LoraLearner(Learner[np.ndarray]):
 
     @torch.no_grad()
     def judge(self) -> dict[str, Tensor]:
-        """The weighted mean loss of the validation rows."""
         self.network.eval()
         self.head.eval()
         parts = [self.loss(self.examples.valid.take(places)) for places in self._held()]
@@ -191,16 +188,13 @@ class Lower(WrappedEncoder):
         self.kinds, self.batch_size, self.arithmetic = base.kinds, base.batch_size, base.arithmetic  # type: ignore[misc]  # of the class there
 
     def options(self) -> dict[str, Any]:
-        """Which encoder, and how many of its layers are cut off."""
         return {"encoder": self.base.fingerprint(), "layers": self.layers}
 
     @property
     def inner(self) -> Encoder:
-        """The whole encoder; what lies between its layers may have another width."""
         return self.base
 
     def module(self) -> nn.Module:
-        """The lower layers."""
         return self.base.cut(self.layers).lower
 
 

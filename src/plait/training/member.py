@@ -65,7 +65,6 @@ class MemberLearner(Learner[Tensor]):
         return [StatePart.of(network, [name]) for name, network in model.networks.items()]
 
     def batches(self) -> Iterator[Tensor]:
-        """Rows of the fold in random order."""
         order = self.fold[torch.randperm(len(self.fold), generator=self.generator)]
         return (order[start:end] for start, end in pairwise(self.edges))
 
@@ -75,7 +74,6 @@ class MemberLearner(Learner[Tensor]):
         self.model.train()
 
     def step(self, batch: Tensor) -> dict[str, Tensor]:
-        """One step of all branches together; the loss of each."""
         inputs, target, weight = self.rows.take(batch, self.generator)
         tokens, chance = self.model.encode(inputs), self.settings.input_dropout
         if chance > 0:
@@ -122,12 +120,10 @@ class MemberLearner(Learner[Tensor]):
         return losses
 
     def end(self) -> None:
-        """Nothing is dropped any more, and everything may learn again."""
         self.thaw.end()
         _draw_from(self.model, None)
 
     def models(self) -> Sequence[Branches]:
-        """The member itself."""
         return (self.model,)
 
 

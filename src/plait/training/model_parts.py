@@ -26,7 +26,9 @@ _Model = TypeVar("_Model")
 PASSING = ("modalities", "checkpoint", "tensorboard", "store", "remote", "track")
 
 
-def read(folder: str | Path, rebuild: Callable[[Mapping[str, Any], Mapping[str, np.ndarray]], _Model]) -> _Model:
+def read(
+    folder: str | Path, rebuild: Callable[[Mapping[str, Any], Mapping[str, np.ndarray]], _Model], again: str = "fit"
+) -> _Model:
     """The model that ``rebuild`` makes of the checked manifest and arrays of a folder.
 
     Raises:
@@ -34,7 +36,9 @@ def read(folder: str | Path, rebuild: Callable[[Mapping[str, Any], Mapping[str, 
     """
     manifest, arrays = model_files.read_model(folder)
     try:
-        _check_finite(arrays)
+        for name, array in arrays.items():
+            if name.startswith(("member.", "scaler.", "align.", "network.", "index.")) and not np.isfinite(array).all():
+                raise ModelError(f"'{name}' holds what is no number; fit it again")
         with seeded(0):  # networks are made before their weights are put in
             return rebuild(manifest, arrays)
     except PlaitError as error:
@@ -42,7 +46,9 @@ def read(folder: str | Path, rebuild: Callable[[Mapping[str, Any], Mapping[str, 
     except Warning:  # one that the user has made an error
         raise
     except Exception as error:  # whatever a damaged or hostile folder leads to: one line, with the cause behind it
-        raise ModelError(f"{folder}: does not hold together ({type(error).__name__}: {error}); fit it again") from error
+        raise ModelError(
+            f"{folder}: does not hold together ({type(error).__name__}: {error}); {again} it again"
+        ) from error
 
 
 def saved_settings(model: Any) -> dict[str, Any]:
@@ -56,12 +62,6 @@ def loaded_settings(saved: Mapping[str, Any]) -> dict[str, Any]:
     """Those of a manifest; older ones name the store, too, of whoever fitted the model."""
     kept = {"store": "none"} if saved.get("store") == "none" else {}
     return {k: v for k, v in saved.items() if k not in PASSING} | kept
-
-
-def _check_finite(arrays: Mapping[str, np.ndarray]) -> None:
-    for name, array in arrays.items():
-        if name.startswith(("member.", "scaler.", "align.", "network.", "index.")) and not np.isfinite(array).all():
-            raise ModelError(f"'{name}' holds what is no number; fit it again")
 
 
 def restored_features(schema: Schema, encoders: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Featurizer:

@@ -13,11 +13,11 @@ from torch import nn
 
 from plait.base.documents import plain
 from plait.base.encoder import Encoder
-from plait.base.errors import CellError, ConfigError, ModelError, PlaitError
+from plait.base.errors import CellError, ConfigError, ModelError
 from plait.base.folders import whole_folder
 from plait.store import model_files
 from plait.store.model_files import under
-from plait.training import history
+from plait.training import history, model_parts
 from plait.training.model_parts import FolderEncoder, inner_encoder, inner_state, split_state
 from plait.training.pretraining import load, shapes
 
@@ -49,14 +49,12 @@ class Pretrained(FolderEncoder["Saved"]):
     kind: str | None = None
 
     def read(self) -> Saved:
-        """The pretrained encoder."""
         saved = read(self.folder)
         if self.kind is not None and saved.kind != self.kind:
             raise ConfigError(f"encoder pretrained: {self.folder} was trained on {saved.kind}, not on {self.kind}")
         return saved
 
     def restore(self, state: Mapping[str, Any]) -> Saved:
-        """From its saved state."""
         return Saved.restore(state)
 
     def fit(self, cells: Sequence[Any]) -> Self:
@@ -78,7 +76,6 @@ class Pretrained(FolderEncoder["Saved"]):
         return self
 
     def module(self) -> nn.Module:
-        """The network with its saved weights."""
         return self.held.module()
 
     def fingerprint(self) -> str:
@@ -155,32 +152,24 @@ def read(folder: str | Path) -> Saved:
         ModelError: not such a folder, a missing or altered file, weights that are not of that encoder, a newer format, or
             another version of the encoder.
     """
-    manifest, arrays = model_files.read_model(folder)
+    return model_parts.read(folder, _rebuilt, "pretrain")
+
+
+def _rebuilt(manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Saved:
     if manifest.get("kind") != KIND:
+        raise ModelError(f"holds a {manifest.get('kind')}, not a pretrained encoder; plait pretrain writes one")
+    facts = {k: v for k, v in manifest.items() if k in ("task", "record", "columns", "history")}
+    saved = Saved.restore({"inner": manifest["inner"], "kind": manifest["cells"], **arrays}, facts)
+    if not saved.encoder.made(manifest["fingerprint"]):
         raise ModelError(
-            f"{folder}: holds a {manifest.get('kind')}, not a pretrained encoder; plait pretrain writes one"
+            f"the encoder '{saved.encoder.name()}' is another one than was trained (version or options differ); install the "
+            "version in the folder's README or pretrain it again"
         )
-    try:
-        facts = {k: v for k, v in manifest.items() if k in ("task", "record", "columns", "history")}
-        saved = Saved.restore({"inner": manifest["inner"], "kind": manifest["cells"], **arrays}, facts)
-        expected = shapes(saved.encoder.module().state_dict())
-        same = saved.encoder.made(manifest["fingerprint"])
-    except PlaitError as error:
-        raise ModelError(f"{folder}: {error}") from error
-    except Exception as error:  # whatever a damaged or hostile folder leads to: one line, with the cause behind it
-        raise ModelError(
-            f"{folder}: does not hold together ({type(error).__name__}: {error}); pretrain it again"
-        ) from error
-    if not same:
-        raise ModelError(
-            f"{folder}: the encoder '{saved.encoder.name()}' is another one than was trained (version or options differ); "
-            "install the version in the folder's README or pretrain it again"
-        )
-    result = shapes(saved.weights)
+    result, expected = shapes(saved.weights), shapes(saved.encoder.module().state_dict())
     if result != expected or manifest["dim"] != saved.encoder.dim:
         wrong = sorted(name for name in {*result, *expected} if result.get(name) != expected.get(name))
         said = f"{wrong[0]} is {result.get(wrong[0])}, expected {expected.get(wrong[0])}" if wrong else "another width"
-        raise ModelError(f"{folder}: the weights are not of its encoder ({said}); pretrain it again")
+        raise ModelError(f"the weights are not of its encoder ({said}); pretrain it again")
     return saved
 
 

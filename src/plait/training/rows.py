@@ -231,6 +231,13 @@ def for_modalities(value: object, names: Sequence[str]) -> object:
     return {PATTERNS: result} if result else {}
 
 
+def spreadable(strata: np.ndarray, parts: int) -> np.ndarray:
+    """Strata (n,) of which each can be spread over so many parts: those too rare are one, or go with the largest."""
+    _, place, size = np.unique(strata, return_inverse=True, return_counts=True)
+    rare = size[place] < parts
+    return np.where(rare, -1 if int(rare.sum()) >= parts else int(size.argmax()), place)
+
+
 def folds_of(
     strata: np.ndarray, members: int, seed: int, groups: np.ndarray | None = None
 ) -> list[tuple[Tensor, Tensor]]:
@@ -249,9 +256,7 @@ def folds_of(
     everything = torch.arange(n)
     if n < 4 * count:
         return [(everything, everything[:0]) for _ in range(min(members, 3))]
-    _, place, size = np.unique(strata, return_inverse=True, return_counts=True)
-    rare = size[place] < count  # too rare to be spread: dealt out together, or with the largest class
-    kept = np.where(rare, -1 if int(rare.sum()) >= count else int(size.argmax()), place)
+    kept = spreadable(strata, count)
     kind = StratifiedKFold if groups is None else StratifiedGroupKFold
     splitter = kind(count, shuffle=True, random_state=seed)
     parts = splitter.split(np.zeros(n), kept, groups)

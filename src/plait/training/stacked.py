@@ -7,7 +7,7 @@ batch of its own rows, its own norm of gradients, its own best epoch per branch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -101,7 +101,6 @@ class StackedLearner(Learner[Tensor]):
         self.held_batches = int(self.held is not None)
 
     def parts(self) -> Sequence[StatePart]:
-        """Each branch, of all members."""
         return [StatePart([name], branch.arrays) for name, branch in self._named()]
 
     def batches(self) -> Iterator[Tensor]:
@@ -111,12 +110,10 @@ class StackedLearner(Learner[Tensor]):
         return (order[:, a:b] for a, b in pairwise(self.edges))
 
     def end(self) -> None:
-        """Write the weights back into the members."""
         for name, branch in self._named():
             branch.give_back([network.networks[name] for network in self.networks])
 
     def models(self) -> Sequence[Branches]:
-        """The members, with their weights as they are now."""
         self.end()
         return self.networks
 
@@ -208,6 +205,14 @@ class Layers:
     norms: Sequence[nn.BatchNorm1d]
     dropout: float
 
+    def tensors(self) -> list[list[Tensor]]:
+        """Weights and biases of the maps; gains, shifts, running means and variances of the norms."""
+        maps, norms = self.linears, self.norms
+        of_maps: list[list[Tensor | None]] = [[m.weight for m in maps], [m.bias for m in maps]]
+        of_norms: list[list[Tensor | None]] = [[n.weight for n in norms], [n.bias for n in norms]]
+        seen = [[n.running_mean for n in norms], [n.running_var for n in norms]]
+        return [[array.detach() for array in own if array is not None] for own in (*of_maps, *of_norms, *seen)]
+
 
 def layers_of(network: nn.Module) -> Layers | None:
     """The blocks of a network; None where it is more than that."""
@@ -240,14 +245,12 @@ class StackedBranch(nn.Module):
         """Take over the weights of each member's network."""
         super().__init__()
         layers = [result for network in networks if (result := layers_of(network)) is not None]
-        depth = range(len(layers[0].linears))
-        self.weights = nn.ParameterList([torch.stack([m.linears[i].weight.detach() for m in layers]) for i in depth])
-        self.biases = nn.ParameterList([torch.stack([m.linears[i].bias.detach() for m in layers]) for i in depth])
-        norms = range(len(layers[0].norms))
-        self.gains = nn.ParameterList([torch.stack([m.norms[i].weight.detach() for m in layers]) for i in norms])
-        self.shifts = nn.ParameterList([torch.stack([m.norms[i].bias.detach() for m in layers]) for i in norms])
-        self.means = [torch.stack([_held(m.norms[i].running_mean) for m in layers]) for i in norms]
-        self.variances = [torch.stack([_held(m.norms[i].running_var) for m in layers]) for i in norms]
+        own = [
+            [torch.stack(each) for each in zip(*parts, strict=True)]
+            for parts in zip(*(m.tensors() for m in layers), strict=True)
+        ]
+        self.weights, self.biases, self.gains, self.shifts = map(nn.ParameterList, own[:4])
+        self.means, self.variances = own[4:]
         self.dropout, self.eps = layers[0].dropout, (layers[0].norms[0].eps if layers[0].norms else 0.0)
 
     def forward(self, x: Tensor, present: Tensor | None, masks: Masks | None) -> Tensor:
@@ -306,20 +309,10 @@ class StackedBranch(nn.Module):
 
     def give_back(self, networks: Sequence[nn.Module]) -> None:
         """Write each member's slice into its own network."""
+        own: list[Iterable[Tensor]] = [self.weights, self.biases, self.gains, self.shifts, self.means, self.variances]
         for member, network in enumerate(networks):
             layers = layers_of(network)
             assert layers is not None
-            with torch.no_grad():
-                for i, linear in enumerate(layers.linears):
-                    linear.weight.copy_(self.weights[i][member])
-                    linear.bias.copy_(self.biases[i][member])
-                for i, norm in enumerate(layers.norms):
-                    norm.weight.copy_(self.gains[i][member])
-                    norm.bias.copy_(self.shifts[i][member])
-                    _held(norm.running_mean).copy_(self.means[i][member])
-                    _held(norm.running_var).copy_(self.variances[i][member])
-
-
-def _held(buffer: Tensor | None) -> Tensor:
-    assert buffer is not None
-    return buffer.detach()
+            for tensors, arrays in zip(layers.tensors(), own, strict=True):
+                for tensor, array in zip(tensors, arrays, strict=True):
+                    tensor.copy_(array[member].detach())

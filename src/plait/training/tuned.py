@@ -45,16 +45,13 @@ class Tuned(WrappedEncoder):
         self.stored, self.arithmetic = True, base.arithmetic  # type: ignore[misc]
 
     def options(self) -> dict[str, Any]:
-        """The encoder inside, and how it was tuned."""
         return {"encoder": {"name": self.base.name(), **self.base.options()}, "tune": dataclasses.asdict(self.settings)}
 
     @property
     def inner(self) -> Encoder:
-        """The one that was tuned."""
         return self.base
 
     def module(self) -> nn.Module:
-        """The lower layers, and above them every tuned version of the last ones."""
         cut = self.base.cut(self.settings.layers)
         return _Whole(cut.lower, self.uppers(cut.upper))
 
@@ -67,7 +64,6 @@ class Tuned(WrappedEncoder):
         return self.base.fingerprint()
 
     def state(self) -> dict[str, Any]:
-        """The updates of every tuning as arrays."""
         return packed(self.weights)
 
     def load_state(self, state: Mapping[str, Any]) -> None:

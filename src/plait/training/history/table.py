@@ -199,8 +199,7 @@ def of_record(record: Mapping[str, object]) -> dict[str, Any]:
         >>> of_record({"epoch": 0, "member": 1})
         {'stage': 'train', 'modality': '', 'from_store': False, 'member': 1}
     """
-    options = {"stage": TRAIN, "modality": "", "from_store": False, "member": 0}
-    return {key: record.get(key, usual) for key, usual in options.items()}
+    return {key: record.get(key, usual) for key, usual in {**BESIDE, "member": 0}.items()}
 
 
 def pretrain_history(record: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -211,10 +210,8 @@ def pretrain_history(record: Mapping[str, Any]) -> list[dict[str, Any]]:
         >>> pretrain_history({"pretrain": {"image": told}})[0]["modality"]
         'image'
     """
-    return list(_records(record.get("pretrain") or {}))
-
-
-def _records(spec: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    for name, one in spec.items():
-        for record in one.get("history", []):
-            yield {**of_encoder(name, record.get("member", 0), bool(one.get("from_store"))), **record}
+    return [
+        {**of_encoder(name, epoch.get("member", 0), bool(one.get("from_store"))), **epoch}
+        for name, one in (record.get("pretrain") or {}).items()
+        for epoch in one.get("history", [])
+    ]
