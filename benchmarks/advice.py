@@ -259,18 +259,8 @@ def _tables(lines: Sequence[ev.Line], datasets: Sequence[str]) -> str:
             f"{best['arm']} {best['value']:.3f}", _marked(named), _marked(usual), f"{way * _of(lines, data, 'chance'):.3f}",
             *(base.get(name, "–") for name in BASELINES),
         ])  # fmt: skip
-    head = (
-        "data",
-        "metric",
-        "rows, test rows",
-        "designs",
-        "best",
-        "named",
-        "default",
-        "mean of the designs",
-        *BASELINES,
-    )
-    return "In bold: not level with the best.\n\n" + ev.table(head, rows)
+    head = ("data", "metric", "rows, test rows", "designs", "best", "named", "default", "mean of the designs")
+    return "In bold: not level with the best.\n\n" + ev.table((*head, *BASELINES), rows)
 
 
 def _marked(line: ev.Line) -> str:
@@ -313,15 +303,8 @@ Designs that learn or tune encoders want a GPU, or hours.
 
 
 def main() -> None:
-    ev.command(
-        __doc__,
-        LINES,
-        run,
-        build,
-        draws={"type": int, "default": 1},
-        store={},
-        data={"nargs": "*", "default": list(DATA)},
-    )
+    more = {"draws": {"type": int, "default": 1}, "store": {}, "data": {"nargs": "*", "default": list(DATA)}}
+    ev.command(__doc__, LINES, run, build, **more)
 
 
 if __name__ == "__main__":

@@ -72,19 +72,8 @@ def taken(folder: Path) -> Iterator[dict[str, Any]]:
     """One record per value that a study has measured."""
     results = Results.open(folder)
     known = {line["run"]: line for line in results.lines if line["status"] == "done"}
-    keys = (
-        "dataset",
-        "evaluation",
-        "part",
-        "metric",
-        "variant",
-        "seed",
-        "split",
-        "value",
-        "train_rows",
-        "test_rows",
-        "run",
-    )
+    keys = ("dataset", "evaluation", "part", "metric", "variant", "seed", "split", "value")
+    keys += ("train_rows", "test_rows", "run")
     wanted = {one[:3] for shown in SHOWN.values() for one in shown}
     wanted |= {(evaluation, None, metric) for evaluation, _, metric in wanted}
     for row in scores(results).to_dict("records"):
@@ -181,26 +170,15 @@ def build() -> list[list[str]]:
             family += [replace(one, name=(metric, *one.name)) for one in tests]
         if family:
             runs = sizes_of(frame[(frame["dataset"] == dataset) & (frame["variant"] != "-")])
-            n = (
-                runs[runs["arm"].isin(LEARNED)]
-                .groupby("things")[["seed", "split"]]
-                .apply(lambda part: len(part.drop_duplicates()))
-                .min()
-            )
+            folds = runs[runs["arm"].isin(LEARNED)].drop_duplicates(["things", "seed", "split"])
+            n = folds.groupby("things").size().min()
             what = "captions with captions" if dataset == "flickr8k_captions" else "text with image"
             question = f"Context and learned heads against closed forms, {what}: does learning pay?"
             summary.append(ev.front_row(question, family, int(n), PAGE))
     every = sizes_of(frame[frame["variant"] != "-"])
-    parts = [
-        "# Context against closed forms, by the number of pairs\n",
-        INTRODUCTION.format(**about),
-        "## The verdicts\n",
-        *verdicts,
-        "",
-    ]
-    PAGE.write_text(
-        "\n".join([*parts, *text, "## What a fit costs\n", costs(every), END]).rstrip() + "\n", encoding="utf-8"
-    )
+    parts = ["# Context against closed forms, by the number of pairs\n", INTRODUCTION.format(**about)]
+    parts += ["## The verdicts\n", *verdicts, "", *text, "## What a fit costs\n", costs(every), END]
+    ev.write_page(PAGE, parts)
     return summary
 
 

@@ -78,10 +78,8 @@ def build() -> list[list[str]]:
     effects = _effects(of["effects"], constant)
     parts = [_head(head, of), "## The verdicts\n", *_told(paper, simple, ours, effects)]
     parts += ["## Scores\n", _scores(of, places)]
-    parts += [
-        "## The paper's network: pulled less without\n",
-        ev.draw(LINES.with_name("contrast.svg"), paper, "pulled less without"),
-    ]
+    picture = ev.draw(LINES.with_name("contrast.svg"), paper, "pulled less without")
+    parts += ["## The paper's network: pulled less without\n", picture]
     parts += [ev.tests_table(paper, "data", "what")]
     if simple:
         parts += ["The pulled network, all modalities, against simple models on the same rows, a family of its own:\n"]

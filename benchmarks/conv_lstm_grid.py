@@ -153,15 +153,9 @@ def build() -> list[list[str]]:
     parts += [_alone(lines, name) for name in MODALITIES]
     parts += [END]
     page = ev.write_page(LINES, parts)
-    return [
-        ev.front_row(
-            "Convolutional LSTM, figure 2: are both modalities better than one, speakers unheard?",
-            against,
-            len(seeds),
-            page,
-        ),
-        ev.front_row("Convolutional LSTM: is true absence better than zeros?", absence, len(seeds), page),
-    ]
+    both = "Convolutional LSTM, figure 2: are both modalities better than one, speakers unheard?"
+    zeros = "Convolutional LSTM: is true absence better than zeros?"
+    return [ev.front_row(question, tests, len(seeds), page) for question, tests in ((both, against), (zeros, absence))]
 
 
 def _single(lines: Sequence[ev.Line], line: ev.Line, name: str, zeroed: bool = False) -> ev.Line | None:
@@ -261,9 +255,8 @@ def _maps(fused: Sequence[ev.Line]) -> str:
         for pair, value in zip(at, line["accuracy"].values(), strict=True):
             correct[axes[0].index(pair[0]), axes[1].index(pair[1]), : round(value * line["test_rows"])] = True
         trained = [math.inf if v == "orig" else float(v) for v in line["trained"]]
-        grids.append(
-            Grid(MODALITIES, (tuple(axes[0]), tuple(axes[1])), correct, (trained[0], trained[1]), "", "amplitude_ratio")
-        )
+        levels = tuple(axes[0]), tuple(axes[1])
+        grids.append(Grid(MODALITIES, levels, correct, (trained[0], trained[1]), "", "amplitude_ratio"))
     path = LINES.with_name("conv_lstm_grid-maps.svg")
     path.write_text(ev.svg(heat_maps(grids)), encoding="utf-8")
     return f"Accuracy; the red box is where a network was trained.\n\n![accuracy over ratios of picture and sound]({path.name})\n"
@@ -274,12 +267,9 @@ def _alone(lines: Sequence[ev.Line], name: str) -> str:
     place, drawn, trained, across = MODALITIES.index(name), {}, {}, []
     first = min((x["seed"] for x in lines if x["study"] == "alone"), default=0)
     for line in lines:
-        if (
-            line["study"] != "alone"
-            or line["seed"] != first
-            or line["zeroed"] == name
-            or line["subset"] not in (name, BOTH)
-        ):
+        if line["study"] != "alone" or line["seed"] != first or line["zeroed"] == name:
+            continue
+        if line["subset"] not in (name, BOTH):
             continue
         at = [key.split(", ")[place] for key in line["accuracy"]]
         across = sorted({math.inf if v == "orig" else float(v) for v in at}, reverse=True)
@@ -290,9 +280,8 @@ def _alone(lines: Sequence[ev.Line], name: str) -> str:
     if not drawn:
         return "Not measured yet.\n"
     path = LINES.with_name(f"conv_lstm_grid-{name}.svg")
-    path.write_text(
-        ev.svg(curves(across, drawn, modality=name, ratio="amplitude_ratio", trained=trained)), encoding="utf-8"
-    )
+    figure = curves(across, drawn, modality=name, ratio="amplitude_ratio", trained=trained)
+    path.write_text(ev.svg(figure), encoding="utf-8")
     return f"![{name} alone: accuracy over its ratios, by training ratio]({path.name})\n"
 
 

@@ -109,12 +109,9 @@ def keep(study: Study, out: Path, options: argparse.Namespace) -> None:
     print(f"{len(lines) - 1} runs done", flush=True)
 
 
-def read(path: Path) -> list[dict[str, Any]]:
+def read(path: Path) -> list[ev.Line]:
     """All lines but the first; of a file that is not there, none."""
-    if not path.is_file():
-        return []
-    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    return lines[1:]
+    return ev.read(path)[1] if path.is_file() else []
 
 
 def chosen(lines: Iterable[dict[str, Any]]) -> dict[str, str]:
@@ -191,11 +188,8 @@ def _features(encoder: Any, cells: Any) -> np.ndarray:
     for frames, mask in zip(prepared["spectrogram"], prepared["mask"], strict=True):
         heard = frames[mask].astype(np.float32)
         ends = np.linspace(0, len(heard), STEPS + 1)
-        rows.append(
-            np.concatenate(
-                [heard[int(a) : max(int(np.ceil(b)), int(a) + 1)].mean(0) for a, b in itertools.pairwise(ends)]
-            )
-        )
+        spans = [(int(a), max(int(np.ceil(b)), int(a) + 1)) for a, b in itertools.pairwise(ends)]
+        rows.append(np.concatenate([heard[a:b].mean(0) for a, b in spans]))
     return np.stack(rows)
 
 
@@ -240,8 +234,7 @@ def page(options: argparse.Namespace) -> None:
 
 def build(path: Path) -> list[list[str]]:
     """Write the page of these lines; its rows, for the front page."""
-    about = json.loads(path.read_text(encoding="utf-8").splitlines()[0])
-    lines = read(path)
+    about, lines = ev.read(path)
     rates = chosen(lines)
     both = [line for line in lines if "+" in line["subset"] and line["variant"] != LINEAR]
     arms = {name: {ln["seed"]: ln for ln in both if arm(ln["variant"]) == (name, rate)} for name, rate in rates.items()}
@@ -250,16 +243,9 @@ def build(path: Path) -> list[list[str]]:
     secondary = _tests(first, arms, ("trained", "clearer"))
     text = [_head(about, both[0], path), "## The verdict\n", *_told(primary, secondary)]
     text += ["## Scores\n", _scores({FIRST: first, **arms}, rates, lines), *_pictures({FIRST: first, **arms}, path)]
-    head = ("where", "early less", *ev.TEST_HEAD)
-    text += [
-        "## Primary: mean over the grid\n",
-        ev.draw(path.with_suffix(".svg"), [*primary, *secondary], "early less the other", SHORT),
-    ]
-    text += [
-        ev.table(head, ev.test_rows(primary)),
-        "## Secondary, a family of its own\n",
-        ev.table(head, ev.test_rows(secondary)),
-    ]
+    picture = ev.draw(path.with_suffix(".svg"), [*primary, *secondary], "early less the other", SHORT)
+    text += ["## Primary: mean over the grid\n", picture, ev.tests_table(primary, "where", "early less")]
+    text += ["## Secondary, a family of its own\n", ev.tests_table(secondary, "where", "early less")]
     text += ["## Learning curves\n", *_curves(both, rates, path), END]
     page = ev.write_page(path, text)
     question = "Convolutional LSTM: is early fusion better under noise?"
@@ -290,11 +276,8 @@ cost, after one run of early fusion; five seeds were planned, the clock stopped 
 
 def _told(primary: Sequence[ev.Test], secondary: Sequence[ev.Test]) -> list[str]:
     """A sentence per comparison."""
-    every = [*primary, *secondary]
-    return [
-        f"- *Early is better than {t.name[1]}, {t.name[0]}*: **{t.verdict}** ({ev.interval(t.difference)})."
-        for t in every
-    ] + [""]
+    said = ((f"Early is better than {t.name[1]}, {t.name[0]}", t) for t in (*primary, *secondary))
+    return [f"- *{claim}*: **{t.verdict}** ({ev.interval(t.difference)})." for claim, t in said] + [""]
 
 
 def _tests(first: dict[int, Any], arms: Mapping[str, dict[int, Any]], parts: Sequence[str]) -> list[ev.Test]:
@@ -316,48 +299,21 @@ def _scores(arms: Mapping[str, dict[int, Any]], rates: Mapping[str, str], lines:
         cost = f"{np.mean([line.get('processor', line['seconds']) for line in own.values()]):,.0f}"
         values = [ev.mean([cells(line, part) for line in own.values()]) for part in PARTS]
         rows.append([name, rates[name], str(len(own)), *values, f"{one['weights']:,.0f}", f"{epochs:.0f}", cost])
-    for subset, title in (
-        ("image+audio", "linear, tuned, both"),
-        ("image", "linear, image alone"),
-        ("audio", "linear, sound alone"),
-    ):
+    none = "–"
+    for subset, title in {"image+audio": "tuned, both", "image": "image alone", "audio": "sound alone"}.items():
         own = [line for line in lines if line["variant"] == LINEAR and line["subset"] == subset]
         if own:
-            rows.append(
-                [
-                    title,
-                    "–",
-                    str(len(own)),
-                    *(ev.mean([cells(line, part) for line in own]) for part in PARTS),
-                    "–",
-                    "–",
-                    "–",
-                ]
-            )
+            values = [ev.mean([cells(line, part) for line in own]) for part in PARTS]
+            rows.append([f"linear, {title}", none, str(len(own)), *values, none, none, none])
     for subset in MODALITIES:
         own = [line for line in lines if line["variant"] != LINEAR and line["subset"] == subset]
         if own:
             trained = ev.mean([float(np.array(line["accuracy"])[_at(line)].mean()) for line in own])
-            rows.append(
-                [
-                    f"{subset} alone, {ALONE}",
-                    "–",
-                    str(len(own)),
-                    "–",
-                    trained,
-                    "–",
-                    f"{own[0]['weights']:,.0f}",
-                    "–",
-                    "–",
-                ]
-            )
-    rows.append(["majority", "–", "–", "about 0.1", "about 0.1", "about 0.1", "–", "–", "–"])
-    note = "Seconds are of the processor, training and the test on all cells together.\n"
-    return (
-        ev.table(("fusion", "rate", "seeds", *PARTS.values(), "weights", "epochs", "processor seconds"), rows)
-        + "\n"
-        + note
-    )
+            weights = f"{own[0]['weights']:,.0f}"
+            rows.append([f"{subset} alone, {ALONE}", none, str(len(own)), none, trained, none, weights, none, none])
+    rows.append(["majority", none, none, *["about 0.1"] * 3, none, none, none])
+    table = ev.table(("fusion", "rate", "seeds", *PARTS.values(), "weights", "epochs", "processor seconds"), rows)
+    return f"{table}\nSeconds are of the processor, training and the test on all cells together.\n"
 
 
 def _pictures(arms: Mapping[str, dict[int, Any]], path: Path) -> list[str]:
@@ -367,15 +323,12 @@ def _pictures(arms: Mapping[str, dict[int, Any]], path: Path) -> list[str]:
     curves = []
     for name, own in arms.items():
         values = np.array([np.array(line["accuracy"])[at] for line in own.values()])
-        curves.append(
-            Curve(name, range(values.shape[1]), values.mean(0)[::-1], values.min(0)[::-1], values.max(0)[::-1])
-        )
+        middle, *ends = (v[::-1] for v in (values.mean(0), values.min(0), values.max(0)))
+        curves.append(Curve(name, range(len(middle)), middle, *ends))
     steps = list(reversed(one["levels"][1]))
     picture = ev.draw_curves(path.with_name(f"{path.stem}_sound.svg"), curves, "ratio of the sound", "accuracy", steps)
-    return [
-        "Accuracy with the picture at its training ratio; the band is from the lowest to the highest seed.\n",
-        picture,
-    ]
+    said = "Accuracy with the picture at its training ratio; the band is from the lowest to the highest seed.\n"
+    return [said, picture]
 
 
 def _at(line: dict[str, Any]) -> Any:
@@ -392,16 +345,14 @@ def _curves(lines: Sequence[dict[str, Any]], rates: dict[str, str], path: Path) 
     first = min(line["seed"] for line in lines)
     shown = [line for line in lines if line["seed"] == first]
     curves = [Curve(ln["variant"], range(1, len(ln["valid_loss"]) + 1), ln["valid_loss"]) for ln in shown]
-    picture = ev.draw_curves(
-        path.with_name(f"{path.stem}_curves.svg"), curves, "epoch", "validation loss", markers=False
-    )
+    place = path.with_name(f"{path.stem}_curves.svg")
+    picture = ev.draw_curves(place, curves, "epoch", "validation loss", markers=False)
     rows = []
     for line in shown:
         loss, low = line["valid_loss"], int(np.argmin(line["valid_loss"]))
         mark = "taken" if rates[arm(line["variant"])[0]] == arm(line["variant"])[1] else ""
-        rows.append(
-            [line["variant"], mark, f"{loss[low]:.3f}", f"{low + 1} of {len(loss)}", f"{cells(line, 'grid'):.3f}"]
-        )
+        least = [f"{loss[low]:.3f}", f"{low + 1} of {len(loss)}"]
+        rows.append([line["variant"], mark, *least, f"{cells(line, 'grid'):.3f}"])
     table = ev.table(("fusion, rate", "", "lowest validation loss", "epoch", "test: mean over the grid"), rows)
     return [f"Loss on the validation pairs, seed {first}.\n", picture, table]
 
@@ -425,15 +376,12 @@ sound about 0.8, where 0.7 each had been aimed at. The grid of training ratios (
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
-    one = commands.add_parser("run")
-    one.add_argument("recipe", choices=("early_late_noise", "early_late_noise_reduced"))
-    one.add_argument("--out", type=Path, help="folder of the study")
-    one.add_argument("--lines", type=Path, help="default: docs/evidence/RECIPE.jsonl")
-    one.set_defaults(do=run)
-    flat = commands.add_parser("linear")
-    flat.add_argument("recipe", choices=("early_late_noise", "early_late_noise_reduced"))
-    flat.add_argument("--lines", type=Path, help="default: docs/evidence/RECIPE.jsonl")
-    flat.set_defaults(do=linear)
+    for name, do in (("run", run), ("linear", linear)):
+        one = commands.add_parser(name)
+        one.add_argument("recipe", choices=("early_late_noise", "early_late_noise_reduced"))
+        one.add_argument("--out", type=Path, help="folder of the study")
+        one.add_argument("--lines", type=Path, help="default: docs/evidence/RECIPE.jsonl")
+        one.set_defaults(do=do)
     other = commands.add_parser("page")
     other.add_argument("lines", type=Path)
     other.set_defaults(do=page)

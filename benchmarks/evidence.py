@@ -24,21 +24,10 @@ import target_cost
 import tuned_pays
 
 #: The lines of each page, and what builds it.
-PAGES = (
-    (
-        ev.HERE / "early_late_noise_reduced.jsonl",
-        lambda: early_late_noise.build(ev.HERE / "early_late_noise_reduced.jsonl"),
-    ),
-    (conv_lstm_grid.LINES, conv_lstm_grid.build),
-    (pretraining_pays.LINES, pretraining_pays.build),
-    (target_cost.LINES, target_cost.build),
-    (missing_in_training.LINES, missing_in_training.build),
-    (contrast_pays.LINES, contrast_pays.build),
-    (context_sizes.LINES, context_sizes.build),
-    (default_worth.LINES, default_worth.build),
-    (advice.LINES, advice.build),
-    (tuned_pays.LINES, tuned_pays.build),
-)
+NOISE = ev.HERE / "early_late_noise_reduced.jsonl"
+SCRIPTS = (conv_lstm_grid, pretraining_pays, target_cost, missing_in_training, contrast_pays, context_sizes)
+SCRIPTS += (default_worth, advice, tuned_pays)
+PAGES = ((NOISE, lambda: early_late_noise.build(NOISE)), *((script.LINES, script.build) for script in SCRIPTS))
 FRONT = """# Evidence: what has been measured, and what has not
 
 Built by `python benchmarks/evidence.py` from the JSONL files beside the pages; they hold every run with its command, versions and

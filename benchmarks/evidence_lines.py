@@ -281,17 +281,11 @@ def scores(lines: Sequence[Line], datasets: Sequence[str], arms: Sequence[str]) 
 
 def test_rows(tests: Sequence[Test]) -> list[list[str]]:
     """Difference with its interval, p after Holm, power and verdict, for ``TEST_HEAD``."""
-    return [
-        [
-            *t.name,
-            str(t.difference.pairs),
-            interval(t.difference),
-            f"{t.p:.2g}" if not math.isnan(t.p) else "–",
-            f"{t.power:.2f}" if not math.isnan(t.power) else "–",
-            t.verdict,
-        ]
-        for t in tests
-    ]
+    rows = []
+    for t in tests:
+        p, power = (f"{v:.{of}}" if not math.isnan(v) else "–" for v, of in ((t.p, "2g"), (t.power, "2f")))
+        rows.append([*t.name, str(t.difference.pairs), interval(t.difference), p, power, t.verdict])
+    return rows
 
 
 #: Of ``test_rows``, behind the columns of the name.

@@ -98,10 +98,8 @@ def build() -> list[list[str]]:
     )
     parts = [_head(head, main, poolings[0]), "## The verdicts\n", *_told(tests, matched, simple, of["collapse"])]
     parts += ["## Scores\n", _scores(main, of["baselines"], datasets)]
-    parts += [
-        "## Each arm less training from scratch\n",
-        ev.draw(LINES.with_name("pretraining.svg"), tests, "arm less scratch"),
-    ]
+    picture = ev.draw(LINES.with_name("pretraining.svg"), tests, "arm less scratch")
+    parts += ["## Each arm less training from scratch\n", picture]
     parts += [ev.tests_table(tests, "data", "arm")]
     parts += ["Pretraining against as much more training (twice the epochs), a family of its own:\n"]
     parts += [ev.tests_table(matched, "data", "arm")]
@@ -264,16 +262,8 @@ modality {ev.mean(single)}.
         for fusion in dict.fromkeys(x["fusion"] for x in lines):
             for absence in ("masked", "zeros"):
                 rows.append([regime, fusion, absence, *_cells(lines, regime, fusion, absence)])
-    head = (
-        "regime",
-        "joined by",
-        "absent",
-        "both",
-        "text alone",
-        "image alone",
-        "empty: both, text, image",
-        "attention on the absent: text alone, image alone",
-    )
+    head = ("regime", "joined by", "absent", "both", "text alone", "image alone", "empty: both, text, image")
+    head += ("attention on the absent: text alone, image alone",)
     fallen = _fallen(lines)
     tests = ev.tests_table(fallen, "present", "joined by")
     return [

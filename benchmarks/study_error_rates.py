@@ -63,6 +63,11 @@ def wrong_resampled(scores: Array, reference: int, careful: bool, ratio: float =
     return bool(np.nanmin(holm(p)) < 0.05)
 
 
+def cases(x: np.ndarray, best: int) -> list[tuple[np.ndarray, int, bool]]:
+    """Two variants, and all of them against one that is named beforehand or the best; with the family's variance or not."""
+    return [(x[:2], 0, False), (x, 0, True), (x, best, False), (x, best, True)]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--studies", type=int, default=400)
@@ -76,24 +81,14 @@ def main() -> None:
             for _ in range(studies):
                 hits = shared_rows(rng, variants, luck, taste)
                 best = int(hits.mean((1, 2)).argmax())
-                told += [
-                    wrong_crossed(hits[:2], 0, False),
-                    wrong_crossed(hits, 0, True),
-                    wrong_crossed(hits, best, False),
-                    wrong_crossed(hits, best, True),
-                ]
+                told += [wrong_crossed(*case) for case in cases(hits, best)]
             print(f"shared  {variants:8} {luck:4} {taste:5} |", " | ".join(f"{100 * t / studies:.1f}" for t in told))
     for variants in (3, 10, 40):
         told = np.zeros(4)
         for _ in range(studies):
             scores = own_rows(rng, variants, SEEDS)
             best = int(scores.mean(1).argmax())
-            told += [
-                wrong_resampled(scores[:2], 0, False),
-                wrong_resampled(scores, 0, True),
-                wrong_resampled(scores, best, False),
-                wrong_resampled(scores, best, True),
-            ]
+            told += [wrong_resampled(*case) for case in cases(scores, best)]
         print(f"own     {variants:8}    -     - |", " | ".join(f"{100 * t / studies:.1f}" for t in told))
     coverage(studies, rng)
 

@@ -163,15 +163,8 @@ def _targets(runs: Sequence[ev.Line]) -> str:
             told = ", ".join("–" if n is None else str(n) for n in epochs)
             spent = [cost_to(runs, x, target) for x in own]
             more = "at least " if None in epochs else ""
-            rows.append(
-                [
-                    f"{target:g}",
-                    arm,
-                    f"{sum(n is not None for n in epochs)} of {len(own)}",
-                    told,
-                    f"{more}{np.mean(spent):.1f}",
-                ]
-            )
+            reach = f"{sum(n is not None for n in epochs)} of {len(own)}"
+            rows.append([f"{target:g}", arm, reach, told, f"{more}{np.mean(spent):.1f}"])
     head = ("target", "arm", "seeds that reach it", "after epochs together", "processor seconds, mean")
     return ev.table(head, rows)
 

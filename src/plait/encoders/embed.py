@@ -50,6 +50,8 @@ class How(TypedDict, total=False):
 ATTEMPTS = 3
 #: Cells that are read from the store at a time.
 CHUNK = 512
+#: Rows of a table whose features are computed at a time.
+ROWS = 65_536
 
 
 class Column:
@@ -157,10 +159,6 @@ class Column:
             )
 
 
-#: Rows of a table whose features are computed at a time.
-ROWS = 65_536
-
-
 @dataclass(frozen=True)
 class Embedded:
     """The embeddings of one column.
@@ -237,17 +235,16 @@ def embed_pieces(
 def embed_rows(encoder: Encoder, frame: pd.DataFrame, memory: int = mapped.USUAL) -> tuple[Embedded, Columns | None]:
     """Embed the rows of a table with a ``tabular`` encoder, all at once and without the store; and their plain view."""
     forward, result = Forward(encoder), mapped.TokenRows(len(frame), memory)
-    views: list[Columns | None] = []
+    views: list[Columns] = []
     for start in range(0, max(1, len(frame)), ROWS):
         part = frame.iloc[start : start + ROWS]
         prepared, view = encoder.prepare_with_columns(part)  # type: ignore[arg-type]  # rows, not a sequence of cells
-        views.append(view)
+        views += [] if view is None else [view]
         if len(frame):
             result.put(start + np.arange(len(part)), forward(prepared))
             result.release()
     x, mask = result.arrays(encoder.dim)
-    known = [view for view in views if view is not None]
-    columns = columns_together(known) if known else None
+    columns = columns_together(views) if views else None
     bad = _blank(x, mask)
     if len(bad):
         raise PlaitError(
@@ -321,9 +318,8 @@ def prepare_distinct(
     keep: Keep = store if store is not None and encoder.stored else Memory(exact=False)
     column = Column(cells, **how)
     column.encode(encoder, keep, _split, f"{encoder.name()}, prepared", f"{encoder.fingerprint()} prepared")
-    result = _gather_prepared(column)
     column.warn()
-    return result
+    return _gather_prepared(column)
 
 
 def _split(arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
@@ -339,21 +335,16 @@ def _gather_prepared(column: Column) -> tuple[dict[str, np.ndarray], np.ndarray]
     shapes: dict[str, tuple[int, ...]] = {}
     types: dict[str, np.dtype[Any]] = {}
     for _, chunk in column.chunks():
-        for cell in map(_joined, column.read(chunk)):
+        for cell in (safetensors.load(record.tobytes()) for record in column.read(chunk)):
             for name, array in cell.items():
                 shapes[name] = tuple(np.maximum(shapes.get(name, array.shape), array.shape).tolist())
                 types[name] = array.dtype
     arrays = {name: np.zeros((len(keys) + 1, *shape), types[name]) for name, shape in shapes.items()}
     place = np.full(column.n, len(keys), np.int64)
     for start, chunk in column.chunks():
-        for row, cell in enumerate(map(_joined, column.read(chunk)), start):
+        for row, record in enumerate(column.read(chunk), start):
             place[column.rows[keys[row]]] = row
-            for name, array in cell.items():
+            for name, array in safetensors.load(record.tobytes()).items():
                 filled: tuple[Any, ...] = tuple(slice(size) for size in array.shape)
                 arrays[name][(row, *filled)] = array
     return arrays, place
-
-
-def _joined(record: np.ndarray) -> dict[str, np.ndarray]:
-    """What ``_split`` made of a cell."""
-    return safetensors.load(record.tobytes())

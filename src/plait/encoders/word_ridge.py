@@ -14,9 +14,9 @@ from scipy.linalg.blas import ssyrk
 
 Array = NDArray[Any]
 #: Parts of the rows: each is answered by what the others teach; by the first one the penalty is chosen, relative to the rows.
-PARTS, PENALTIES = 5, (0.0003, 0.001, 0.003, 0.01, 0.03)
-#: Share of counts above zero above which they are multiplied as a dense matrix.
-DENSE = 0.02
+PARTS, PENALTIES = 5, (0.0003, 0.001, 0.003, 0.01)
+#: Share of counts above zero from which they are multiplied as a dense matrix: it is sooner done.
+DENSE = 0.04
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ class WordRidge:
             >>> bool(((WordRidge.fit([rows], y).crossed > 0) == (y > 0)).all())
             True
         """
-        alike, y = np.add.reduce([_products(kind) for kind in kinds]), y - y.mean(0)
+        alike, y = _products(kinds), (y - y.mean(0)).astype(np.float32)
         known = np.arange(len(y)) if groups is None else np.unique(groups, return_inverse=True)[1]
         part = (np.random.default_rng(0).permutation(int(known.max()) + 1) % PARTS)[known]
         errors = [float(np.square(y - _crossed(alike, y, part, [0], p))[part == 0].mean()) for p in PENALTIES]
@@ -55,19 +55,26 @@ class WordRidge:
         return cls(maps, _crossed(alike, y, part, range(PARTS), penalty))
 
 
-def _products(rows: sparse.csr_matrix) -> Array:
-    """Each row times each other one (n, n)."""
-    if rows.nnz < DENSE * rows.shape[0] * rows.shape[1]:
-        return np.asarray((rows @ rows.T).toarray(), np.float64)
-    dense = rows.toarray().astype(np.float32, copy=False)
-    half = np.asarray(ssyrk(1.0, dense.T, trans=1), np.float64)  # the upper one; a turned view is not copied
-    return half + np.triu(half, 1).T
+def _products(kinds: Sequence[sparse.csr_matrix]) -> Array:
+    """Each row times each other one, of all kinds together (n, n) float32."""
+    rows = kinds[0].shape[0]
+    result = np.zeros((rows, rows), np.float32, order="F")
+    dense = [kind for kind in kinds if kind.nnz >= DENSE * rows * kind.shape[1]]
+    if len(dense) < len(kinds):
+        thin = sparse.hstack([kind for kind in kinds if kind.nnz < DENSE * rows * kind.shape[1]], format="csr")
+        result += (thin @ thin.T).toarray()
+    for kind in dense:  # the lower half alone; a turned view is not copied
+        turned = kind.toarray().astype(np.float32, copy=False).T
+        result = ssyrk(1.0, turned, beta=1.0, c=result, trans=1, lower=1, overwrite_c=1)
+    lower = np.tril(result)
+    return np.asarray(lower + np.tril(lower, -1).T)
 
 
 def _solved(alike: Array, y: Array, rows: Array, penalty: float) -> Array:
     matrix = alike[np.ix_(rows, rows)]
     matrix[np.diag_indices(len(rows))] += penalty * len(alike)
-    return np.asarray(cho_solve(cho_factor(matrix, overwrite_a=True), y[rows] - y[rows].mean(0)))
+    factor = cho_factor(matrix.T, lower=True, overwrite_a=True, check_finite=False)
+    return np.asarray(cho_solve(factor, y[rows] - y[rows].mean(0), check_finite=False))
 
 
 def _crossed(alike: Array, y: Array, part: Array, parts: Sequence[int], penalty: float) -> Array:

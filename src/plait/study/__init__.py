@@ -157,9 +157,8 @@ class Study:
         labels = [table.label for (number, seed), table in result.items() if seed in (None, self.spec.seeds[0])]
         twice = sorted({label for label in labels if labels.count(label) > 1})
         if twice:
-            raise ConfigError(
-                f"{self.where}: the data {', '.join(twice)} is named twice; give one of them a name: of its own"
-            )
+            text = f"the data {', '.join(twice)} is named twice; give one of them a name: of its own"
+            raise ConfigError(f"{self.where}: {text}")
         return result
 
     @cached_property

@@ -170,14 +170,8 @@ class Racing:
         ratio = float(done["test_rows"]) / max(1.0, float(done["train_rows"]))
         behind = {label: differences(scores[leader], result) for label, result in scores.items() if label != leader}
         least = family_variance([d for d in behind.values() if len(d) >= LEAST])
-        return {
-            label
-            for label, d in behind.items()
-            if label not in self.kept
-            and len(d) >= LEAST
-            and d.mean() > 0
-            and resampled_t(d, ratio, least).p < 2 * ALPHA
-        }
+        known = {label: d for label, d in behind.items() if label not in self.kept and len(d) >= LEAST and d.mean() > 0}
+        return {label for label, d in known.items() if resampled_t(d, ratio, least).p < 2 * ALPHA}
 
     def scores(self, lines: Sequence[Mapping[str, Any]]) -> dict[str, dict[tuple[Any, ...], float]]:
         """Variant -> (data, seed, split) -> score on clean rows with everything present, higher is better."""

@@ -250,13 +250,10 @@ def encoding_jobs(
             if modality.name not in run.subset or modality.kind == "tabular" or _learns(run, modality):
                 continue
             value = encoder_of(run, modality.name, modality.kind)
+            weigh = encoder_key(run.data, modality.name, value) not in weighed
             for condition, part in _conditions(spec, run, table, modality.name):
                 job = {"data": run.data, "seed": run.data_seed, "modality": modality.name, "encoder": value}
-                job |= {
-                    "condition": condition,
-                    "part": part,
-                    "weigh": encoder_key(run.data, modality.name, value) not in weighed,
-                }
+                job |= {"condition": condition, "part": part, "weigh": weigh}
                 result.setdefault(json.dumps(job, sort_keys=True), job)
     divided = []
     for job in result.values():

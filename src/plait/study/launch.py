@@ -27,13 +27,9 @@ PIECES = 4
 
 @dataclasses.dataclass(frozen=True)
 class RunOptions:
-    """How a study is run.
+    """How a study is run: what ``Study.run`` names, and further fields.
 
     Attributes:
-        workers: processes; None: one per core. With several, each gets its share of the cores.
-        engine: ``local`` (processes), ``ray``, or ``inline`` (this process).
-        retry_failed: try failed runs again.
-        store: folder of the store of embeddings; None: the user's.
         command: what to run to do it again, for the report.
         view: show progress; None: only on a terminal.
         race: names variants that need no more runs, from the lines so far.
@@ -67,10 +63,8 @@ def launch(study: Any, path: Path, options: RunOptions) -> Results:
         state.total = len(runs) if some else subject.total(study.tables)
         if len(schedule):
             weights = {**folder.about().get("frozen_weights", {})}
-            with (
-                engine_for(options, study, path, len(schedule)) as workforce,
-                shown(study.name, state, options.view),
-            ):
+            workers = engine_for(options, study, path, len(schedule))
+            with workers as workforce, shown(study.name, state, options.view):
                 state.workers = workforce.workers
                 kinds = {(n, m.name): m.kind for (n, _), t in study.tables.items() for m in t.schema.modalities}
                 given = {"budget": study.spec.budget, "weights": weights, "kinds": kinds, "race": options.race}

@@ -187,22 +187,15 @@ def fit_fusion(group: Group, run: Run) -> Fit:
         with model.remembering(seen):
             return model.thresholds_for(group.frame(changing), patterns)
 
-    return Fit(
-        outputs=outputs,
-        threshold=thresholds if model.task_ == "multilabel" else 0.5,
-        seconds={
-            "fit": round(seconds.get("train", time.perf_counter() - clock) + seconds.get("align", 0.0), 3),
-            "encode": round(encode, 3),
-            **({"pretrain": round(sum(one["seconds"] for one in pretrained), 3)} if pretrained else {}),
-        },
-        weights={
-            "trained": int(record["trained_weights"]),
-            "frozen": int(record["frozen_weights"] or 0),
-            **({"pretrained": sum(int(one["trained_weights"]) for one in pretrained)} if pretrained else {}),
-        },
-        epochs=[*model.pretrain_history_, *model.history_],
-        peaks=record["stage_peak_mb"],
-    )
+    spent = {"fit": seconds.get("train", time.perf_counter() - clock) + seconds.get("align", 0.0), "encode": encode}
+    weights = {"trained": int(record["trained_weights"]), "frozen": int(record["frozen_weights"] or 0)}
+    if pretrained:
+        spent["pretrain"] = sum(one["seconds"] for one in pretrained)
+        weights["pretrained"] = sum(int(one["trained_weights"]) for one in pretrained)
+    threshold = thresholds if model.task_ == "multilabel" else 0.5
+    epochs = [*model.pretrain_history_, *model.history_]
+    spent = {stage: round(value, 3) for stage, value in spent.items()}
+    return Fit(outputs, threshold, spent, weights, epochs, record["stage_peak_mb"])
 
 
 def _fit_by_valid(model: FusionEstimator, group: Group, test: tuple[object, object] | None) -> None:
@@ -249,13 +242,8 @@ def fit_baseline(group: Group, run: Run, name: str) -> Fit:
         classes = group.table.classes  # the training part may lack the last of them
         return {p: spread(o, (classes or ())[: o.shape[-1]], classes) for p, o in result.items()}
 
-    return Fit(
-        outputs=outputs,
-        threshold=model.threshold,
-        seconds={"fit": round(fit, 3), "encode": round(encode, 3)},
-        weights={"trained": model.weights, "frozen": 0},
-        epochs=[],
-    )
+    spent = {"fit": round(fit, 3), "encode": round(encode, 3)}
+    return Fit(outputs, model.threshold, spent, {"trained": model.weights, "frozen": 0}, [])
 
 
 def _plain_rows(group: Group, run: Run, y: np.ndarray) -> Inputs:

@@ -59,9 +59,8 @@ class Predicting(Checked):
         """All fields; of a baseline only its encoders, and whether words stand beside them."""
         options = dict(variant.model)
         if options.get("estimator", ESTIMATORS[0]) != ESTIMATORS[0]:
-            options = {
-                k: v for k, v in options.items() if k in ("estimator", "encoders", "ngrams", "subsets", "minutes")
-            }
+            kept = ("estimator", "encoders", "ngrams", "subsets", "minutes")
+            options = {k: v for k, v in options.items() if k in kept}
         return {**self._defaults, **options}
 
     def execute(self, table: StudyTable, run: Run, setting: Setting, groups: Latest) -> Finished:

@@ -148,11 +148,8 @@ def _range(field: str, value: object, kind: str) -> Range:
     config.check_fields(value, (*_FIELDS, "whole"), where)
     low, high = (_number(value.get(key), f"{where}, {key}") for key in ("low", "high"))
     log = bool(value.get("log", False))
-    whole = (
-        kind == "int"
-        or bool(value.get("whole"))
-        or (not kind and all(isinstance(value[k], int) for k in ("low", "high")))
-    )
+    ints = not kind and all(isinstance(value[k], int) for k in ("low", "high"))
+    whole = kind == "int" or bool(value.get("whole")) or ints
     if low >= high:
         raise ConfigError(f"{where}: from {low:g} to {high:g} is upside down or empty; the lower end comes first")
     if log and low <= 0:

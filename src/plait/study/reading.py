@@ -45,11 +45,8 @@ def _data_entry(read: Reader, entry: object, place: Place) -> DataSpec:
     ):
         if wrong and key in value:
             read.wrong((*place, key), f"data: {text}")
-    own: dict[str, Any] = {
-        "options": read.mapping,
-        "split": partial(read_split, read),
-        "remote": partial(_remote, read),
-    }
+    own: dict[str, Any] = {"options": read.mapping, "split": partial(read_split, read)}
+    own["remote"] = partial(_remote, read)
     for key in ("table", "schema", "test", "valid", "root"):
         try:
             check_kept(value.get(key), f"data: {key}")

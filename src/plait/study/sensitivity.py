@@ -61,13 +61,8 @@ class Sensitivity:
         importance = _importance(trials, ranges, int(spec.seeds[0]), lower=lower)
         valid = [line["test_rows"] for line in results.lines if line.get("test_rows")]
         settings = {"data": next(iter(results.about["data"].values()), None), **search.to_dict()}
-        settings |= {
-            "settings": dict(spec.model),
-            "metric": metric.name,
-            "group": spec.split.group,
-            "seed": spec.seeds[0],
-        }
-        settings |= {"valid_rows": valid[0] * search.splits if valid else None}
+        settings |= {"settings": dict(spec.model), "metric": metric.name, "group": spec.split.group}
+        settings |= {"seed": spec.seeds[0], "valid_rows": valid[0] * search.splits if valid else None}
         command = str(results.about.get("command") or "")
         return cls(trials, budgets(trials, lower), importance, metric.name, lower, ranges, settings, command)
 
@@ -87,9 +82,8 @@ class Sensitivity:
         tables = {n: getattr(self, n).to_dict("records") for n in ("trials", "budgets", "importance")}
         done = set(self.trials.loc[self.trials["state"] == "done", "regime"])
         options = {"metric": self.metric, "told": dict(self.settings), **tables}
-        plain: dict[str, Any] = plain_values(
-            {**options, "best": {name: self.best(name) for name in self.regimes if name in done}}
-        )
+        best = {name: self.best(name) for name in self.regimes if name in done}
+        plain: dict[str, Any] = plain_values({**options, "best": best})
         return plain
 
 
@@ -149,12 +143,8 @@ def budgets(trials: pd.DataFrame, lower: bool) -> pd.DataFrame:
         if np.isnan(scores).all():
             continue
         best = float(np.nanmin(scores) if lower else np.nanmax(scores))
-        record: dict[str, Any] = {
-            "regime": name,
-            "trials": len(mine),
-            "failed": int(np.isnan(scores).sum()),
-            "best": best,
-        }
+        record: dict[str, Any] = {"regime": name, "trials": len(mine), "failed": int(np.isnan(scores).sum())}
+        record["best"] = best
         for word, goal in (("near", best), ("any", float(top))):
             hit = np.flatnonzero(_within(scores, goal, NEAR, lower))
             record[f"trials_to_{word}"] = float(hit[0] + 1) if len(hit) else math.nan

@@ -82,12 +82,8 @@ def scores(results: Results) -> pd.DataFrame:
             continue
         named = {k: line[k] for k in ("dataset", "seed", "split", "run", "train_rows", "test_rows")}
         for place, setting in enumerate(line["evaluations"]):
-            teller = (
-                first.setdefault((line["dataset"], setting["condition"]), line["variant"])
-                if setting["frozen"]
-                else None
-            )
-            if teller not in (None, line["variant"]):
+            key = line["dataset"], setting["condition"]
+            if setting["frozen"] and first.setdefault(key, line["variant"]) != line["variant"]:
                 continue
             evaluation, _, part = setting["condition"].partition(": ")
             told_of = {"evaluation": evaluation, "part": part, "place": place}

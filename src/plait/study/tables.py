@@ -141,16 +141,8 @@ def _dataset(spec: DataSpec, base: Path, seed: int | None) -> StudyTable:
     root = None if spec.root is None else str(base / spec.root)
     loaded = _loaded(str(spec.dataset), json.dumps(options, sort_keys=True), root)
     target = spec.target or next(iter(variant.tasks), "pairs")
-    frame, result = loaded.of(target)
-    return StudyTable(
-        spec.name or f"{spec.dataset}/{target}",
-        frame,
-        result,
-        loaded.split,
-        loaded.folds,
-        loaded.groups,
-        variant.resplit,
-    )
+    label, parts = spec.name or f"{spec.dataset}/{target}", (loaded.split, loaded.folds, loaded.groups)
+    return StudyTable(label, *loaded.of(target), *parts, variant.resplit)
 
 
 @lru_cache(maxsize=2)

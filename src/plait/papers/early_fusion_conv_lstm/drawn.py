@@ -74,13 +74,11 @@ def comparison(name: str, results: Results, folder: Path, first: str, trained: S
         return []
     chosen = [(design.variant, seeds) for design, seeds in kept]
     share = _commonest(results)
-    marks = {
-        place: noise_grids.compare(chosen[0][1], seeds).p < 0.05
-        for place, (_, seeds) in enumerate(chosen)
-        if place
-        and len(set(seeds.grids) & set(chosen[0][1].grids)) > 1
-        and max(s.mean.accuracy.max() for s in (seeds, chosen[0][1])) > share
-    }
+    own, marks = chosen[0][1], {}
+    for place, (_, seeds) in enumerate(chosen[1:], start=1):
+        above = max(s.mean.accuracy.max() for s in (seeds, own)) > share
+        if above and len(set(seeds.grids) & set(own.grids)) > 1:
+            marks[place] = noise_grids.compare(own, seeds).p < 0.05
     maps = figures.comparison([dataclasses.replace(s.mean, label=label) for label, s in chosen], marks)
     caption = f"Accuracy over test ratios, and the first model's lead below.{_framed([s.mean for _, s in chosen])}"
     sure = any(bool(mark.any()) for mark in marks.values())
@@ -112,11 +110,8 @@ def _at_chance(share: float, maps: Mapping[str, noise_grids.Grid]) -> str:
     """Which models are no better than one answer for all, at whatever ratio: nothing follows from these."""
     low = [name for name, grid in maps.items() if grid.accuracy.max() <= share]
     who = "every model" if len(low) == len(maps) > 1 else ", ".join(low)
-    return (
-        f" No better than one answer for all test rows ({share:.3f}) at any ratio: {who}; nothing follows."
-        if low
-        else ""
-    )
+    said = f" No better than one answer for all test rows ({share:.3f}) at any ratio: {who}; nothing follows."
+    return said if low else ""
 
 
 def _framed(maps: Sequence[noise_grids.Grid]) -> str:

@@ -105,9 +105,8 @@ def curves(
         ratio: what they are: ``amplitude_ratio``, ``snr`` or ``snr_db``.
         trained: line -> ratio it was trained at: that point is marked.
     """
-    figure_class = need("matplotlib.figure", "report").Figure
     with settings():
-        figure: Figure = figure_class(figsize=(330 / 72, 230 / 72), layout="constrained")
+        figure = _figure(330, 230)
         ax = figure.add_subplot()
         for place, (name, values) in enumerate(lines.items()):
             colour = COLOURS[LINES[place % len(LINES)]]
@@ -125,15 +124,20 @@ def curves(
     return figure
 
 
+def _figure(width: float, height: float) -> Figure:
+    """So many points, with room for what stands around the axes."""
+    result: Figure = need("matplotlib.figure", "report").Figure(figsize=(width / 72, height / 72), layout="constrained")
+    return result
+
+
 def activation_lines(panels: Sequence[Activations]) -> Figure:
     """The last layer after every step, one line per class, the steps before the sound shaded (figures 11 to 16)."""
     if not panels:
         raise TableError("no activations to draw; give one setting of ratios at least")
-    figure_class = need("matplotlib.figure", "report").Figure
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
     with settings():
-        figure: Figure = figure_class(figsize=(columns * 240 / 72, (rows * 165 + 20) / 72), layout="constrained")
+        figure = _figure(columns * 240, rows * 165 + 20)
         places = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
         for ax, panel in zip(places, panels, strict=False):
             _lines(ax, panel)
@@ -258,10 +262,8 @@ def samples(
         levels: signal-to-noise ratios.
         ratios: what they are, ``snr`` (of powers) or ``amplitude_ratio``.
     """
-    figure_class = need("matplotlib.figure", "report").Figure
     with settings():
-        size = (len(levels) * 66 / 72, 2 * len(ratios) * 74 / 72)
-        figure: Figure = figure_class(figsize=size, layout="constrained")
+        figure = _figure(len(levels) * 66, 2 * len(ratios) * 74)
         places = figure.subplots(2 * len(ratios), len(levels), squeeze=False)
         for i, ratio in enumerate(ratios):
             for j, level in enumerate(levels):

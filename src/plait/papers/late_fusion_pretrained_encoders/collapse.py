@@ -60,15 +60,8 @@ def fit(
 ) -> tuple[FusionClassifier, pd.DataFrame]:
     """A model of the protocol on 70 % of the rows, chosen on 10 %; and the 20 % for testing."""
     train, valid, test = split(frame, (0.7, 0.1, 0.2), seed, stratify=schema.target)
-    model = FusionClassifier(
-        protocol="late-fusion-pretrained-encoders",
-        modalities=schema,
-        task="multilabel",
-        random_state=seed,
-        store=store,
-        progress=False,
-        **settings,
-    )
+    given = {"task": "multilabel", "random_state": seed, "store": store, "progress": False, **settings}
+    model = FusionClassifier(protocol="late-fusion-pretrained-encoders", modalities=schema, **given)
     labels = target_values(frame[str(schema.target)], "multilabel")
     valid_rows = frame.iloc[valid], labels.take(valid)
     return model.fit(frame.iloc[train], labels.take(train), valid=valid_rows), frame.iloc[test]
@@ -127,21 +120,21 @@ def measure(out: Path, seeds: int, store: str | None, root: str | None = None) -
             for pooling in POOLINGS:
                 if (seed, regime, pooling) in done:
                     continue
-                settings: dict[str, Any] = {
-                    "fusion": pooling,
+                settings: dict[str, Any] = {"fusion": pooling, "encoders": ENCODERS}
+                settings |= {
                     "train": dict.fromkeys(ENCODERS, regime),
-                    "encoders": ENCODERS,
+                    "epochs": 12,
+                    "patience": 60,
+                    "pretrain": {"epochs": 12, "patience": 60},
                 }
-                settings |= {"epochs": 12, "patience": 60, "pretrain": {"epochs": 12, "patience": 60}}
                 model, test = fit(frame, schema, seed, settings | {"batch_size": 64, "record_epochs": False}, store)
                 about = {"seed": seed, "regime": regime, "fusion": pooling, "rows": len(test), "plait": __version__}
-                made = [
-                    about | {"absence": absence} | line
-                    for absence in ("masked", "zeros")
-                    for line in judged(model, test, str(schema.target), absence)
-                ]
+                made = []
+                for absence in ("masked", "zeros"):
+                    every = judged(model, test, str(schema.target), absence)
+                    made += [f"{json.dumps(about | {'absence': absence} | one)}\n" for one in every]
                 with path.open("a") as file:
-                    file.writelines(f"{json.dumps(line)}\n" for line in made)
+                    file.writelines(made)
     return path
 
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from plait.base import registry
 from plait.base.errors import need
 from plait.base.folders import claim_folder
-from plait.report.blocks import Facts, Page, Picture, Row, Section, Sheet, Table
+from plait.report.blocks import Block, Facts, Page, Picture, Row, Section, Sheet, Table
 from plait.report.page import write_page
 from plait.report.words import counted
 from plait.study.results import Results
@@ -104,11 +104,10 @@ def left_out_section(results: Results, reasons: Mapping[str, str]) -> Section:
     whole = len(runs) + waiting
     parts = [f"{counts[status]} {status}" for status in ("failed", "stopped") if counts[status]]
     parts += [f"{waiting} not begun"] if waiting else []
-    sentence = (
-        f"All {counted(whole, 'run')} are done." if not parts else f"Of {counted(whole, 'run')}, {', '.join(parts)}."
-    )
+    sentence = f"All {counted(whole, 'run')} are done."
     if parts:
-        sentence += " Comparisons use the seeds and splits that both sides have."
+        both = "Comparisons use the seeds and splits that both sides have."
+        sentence = f"Of {counted(whole, 'run')}, {', '.join(parts)}. {both}"
     section = Section("left-out", "Failed and left out", sentence)
     section.add(_failures(results))
     if reasons:
@@ -123,9 +122,8 @@ def _failures(results: Results) -> Sheet | None:
         return None
     columns = ["run", "status", "dataset", "variant", "subset", "train_condition", "seed", "split", "reason"]
     full = gone[columns].astype(object).to_numpy().tolist()
-    grouped = (
-        gone.fillna({"reason": ""}).groupby(["status", "reason", "variant"], sort=False).size().reset_index(name="runs")
-    )
+    groups = gone.fillna({"reason": ""}).groupby(["status", "reason", "variant"], sort=False)
+    grouped = groups.size().reset_index(name="runs")
     value = grouped.sort_values("runs", ascending=False, kind="stable").head(NAMED)
     rows = [[r["status"], str(r["runs"]), str(r["variant"]), r["reason"] or "–"] for r in value.to_dict("records")]
     more = f"{len(grouped) - len(value)} more in tables/failures.csv." if len(grouped) > len(value) else ""
@@ -141,16 +139,11 @@ def _fitting(sections: Sequence[Section]) -> list[Section]:
         total += len(picture.markup.encode())
         if total <= ROOM:
             kept.add(picture.name)
-    return [
-        replace(
-            section,
-            blocks=[
-                Row([_beside(p, p.name in kept) for p in block.pictures]) if isinstance(block, Row) else block
-                for block in section.blocks
-            ],
-        )
-        for section in sections
-    ]
+
+    def fitted(block: Block) -> Block:
+        return Row([_beside(p, p.name in kept) for p in block.pictures]) if isinstance(block, Row) else block
+
+    return [replace(section, blocks=[fitted(block) for block in section.blocks]) for section in sections]
 
 
 def _beside(picture: Picture, kept: bool) -> Picture:

@@ -254,15 +254,8 @@ def rank(scores: NDArray[Any], names: Sequence[str], datasets: Sequence[str], *,
     order = np.argsort(mean, kind="stable")
     total = float(((ranks - (k + 1) / 2) ** 2).sum()) / (k - 1)  # N k (k + 1) / 12 less the ties
     chi2 = n**2 * float(((mean - (k + 1) / 2) ** 2).sum()) / total if total else 0.0
-    critical = critical_difference(k, n, alpha)
-    return Ranks(
-        tuple(names[i] for i in order),
-        tuple(float(mean[i]) for i in order),
-        tuple(datasets),
-        chi2,
-        _iman_davenport(chi2, n, k),
-        critical,
-    )
+    best = tuple(names[i] for i in order), tuple(mean[order].tolist())
+    return Ranks(*best, tuple(datasets), chi2, _iman_davenport(chi2, n, k), critical_difference(k, n, alpha))
 
 
 def _iman_davenport(chi2: float, n: int, k: int) -> float:

@@ -96,16 +96,8 @@ class Comparison:
         verdict, why = self.verdict(p), self._why(p)
         if verdict == verdicts.OPEN and why:
             return why
-        return verdicts.in_words(
-            verdict,
-            p=p,
-            d=self.d,
-            margin=self.margin,
-            equivalence=self.equivalence,
-            seeds=self.seeds,
-            splits=self.splits,
-            needed=self.needed if self.seeds > 1 else 0,
-        )
+        shown = {name: getattr(self, name) for name in ("d", "margin", "equivalence", "seeds", "splits")}
+        return verdicts.in_words(verdict, p=p, **shown, needed=self.needed if self.seeds > 1 else 0)
 
     def _why(self, p: float) -> str:
         """Why nothing is decided where the scores alone would have decided; empty where they would not."""
@@ -253,16 +245,17 @@ def _mcnemar(pairs: DataFrame, resampler: Resampler | None) -> float:
     for _, part in pairs.groupby("seed"):
         sides: list[list[Any]] = [[], [], []]
         for one, other in zip(_keys(part), _keys(part, "_other"), strict=True):
-            requested = (
-                resampler.rows(one[0]),
-                resampler.right(*one),
-                resampler.right(*other),
-                resampler.rows(other[0]),
-            )
-            items = [values for values in requested if values is not None]
-            if len(items) < len(requested) or not np.array_equal(items[0], items[3]):
+            rows, right, other_right = resampler.rows(one[0]), resampler.right(*one), resampler.right(*other)
+            theirs = resampler.rows(other[0])
+            if (
+                rows is None
+                or theirs is None
+                or right is None
+                or other_right is None
+                or not np.array_equal(rows, theirs)
+            ):
                 return math.nan
-            for side, values in zip(sides, items, strict=False):
+            for side, values in zip(sides, (rows, right, other_right), strict=True):
                 side.append(values)
         rows, right, other_right = (np.concatenate(side) for side in sides)
         if len(np.unique(rows)) == len(rows):

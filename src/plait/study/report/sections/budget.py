@@ -24,19 +24,13 @@ class Budget(ReportSection):
             section = Section("budget", "The budget each regime needed", budget_sentence(sensitivity))
             curves = {"trials": _best_so_far(sensitivity, "trial"), "seconds": _best_so_far(sensitivity, "seconds")}
             label = f"best {metric_label(sensitivity)} so far"
-            section.add_row(
-                *(
-                    picture(f"budget-{x}", f"{label.capitalize()}, over {x}.", curves_figure(c, x, "", markers=False))
-                    for x, c in curves.items()
-                )
-            )
+            drawn = {x: curves_figure(c, x, "", markers=False) for x, c in curves.items()}
+            captions = {x: f"{label.capitalize()}, over {x}." for x in curves}
+            section.add_row(*(picture(f"budget-{x}", captions[x], figure) for x, figure in drawn.items()))
             rows = int(sensitivity.settings.get("valid_rows") or 0)
             if rows:
-                section.add(
-                    Text(
-                        f"Each trial is judged on {rows:,} validation rows: one row more right or wrong is {1 / rows:.4f}."
-                    )
-                )
+                one = f"one row more right or wrong is {1 / rows:.4f}"
+                section.add(Text(f"Each trial is judged on {rows:,} validation rows: {one}."))
             columns = ["regime", "trials", "failed", "best", "median", "tolerant", "trials_to_near", "seconds_to_near"]
             columns += ["trials_to_any", "seconds_to_any", "seconds"]
             note = "near: within 1 % of the regime's own best; any: of the best of all; tolerant: trials within 5 % of its best"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from plait.report import charts
 from plait.report.blocks import Picture, Section, Sheet, Table, picture
@@ -98,15 +99,9 @@ def _picture(evidence: Evidence, fields: tuple[str, str], name: str) -> tuple[Pi
     places = {(rows.index(a), columns.index(b)): labels for (a, b), labels in cells.items()}
     best = next((place for place, labels in places.items() if evidence.best in labels), None)
     ties = [place for place, labels in places.items() if place != best and not _all_worse(evidence, labels)]
-    figure = charts.map_figure(
-        values,
-        rows,
-        columns,
-        axes_are=fields,
-        texts=[[evidence.number(v) if math.isfinite(v) else "" for v in line] for line in values],
-        framed=(best, ties),
-        higher=evidence.higher,
-    )
+    texts = [[evidence.number(v) if math.isfinite(v) else "" for v in line] for line in values]
+    looks: Any = {"axes_are": fields, "texts": texts, "framed": (best, ties), "higher": evidence.higher}
+    figure = charts.map_figure(values, rows, columns, **looks)
     several = ", mean over the other settings" if any(len(labels) > 1 for labels in cells.values()) else ""
     caption = f"{evidence.metric.label} on {evidence.dataset}{several}"
     caption += "; darker: better; framed: with the best variant; dashed: not proven worse"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pandas as pd
 
@@ -51,10 +50,8 @@ def _histories(evidence: Evidence) -> dict[str, pd.DataFrame]:
 def _curve(evidence: Evidence, label: str, history: pd.DataFrame, lines: int) -> charts.Curve:
     by_run = history.groupby(["run", "epoch"])["valid_loss"].mean().unstack("run")
     xs = [float(x) + 1 for x in by_run.index]
-    ends: list[Any] = (
-        [[float(v) for v in by_run.min(axis=1)], [float(v) for v in by_run.max(axis=1)]] if lines <= 3 else []
-    )
-    return charts.Curve(evidence.names[label], xs, [float(v) for v in by_run.mean(axis=1)], *ends)
+    ends = [by_run.min(axis=1).tolist(), by_run.max(axis=1).tolist()] if lines <= 3 else []
+    return charts.Curve(evidence.names[label], xs, by_run.mean(axis=1).tolist(), *ends)
 
 
 def _sentence(evidence: Evidence, options: dict[str, pd.DataFrame]) -> str:

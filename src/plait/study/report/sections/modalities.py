@@ -94,11 +94,8 @@ def _sentence(evidence: Evidence, by: str, part: DataFrame) -> str:
     ]
     if not parts:
         worse = [names_of(evidence, [s])[s] for s, v in verdicts.items() if v == "worse"]
-        parts = [
-            f"everything is proven better than {listed(worse)}"
-            if worse
-            else "no subset is proven worse than everything"
-        ]
+        beaten = f"everything is proven better than {listed(worse)}"
+        parts = [beaten if worse else "no subset is proven worse than everything"]
     return evidence.begun(f"{'trained' if by == 'subset' else 'tested'} on less than everything: {'; '.join(parts)}.")
 
 
@@ -119,11 +116,6 @@ def _map(evidence: Evidence, part: DataFrame, by: str) -> object:
     values = [[float(means.get((label, subset), math.nan)) for subset in subsets] for label in labels]
     texts = [[evidence.number(v) for v in line] for line in values]
     names = names_of(evidence, subsets)
-    return charts.map_figure(
-        values,
-        [evidence.names[label] for label in labels],
-        [names[s] for s in subsets],
-        axes_are=(evidence.named_by, "modalities"),
-        texts=texts,
-        higher=evidence.higher,
-    )
+    down, across = [evidence.names[label] for label in labels], [names[s] for s in subsets]
+    axes = evidence.named_by, "modalities"
+    return charts.map_figure(values, down, across, axes_are=axes, texts=texts, higher=evidence.higher)

@@ -41,11 +41,8 @@ class Ranked(ReportSection):
         elif level and len(level[0]) == len(shown):
             sentence = f"{differ}, but no two of them by more than the critical difference."
         else:
-            with_it = (
-                f"; {listed([f'“{name}”' for name in level[0][1:]])} cannot be told from it"
-                if level
-                else ", apart from all others"
-            )
+            alike = listed([f"“{name}”" for name in level[0][1:]]) if level else ""
+            with_it = f"; {alike} cannot be told from it" if level else ", apart from all others"
             sentence = f"{differ}; “{shown[0]}” ranks first ({value.mean[0]:.2f}){with_it}."
         count = tables(value.datasets)
         if count < len(value.datasets):

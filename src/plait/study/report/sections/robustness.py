@@ -122,11 +122,8 @@ def _maps(evidence: Evidence, part: DataFrame) -> list[list[Picture | None]]:
     result = []
     for i, down in enumerate(both):
         for across in both[i + 1 :]:
-            group = part[
-                part[down].notna()
-                & part[across].notna()
-                & part[[f for f in both if f not in (down, across)]].isna().all(axis=1)
-            ]
+            others = [f for f in both if f not in (down, across)]
+            group = part[part[[down, across]].notna().all(axis=1) & part[others].isna().all(axis=1)]
             for kind, value in group.groupby("axis.kind", sort=False):
                 result.append(_map_row(evidence, part, value, str(kind), down, across))
     return result

@@ -44,6 +44,7 @@ class Scores(ReportSection):
 
 def _add_figures(section: Section, evidence: Evidence) -> None:
     rows, label = list(evidence.rows.values()), evidence.metric.label
+    others = [{**r["row"], "name": r["name"]} for r in rows if r["verdict"] != "best"]
     caption = f"{label} on {evidence.dataset}: mean with its 95\N{NO-BREAK SPACE}% interval; ticks: single runs"
     section.add_row(
         picture(f"scores{evidence.at}", caption, scores_figure(rows, evidence.label())),
@@ -51,7 +52,7 @@ def _add_figures(section: Section, evidence: Evidence) -> None:
             f"differences{evidence.at}",
             f"Difference from the best in {label}, with its 95\N{NO-BREAK SPACE}% interval (before correction); "
             f"the band is what does not matter ({_margin(evidence)})",
-            differences_figure(_differences(rows), f"difference in {label}", _margin_value(evidence)),
+            differences_figure(others, f"difference in {label}", _margin_value(evidence)),
         ),
     )
 
@@ -139,28 +140,17 @@ def _margin(evidence: Evidence) -> str:
     return f"{_margin_value(evidence):.2g}"
 
 
-def _differences(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The same with the difference from the best and its interval."""
-    kept = ("difference", "low", "high")
-    return [
-        {"name": r["name"], "verdict": r["verdict"], **{k: r["row"].get(k, math.nan) for k in kept}}
-        for r in rows
-        if r["verdict"] != "best"
-    ]
-
-
 def _sheet(evidence: Evidence) -> Sheet:
     full, rows, marks = [], [], []
     fields = _settings(evidence)
     most = int(evidence.comparison["runs"].max())
     for record in evidence.rows.values():
         row, s = record["row"], record["summary"]
+        compared = [row.get(k, math.nan) for k in ("difference", "low", "high", "p_holm")]
         full.append(
-            [row["label"], *fields.get(row["label"], {}).values()]
-            + [s.runs, s.seeds, s.mean, s.sd, s.low, s.high]
-            + [row.get(k, math.nan) for k in ("difference", "low", "high", "p_holm")]
-            + [row["verdict"], row["words"]]
+            [row["label"], *fields.get(row["label"], {}).values(), s.runs, s.seeds, s.mean, s.sd, s.low, s.high]
         )
+        full[-1] += [*compared, row["verdict"], row["words"]]
         runs = f"{s.runs}" if s.runs == most else f"{s.runs} of {most}"
         away = evidence.signed(row["difference"]) if row["verdict"] != "best" else ""
         spread = [evidence.interval(s.low, s.high), away, evidence.number(s.sd), runs]
