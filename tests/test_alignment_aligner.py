@@ -390,6 +390,7 @@ def test_cells_that_cannot_be(fitted: ModalityAligner) -> None:
     [
         (["cat"], ["{}"], "two or more"),
         (["cat", "cat"], ["{}"], "cat"),
+        (["cat", " "], ["{}"], "one is empty"),
         (["cat", "dog"], ["a photo"], "no {}"),
         (["cat", "dog"], "{}", "list of texts"),
         (["cat", "dog"], [], "list of texts"),
@@ -422,7 +423,9 @@ def test_another_version_of_an_encoder_is_refused(
         ModalityAligner.load(tmp_path / "a")
 
 
-def test_folders_that_are_broken_or_something_else(fitted: ModalityAligner, tmp_path: Path) -> None:
+def test_folders_that_are_broken_or_something_else(
+    fitted: ModalityAligner, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     fitted.save(tmp_path / "a")
     weights = tmp_path / "a" / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-8])
@@ -433,9 +436,13 @@ def test_folders_that_are_broken_or_something_else(fitted: ModalityAligner, tmp_
     FusionClassifier(modalities={"text": TOLD["text"]}, store="none", epochs=1, members=1).fit(
         PAIRS, PAIRS["kind"]
     ).save(tmp_path / "c")
-    with pytest.raises(ModelError, match="holds a FusionClassifier"):
+    with pytest.raises(ModelError, match="holds a FusionClassifier, not an aligner"):
         ModalityAligner.load(tmp_path / "c")
     fitted.save(tmp_path / "d")
+    with pytest.raises(SystemExit):
+        main(["inspect", str(tmp_path / "d"), "--table", str(tmp_path / "no.csv")])
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {tmp_path / 'd'}: holds a ModalityAligner; expected a model that plait fit wrote")
     with pytest.raises(ConfigError, match="holds a ModalityAligner"):
         FusionClassifier.load(tmp_path / "d")
 

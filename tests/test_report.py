@@ -467,6 +467,14 @@ def test_labels_that_begin_alike_stay_apart():
     assert short("", 9) == "(empty)"
 
 
+def test_a_map_of_one_kind_names_it_once() -> None:
+    from plait.report.charts import map_figure
+
+    for kinds, said in ((("place", "place"), "place"), (("true", "answer"), "true ↓ answer →")):
+        figure = map_figure([[1.0, 0.0], [0.0, 1.0]], "ab", "ab", axes_are=kinds, texts=[["1", "0"], ["0", "1"]])
+        assert " ".join(figure.axes[0].get_xlabel().split()) == said
+
+
 def test_long_labels_have_two_lines_and_are_seen_whole() -> None:
     long = "number of previous owners of the animal in the city"  # 51 letters
     (found,) = broken([long], 26)

@@ -25,6 +25,12 @@ def mistakes(text: str, tmp_path: Path, *, data: bool = False) -> dict[int | Non
     return found
 
 
+def test_a_mistake_of_two_variants_on_one_line_is_said_once(tmp_path: Path) -> None:
+    text = "name: s\ndata: {table: tiny.csv, schema: tiny.yaml}\ngrid: {dpth: [early, late]}\n"
+    found = mistakes(text, tmp_path)
+    assert found[3].count("dpth") == 1
+
+
 WRONG = """\
 name: a study
 data:

@@ -332,5 +332,7 @@ class ModalityAligner(CheckedFields, BaseEstimator):  # type: ignore[misc]  # sc
         """
         result = file.load(cls, folder)
         if not isinstance(result, cls):
-            raise ModelError(f"{folder}: holds a {type(result).__name__}, not a {cls.__name__}")
+            raise ModelError(
+                f"{folder}: holds a {type(result).__name__}; expected an aligner of plait align ({cls.__name__})"
+            )
         return result

@@ -283,6 +283,8 @@ def prompts(names: Sequence[str], templates: Sequence[str]) -> list[list[str]]:
     twice = sorted({name for name in listed if listed.count(name) > 1})
     if len(listed) < 2 or twice:
         raise ConfigError(f"names: expected two or more different ones, found {', '.join(twice or listed) or 'none'}")
+    if not all(name.strip() for name in listed):
+        raise ConfigError("names: one is empty; expected a class in words, as in 'a dog'")
     if isinstance(templates, str) or not templates:
         raise ConfigError("templates: expected a list of texts, as in ['a photo of a {}']")
     for template in templates:

@@ -44,20 +44,19 @@ def inspect(
     """
     from plait.base.errors import TableError
     from plait.base.folders import claim_folder
-    from plait.estimators.estimators import load
+    from plait.estimators.base import FusionEstimator
     from plait.workflow.inspection.inspecting import inspect as look
     from plait.workflow.inspection.page import write_inspection
     from plait.workflow.inspection.result import HeldOut, table_of
 
     step("load models")
-    models = [load(folder) for folder in (model, other) if folder is not None]
+    models = [FusionEstimator.load(folder) for folder in (model, other) if folder is not None]
     place = table if table is not None else table_of(models[0])
     if place is None:
         raise TableError(f"{model}: the table of its fit is not known or not there any more; name it with --table")
     for each in models:
-        if hasattr(each, "root"):
-            each.root = o.media_root(root, each.root, place)
-            each.store = store if store is not None else each.store
+        each.root = o.media_root(root, each.root, place)
+        each.store = store if store is not None else each.store
     folder = out or model.with_name(f"{model.resolve().name}-inspection")
     usual = [f.resolve().name for f in (model, other) if f is not None]
     if len(set(usual)) < len(usual):

@@ -229,7 +229,9 @@ class FusionEstimator(Answering):
         """A model from its folder; sizes, digests and format are checked before anything is used."""
         model = loaded(folder)
         if not isinstance(model, cls):
-            raise ConfigError(f"{folder}: holds a {type(model).__name__}, not a {cls.__name__}")
+            raise ConfigError(
+                f"{folder}: holds a {type(model).__name__}; expected a model that plait fit wrote ({cls.__name__})"
+            )
         return model
 
     def _sk_visual_block_(self) -> object:

@@ -274,7 +274,7 @@ class Trees(Learner):
 
     def _grown(self, inputs: Inputs, fold: Array, held: Array, rounds: int) -> tuple[trees.Trees, int]:
         """Trees of the rows ``fold``, as many rounds as are best on ``held``; and how many these are."""
-        y = torch.from_numpy(self._y)
+        y = torch.tensor(self._y)
         if self.task == "regression":
             self._centre, self._scale = float(y.double().mean()), float(y.double().std().clamp_min(1e-12))
             y = ((y.double() - self._centre) / self._scale).float()[:, None]

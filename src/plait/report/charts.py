@@ -105,7 +105,7 @@ def map_figure(
     height = 24.0 if any("\n" in name for name in names) else 19.0
     left = 14.0 + 5.2 * line_width(names)
     turned = line_width(tops) * 4.9 > cell - 4 or any("\n" in top for top in tops)
-    top = (12.0 + 5.5 * line_width(tops) if turned else 20.0) + 14.0
+    top = (16.0 + 5.5 * line_width(tops) if turned else 20.0) + 14.0
     with settings():
         figure, ax = axes(
             left + cell * len(tops) + 12, top + height * len(names) + 6, left=left, bottom=6, right=12, top=top
@@ -171,7 +171,8 @@ def _label(ax: Any, names: list[str], tops: list[str], turned: bool, axes_are: t
     ax.set_xticks(range(len(tops)), tops, rotation=90 if turned else 0)
     ax.set_yticks(range(len(names)), names)
     ax.tick_params(length=0, top=False, labeltop=True, labelbottom=False, labelcolor=COLOURS["ink"], pad=3)
-    ax.set_xlabel(f"{axes_are[0]} ↓   {axes_are[1]} →", loc="left")
+    down, across = axes_are
+    ax.set_xlabel(f"{down} ↓   {across} →" if down != across else down, loc="left", labelpad=8 if turned else 4)
     ax.xaxis.set_label_position("top")
     for spine in ax.spines.values():
         spine.set_visible(False)

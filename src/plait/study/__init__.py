@@ -134,7 +134,7 @@ class Study:
         if data and not result:
             result += subjects.data_problems(self.subject, self.base, self.frames)
         places = [(self._read.origins.get(place, place), text) for place, text in dict.fromkeys(result)]
-        values = [Mistake(text, self.lines.of(place)) for place, text in places]
+        values = list(dict.fromkeys(Mistake(text, self.lines.of(place)) for place, text in places))
         return sorted(values, key=lambda mistake: mistake.line or 0)
 
     def require(self, *, data: bool = False) -> None:

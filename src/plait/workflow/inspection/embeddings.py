@@ -25,8 +25,8 @@ ALL = "(all)"
 #: Where a representation stands, in order.
 PLACES = ("encoder", "own", "fused", "joint")
 ABOUT = {
-    "encoder": "what the encoder gives, pooled over tokens, as it enters the network (frozen: standardised, and beyond "
-    "`components` features their directions of most variance)",
+    "encoder": "what the encoder gives, pooled over tokens, as it enters the network (frozen: standardised, and of more "
+    "features than components says the directions of most variance)",
     "own": "after the modality's own layers, before it is joined",
     "fused": "what the fusion operator gives",
     "joint": "after the joint layers, before the last linear layer; of one modality: with only that one present",

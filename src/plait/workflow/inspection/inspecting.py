@@ -109,7 +109,8 @@ def _loaded(value: object) -> object:
 
     model = estimators.load(value) if isinstance(value, str | Path) else value
     if not hasattr(model, "predict_subsets"):
-        raise ModelError(f"holds a {type(model).__name__}; expected a model that plait fit wrote")
+        where = f"{value}: holds" if isinstance(value, str | Path) else "found"
+        raise ModelError(f"{where} a {type(model).__name__}; expected a model that plait fit wrote")
     if not hasattr(model, "members_"):
         raise ModelError("the model is not fitted; call fit first")
     return model
