@@ -160,12 +160,13 @@ stopping, mixture and leaderboard from 50,000 of 170,000 held-out rows, and said
 | `plait predict MODEL T --store D`, all ten million | 2 GB | 1.1 | 0.39 | 701 | 2,477 |
 | `plait evaluate MODEL T --store D --held-out --sample 1000000` (93,750 rows) | 4 GB | 4.0 | 3.17 | 53 | 138 |
 
-The store has 1.75 GB; it had 2.98, and those of `fit`, `predict` and `evaluate` still were such. No report was written. Accuracy 0.731
-(0.728 to 0.734), the best baseline (linear) 0.729. **Two faults were found by it.** pyarrow keeps what it has read of a Parquet file
-unless it is told not to (170 MB a million rows of this table), which ended a first `predict` at its limit. And each small cell lay on
-a page of LMDB's tree that its hash chose: within 2 GB `encode` came to a standstill at a quarter of the rows, once the tree no
-longer fitted into the memory (131 GB written for a store of 0.9, 48 read). Cells that are stored together are one record now:
-393,216 cells of 64 numbers wrote 4.1 GB before and 0.07 now, and the store has 64 MB instead of 166.
+The store has 1.75 GB; it had 2.98, and those of `fit`, `predict` and `evaluate` still were such. No report was written.
+Accuracy 0.731 (0.728 to 0.734), the best baseline (linear) 0.729. **Two faults were found by it.** pyarrow keeps what it
+has read of a Parquet file unless it is told not to (170 MB a million rows of this table), which ended a first `predict` at
+its limit. And each small cell lay on a page of LMDB's tree that its hash chose: within 2 GB `encode` came to a standstill
+at a quarter of the rows, once the tree no longer fitted into the memory (131 GB written for a store of 0.9, 48 read). Cells
+that are stored together are one record now: 393,216 cells of 64 numbers wrote 4.1 GB before and 0.07 now, and the store has
+64 MB instead of 166.
 
 `evaluate` answers 65,536 rows at a time since; its lines below were measured before that.
 """
