@@ -240,8 +240,9 @@ def _intervals_figure(
             name, marker, filled = LOOKS[row["verdict"]]
             colour = COLOURS[name]
             if math.isfinite(row["low"]) and math.isfinite(row["high"]):
-                ends = [row["low"], row["high"]]
-                ax.plot(ends, [place, place], color=colour, lw=1.7, alpha=0.55, solid_capstyle="butt")
+                ax.plot(
+                    [row["low"], row["high"]], [place, place], color=colour, lw=1.7, alpha=0.55, solid_capstyle="butt"
+                )
             ax.plot([row[key]], [place], marker, ms=5.5, color=colour, mfc=colour if filled else "none", mew=1.3)
         ax.margins(x=0.05)
         bound(ax.xaxis, ends)
