@@ -205,6 +205,12 @@ def test_a_ridge_answers_each_row_by_what_other_rows_teach():
     assert np.allclose(np.vstack(ridge.maps), whole.coef_.T, atol=1e-3)
 
 
+def test_a_ridge_whose_rows_are_all_of_one_group_answers_nothing(recwarn: pytest.WarningsRecorder) -> None:
+    rows, y = sparse.csr_matrix(np.eye(20)[np.arange(60) % 20]), np.arange(60.0)[:, None] % 20
+    assert not WordRidge.fit([rows], y, np.zeros(60, dtype=int)).crossed.any()
+    assert not recwarn.list
+
+
 def test_rows_of_a_fit_have_cross_fitted_answers():
     table, label = notes(300)
     noise = Tokens.of_vectors(torch.randn(300, 1, generator=torch.Generator().manual_seed(0)))

@@ -18,7 +18,7 @@ from plait.base.errors import ConfigError, PlaitError, PlaitWarning, TableError
 from plait.cli import main
 from plait.data import schema as schemas
 from plait.study import Results, Study
-from plait.study.ranges import SearchSpec, read_ranges, read_regimes, schema_for
+from plait.study.ranges import SearchSpec, read_ranges, read_regimes, schema_for, storage_problem
 from plait.study.samplers import Trial
 from plait.study.samplers.tpe import STARTUP
 from plait.study.search import read_search, rows_of, sensitivity
@@ -534,6 +534,11 @@ def test_a_study_file_and_the_command_line_name_a_storage(files, monkeypatch):
         "tuned, tiny/label, a",
         "tuned, tiny/label, b",
     ]
+
+
+def test_a_file_of_keys_and_a_way_to_log_in_are_no_password() -> None:
+    assert storage_problem("postgresql://me@host:5432/db?sslkey=/home/me/key.pem&authSource=admin") is None
+    assert "holds a password" in str(storage_problem("postgresql://host/db?password=hers"))
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from plait.base.errors import ConfigError, PlaitError, StoreError
 from plait.store import Store
 from plait.store import environment as store_environment
 from plait.store.record import parse_size, show_size
+from plait.store.runs import KEY, Runs
 
 FP = "0123456789abcdef" * 2
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
@@ -94,6 +95,25 @@ def test_many_small_cells_are_written_in_one_piece_and_found_beside_others(tmp_p
         assert store.lengths("another", list(more)[:2]) == [None, None]
     with Store(tmp_path) as store:
         assert same_cells(store, {**hashed(10, 99_000), **more, **many, **single})
+
+
+def test_thousands_of_runs_that_another_process_removes_are_forgotten_at_once(tmp_path: Path) -> None:
+    cells, index = hashed(2200), Runs(b"e" * KEY)
+    keys, records = list(cells), [array.tobytes() for array in cells.values()]
+    with lmdb.open(str(tmp_path), map_size=1 << 26) as opened:
+        with opened.begin(write=True) as txn:
+            for start in range(0, len(keys), 2):
+                index.add(txn, dict(zip(keys[start : start + 2], records[start : start + 2], strict=True)), 1, 1)
+        with opened.begin() as txn:
+            assert {key: bytes(record) for key, record in index.find(txn, keys).items()} == dict(
+                zip(keys, records, strict=True)
+            )
+        with opened.begin(write=True) as txn:
+            for key in [key for key, _ in txn.cursor() if key[-8:] != (1).to_bytes(8, "big")]:
+                txn.delete(key)
+            index.add(txn, {keys[9]: records[9]}, 1, 5000)
+        with opened.begin() as txn:
+            assert sorted(index.find(txn, keys)) == sorted([keys[0], keys[1], keys[9]])
 
 
 def test_many_small_cells_take_little_more_than_their_bytes(tmp_path: Path) -> None:

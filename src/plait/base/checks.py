@@ -129,7 +129,7 @@ def problem(value: object, hint: object) -> str | None:
 def shown(value: object) -> str:
     """A value as it is written, not longer than fits into a line."""
     try:
-        return hidden(repr(value))[:60]
+        return hidden(repr(value)[:1000])[:60]
     except ValueError:  # a whole number of thousands of digits
         return "a number of thousands of digits"
 

@@ -11,17 +11,21 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import FrameType, ModuleType
 
-#: User and password of an address, whose scheme a Path leaves one slash; a password may hold slashes and @, or be cut.
+#: User and password of an address, whose scheme a Path leaves one slash; a password may hold slashes and @, or be cut. What
+#: Azure's addresses have before the @ is a container. Repeats are bounded: cells and messages may be long.
 _USER = re.compile(
-    r"""\b([A-Za-z][A-Za-z0-9+.-]+:/{1,2})
-    (?: (?: [^\s/?#'"]* | [^\s/?#'":]* : (?!\d+(?:/|\s|$)) [^\s'"]* ) @
+    r"""\b((?!abfss?://[^\s/:@]+@)[A-Za-z][A-Za-z0-9+.-]{1,30}:/{1,2})
+    (?: (?: [^\s/?#'"]* | [^\s/?#'":]* : (?!\d+(?:/|\s|$)) [^\s'"]{0,1000} ) @
       | (?!arn:) [^\s/?#'":@\[\]]+ : (?![\d:\\/]) [^\s/?#'"@]+ )""",
     re.VERBOSE,
 )
-#: What signs or opens an address, behind its question mark.
+#: What signs or opens an address, behind its question mark; by their names ``author``, ``sort_key`` and the like do not.
 _SIGNED = re.compile(
-    r"([?&;][^=&;\s'\"]*(?:sig|token|secret|passw|pwd|credential|key|auth)[^=&;\s'\"]*=)[^&;\s'\"]*[^&;\s'\":,.)]",
-    re.IGNORECASE,
+    r"""([?&;][^=&;?\s'"]{0,60}
+    (?: (?: signature | token(?!s) | secret | passw | passphrase | pwd | credential ) [^=&;?\s'"]{0,60}
+      | (?<!ssl)(?<!ssl_)(?<!sort)(?<!sort_)(?<!mon) key(?:id)? | sig | (?<![a-z])sign | auth(?:orization)? )
+    =) [^&;\s'"]*[^&;\s'":,.)]""",
+    re.IGNORECASE | re.VERBOSE,
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import math
+import re
 import time
 import urllib.error
 import urllib.parse
@@ -94,7 +95,8 @@ def shown(address: str) -> str:
 
 def check_web(address: str) -> None:
     """Refuse an address that carries a password, or climbs."""
-    if hidden(address.partition("?")[0]) != address.partition("?")[0]:
+    opening = re.split("[?&;]", address, maxsplit=1)[0]
+    if hidden(opening) != opening:
         raise CellError(f"{shown(address)}: carries a user or a password; credentials come from the environment alone")
     if ".." in urllib.parse.unquote(urllib.parse.urlsplit(address).path).split("/"):
         raise CellError(f"{shown(address)}: holds '..'; name the file itself")

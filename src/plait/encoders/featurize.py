@@ -219,8 +219,8 @@ class Featurizer:
                         groups = files.get(name) or cells(frame, modality, root, whole=whole, strict=strict)
                         prepared[name] = _prepared(encoder, groups, store, modality.train, how)
                     else:
-                        found = files.get(name)
-                        pieces = iter([found]) if found else _pieces(frame, modality, root, whole=whole, strict=strict)
+                        read = files.get(name)
+                        pieces = iter([read]) if read else _pieces(frame, modality, root, whole=whole, strict=strict)
                         tokens[name] = _embedded(encoder, pieces, store, rows, {**how, "progress": progress})
             present[name] = tokens[name].present if name in tokens else prepared[name].present
         return Inputs(tokens, prepared, present, columns)

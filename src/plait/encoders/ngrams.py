@@ -156,8 +156,8 @@ class Ngrams:
         for key, array in state.items():
             kind, _, field = key.rpartition(".")
             own.setdefault(kind, {})[field] = array
-        asked = [kind for kinds in ASKED for kind in kinds]
-        order = [*(kind for kind in asked if kind in own), *sorted(kind for kind in own if kind.startswith(RIDGE))]
+        usual = [kind for kinds in ASKED for kind in kinds]
+        order = [*(kind for kind in usual if kind in own), *sorted(kind for kind in own if kind.startswith(RIDGE))]
         return cls({kind: (Scaled if kind in SCALED else Directions)(**own[kind]) for kind in order})
 
 

@@ -81,5 +81,6 @@ def _crossed(alike: Array, y: Array, part: Array, parts: Sequence[int], penalty:
     result = np.zeros_like(y)
     for held in parts:
         others, own = np.flatnonzero(part != held), np.flatnonzero(part == held)
-        result[own] = alike[np.ix_(own, others)] @ _solved(alike, y, others, penalty)
+        if len(others):  # else all rows are one group's
+            result[own] = alike[np.ix_(own, others)] @ _solved(alike, y, others, penalty)
     return result

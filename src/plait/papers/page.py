@@ -228,8 +228,8 @@ def _sheet(name: str, result: list[Line], title: str, *, folded: bool = False, p
     if apart:
         pairs = dict.fromkeys(f"the paper's on {line.data}, ours on {line.our_data}" for line in result)
         note = f"T{'; '.join(pairs)[1:]}. {note}".strip()
-    told = [name for name in _COLUMNS[2:] if name not in (*alike, *apart) and (frame[name] != "").any()]
-    kept = [*_COLUMNS[:2], *told]
+    shown = [name for name in _COLUMNS[2:] if name not in (*alike, *apart) and (frame[name] != "").any()]
+    kept = [*_COLUMNS[:2], *shown]
     numeric = [place for place, name in enumerate(kept) if name in ("paper", "ours", "seeds")]
     marks = [_MARKS.get(line.verdict, "") for line in result]
     return Sheet(full, title, kept, frame[kept].to_numpy().tolist(), numeric, marks, note=note, folded=folded)

@@ -209,7 +209,7 @@ def broken(labels: Sequence[object], most: int) -> list[str]:
 def _two_lines(text: str, most: int) -> str:
     """Broken behind the last sign of punctuation that leaves both lines room, else where the first line is full."""
     full = len(_begin(text, most))
-    ends = [found.end() for found in re.finditer(r"[\s_+/.:;,-]", text[:full]) if width_of(text[found.end() :]) <= most]
+    ends = [match.end() for match in re.finditer(r"[\s_+/.:;,-]", text[:full]) if width_of(text[match.end() :]) <= most]
     at = max(ends, default=full)
     return f"{text[:at].rstrip()}\n{text[at:]}"
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import lmdb
@@ -42,30 +42,38 @@ class Runs:
     def find(self, txn: lmdb.Transaction, keys: Sequence[bytes]) -> dict[bytes, memoryview]:
         """The records of the cells that lie in runs; they point into the map if the transaction does."""
         self._refresh(txn)
-        result: dict[bytes, memoryview] = {}
         keys = [key for key in keys if len(key) == KEY]
-        if not (self._levels and keys):
-            return result
         wanted = _halves(b"".join(keys))
-        folded = wanted[:, 0] ^ wanted[:, 1]
-        for level in self._levels:
-            at = np.minimum(np.searchsorted(level.folded, folded), len(level.folded) - 1)
-            hits = np.flatnonzero(level.folded[at] == folded)
-            hits = hits[np.argsort(level.runs[at[hits]], kind="stable")]
-            for some in np.split(hits, np.flatnonzero(np.diff(level.runs[at[hits]])) + 1)[: len(hits)]:
-                number = int(level.runs[at[some[0]]])
-                value = txn.get(self._key(number))
-                if value is None:
-                    self._forget(number)
-                    return self.find(txn, keys)
-                own, records = _entries(memoryview(value), level.places[at[some]], wanted[some])
-                result.update(zip((keys[i] for i in some[own].tolist()), records, strict=True))
-        return result
+        while True:
+            result: dict[bytes, memoryview] = {}
+            gone = [number for level in self._levels for number in self._look(level, txn, keys, wanted, result)]
+            if not gone:
+                return result
+            # They were removed; their cells may since have been written again.
+            kept = (Level(*(part[~np.isin(level.runs, gone)] for part in level)) for level in self._levels)
+            self._levels = [level for level in kept if len(level.folded)]
 
-    def _forget(self, number: int) -> None:
-        """A run was removed; its cells may since have been written again."""
-        kept = (Level(*(part[level.runs != number] for part in level)) for level in self._levels)
-        self._levels = [level for level in kept if len(level.folded)]
+    def _look(
+        self,
+        level: Level,
+        txn: lmdb.Transaction,
+        keys: Sequence[bytes],
+        wanted: np.ndarray,
+        result: dict[bytes, memoryview],
+    ) -> Iterator[int]:
+        """Put the records of a level into ``result``; the numbers of runs that are gone."""
+        folded = wanted[:, 0] ^ wanted[:, 1]
+        at = np.minimum(np.searchsorted(level.folded, folded), len(level.folded) - 1)
+        hits = np.flatnonzero(level.folded[at] == folded)
+        hits = hits[np.argsort(level.runs[at[hits]], kind="stable")]
+        for some in np.split(hits, np.flatnonzero(np.diff(level.runs[at[hits]])) + 1)[: len(hits)]:
+            number = int(level.runs[at[some[0]]])
+            value = txn.get(self._key(number))
+            if value is None:
+                yield number
+                continue
+            own, records = _entries(memoryview(value), level.places[at[some]], wanted[some])
+            result.update(zip((keys[i] for i in some[own].tolist()), records, strict=True))
 
     def add(self, txn: lmdb.Transaction, records: Mapping[bytes, bytes], written: int, microsecond: int) -> int:
         """Write a run; its bytes."""
