@@ -527,6 +527,36 @@ def test_batches_are_computed_side_by_side_on_one_core_each(store: Store, monkey
     assert many.x.tobytes() == alone.x.tobytes()
 
 
+def test_weights_are_loaded_once_and_few_cells_leave_the_threads_alone(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[threading.Thread] = []
+
+    class Built(Toy):
+        side_by_side = True
+
+        def lengths(self, cells: Sequence[Any]) -> np.ndarray:
+            return np.array([9 if "broken" in cell else 1 for cell in cells])
+
+        def prepare(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
+            return super().prepare([cell.split(" at ")[0] for cell in cells])
+
+        def module(self) -> nn.Module:
+            built.append(threading.current_thread())
+            return super().module()
+
+    cores = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with pytest.warns(PlaitWarning, match="cannot be read"):
+            embed(Built(), [*(f"broken at {i}" for i in range(9)), *numbers(40)], store, name="x", progress=False)
+        assert built == [threading.main_thread()]
+        monkeypatch.delattr(embedding_batches, "one_core_each")
+        embed(Built(scale=3.0), ["5"], store, name="x", progress=False)
+    finally:
+        torch.set_num_threads(cores)
+
+
 def test_threads_of_one_process_share_the_work(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOY_SLOW", "0.005")
     results: list[Embedded] = []
