@@ -192,7 +192,7 @@ def test_ten_lines_with_evidence_and_a_command_that_runs(tmp_path: Path) -> None
 def test_a_race_goes_on_with_more_minutes(tmp_path: Path) -> None:
     frame = table()
     found = schema.infer(frame, target="label")
-    with pytest.raises(ConfigError, match="give more --minutes"):
+    with pytest.raises(ConfigError, match="before anything was encoded.*give more --minutes"):
         advise(frame, found, minutes=1e-5, splits=1, out=tmp_path, settings=LIGHT)
     advise(frame, found, minutes=5, splits=1, out=tmp_path, settings=LIGHT)
     begun = Results.open(tmp_path / "race")
@@ -200,6 +200,17 @@ def test_a_race_goes_on_with_more_minutes(tmp_path: Path) -> None:
     more = Results.open(tmp_path / "race")
     assert more.spec.model == begun.spec.model
     assert {line["run"] for line in begun.lines} < {line["run"] for line in more.lines}
+
+
+@pytest.mark.usefixtures("few")
+def test_a_race_whose_fits_all_failed_begins_anew(tmp_path: Path) -> None:
+    """Its fits had as little time as it was given then."""
+    frame = table()[["size", "label"]]  # nothing to encode
+    found = schema.infer(frame, target="label")
+    with pytest.raises(ConfigError, match="too short to train"):
+        advise(frame, found, minutes=1e-5, splits=1, out=tmp_path)
+    assert Results.open(tmp_path / "race").lines
+    advise(frame, found, minutes=5, splits=1, out=tmp_path, settings={"members": 1, "epochs": 3, "width": 8})
 
 
 @pytest.mark.usefixtures("few")

@@ -18,7 +18,7 @@ from safetensors import safe_open
 from safetensors.numpy import save
 
 from plait import FusionClassifier, FusionRegressor, load
-from plait.base.errors import ConfigError, PlaitError, PlaitWarning
+from plait.base.errors import ConfigError, ModelError, PlaitError, PlaitWarning
 from plait.base.machine import device_of
 from plait.data.modality import Modality, Schema
 from plait.networks import tasks
@@ -180,10 +180,14 @@ def test_an_altered_checkpoint_is_never_gone_on_with(way: str, tmp_path: Path, a
     np.testing.assert_array_equal(answers(found), answers(fit(STACKED)))
 
 
-def test_a_checkpoint_that_is_a_file_is_one_clear_line(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("x")
-    with pytest.raises(ConfigError, match=r"checkpoint: .*file is not a folder"):
-        fit(STACKED, checkpoint=str(tmp_path / "file"))
+@pytest.mark.parametrize("name", ["rows.csv", "rows.csv/model"])
+def test_a_checkpoint_at_or_below_a_file_is_refused_before_any_work(tmp_path: Path, name: str) -> None:
+    (tmp_path / "rows.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(ModelError, match=r"checkpoint .*rows\.csv is a file, no folder; name another place"):
+        FusionClassifier(checkpoint=str(tmp_path / name)).fit(
+            pd.DataFrame(), []
+        )  # an empty table would be refused next
+    assert (tmp_path / "rows.csv").read_text() == "a,b\n1,2\n"
 
 
 def test_it_is_written_no_oftener_than_costs_a_fiftieth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

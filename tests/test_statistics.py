@@ -396,6 +396,18 @@ def test_without_predictions_the_interval_is_over_seeds(tmp_path):
     assert set(compare(results)["design"].dropna()) == {"resampled rows"}
 
 
+def test_words_say_what_is_missing_to_know_whether_equal_runs_are_better_than_a_constant(tmp_path, monkeypatch):
+    results = study(tmp_path, Plan(skill=by_skill(GOOD), variants=variants("good", "twin")))
+    with monkeypatch.context() as without:
+        without.setattr(Resampler, "constant", lambda self, run: None)  # as of a metric that says nothing of a constant
+        told = compare(results, "accuracy", margin=0.2)["words"].tolist()
+    assert any("these runs do not tell whether both are better than the majority; add seeds" in words for words in told)
+    for path in tmp_path.rglob("predictions.npz"):
+        path.unlink()
+    told = compare(results, "accuracy", margin=0.2)["words"].tolist()
+    assert any("predictions.npz are missing, which tell whether both are better" in words for words in told)
+
+
 def test_splits_of_a_seed_are_drawn_together(tmp_path):
     plan = Plan(skill=by_skill(GOOD), variants=variants("good", "poor"), seeds=[0, 1, 2], splits=4, rows=200)
     told = summarise(study(tmp_path, plan)).set_index("label").loc["good"]

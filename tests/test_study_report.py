@@ -24,10 +24,12 @@ pytest.importorskip("matplotlib")
 
 from plait.base.documents import plain
 from plait.report.canvas import COLOURS
+from plait.report.charts import Curve, curves_figure
 from plait.report.words import brief
 from plait.study.report.evidence import differences_figure, scores_figure
-from plait.study.report.sections.cost import front
+from plait.study.report.sections.cost import cost_figure, front
 from plait.study.report.sections.ranks import ranks_figure
+from plait.study.report.sections.response import response_figure
 from plait.study.statistics.compare import rank
 from plait.study.statistics.summary import summarise
 from test_report import EVIL, SVG_TAGS, Page, check_alone
@@ -582,6 +584,23 @@ def test_a_figure_has_a_row_for_each_variant_the_best_on_top(count):
     assert [list(line.get_xdata()) for line in intervals] == [
         [pytest.approx(-i / 100 - 0.05), 0.05] for i in range(count)
     ]
+
+
+def test_no_score_axis_has_a_tick_where_no_score_can_be():
+    points = [{"cost": 10.0 * i, "score": 1.0 - i / 50, "low": 0.9, "high": 1.0} for i in range(1, 4)]
+    points += [{"cost": 5.0, "score": 1.0, "low": 1.0, "high": 1.0}]
+    rows = [row | {"mean": 1.0 - i / 50, "low": 0.9, "high": 1.0} for i, row in enumerate(rows_of_figure(3))]
+    curve = Curve("a", [0.0, 1.0], [0.5, 1.0])
+    trials = {"a": ([1, 2, 3, 4], [0.8, 0.9, 1.0, 1.0])}
+    for drawn, name in (
+        (cost_figure(points, "seconds", "accuracy", ends=(0.0, 1.0)), "yaxis"),
+        (scores_figure(rows, "accuracy", (0.0, 1.0)), "xaxis"),
+        (curves_figure([curve], "noise", "accuracy", ends=(0.0, 1.0)), "yaxis"),
+        (response_figure(trials, "dropout", "accuracy", ends=(0.0, 1.0)), "yaxis"),
+    ):
+        axis = getattr(drawn.axes[0], name)
+        assert 0.5 <= min(axis.get_majorticklocs()) < max(axis.get_majorticklocs()) <= 1.0
+        assert axis.get_view_interval()[1] > 1.0  # the marks at its end are drawn whole
 
 
 def test_differences_that_are_no_numbers_have_no_row():

@@ -229,6 +229,14 @@ def test_a_spent_budget_leaves_the_rest_for_later(tmp_path: Path) -> None:
     assert study(tmp_path).run(out, engine="inline").status()["done"] == 4
 
 
+@pytest.mark.parametrize("race", [None, lambda lines: set()])
+def test_only_a_race_tries_a_first_run_when_starting_took_all_the_time(tmp_path: Path, race: Any) -> None:
+    """Numbers need no encoding; another call would start as long."""
+    shorter = {"grid": None, "modalities": {"subsets": [["tabular"]]}, "budget": {"minutes": 1e-9}}
+    status = study(tmp_path, **shorter).run(tmp_path / "out", engine="inline", race=race).status()
+    assert (status["done"], status["waiting"]) == ((0, 2) if race is None else (1, 1))
+
+
 def test_racing_stops_poor_variants(tmp_path: Path) -> None:
     def race(lines: Any) -> set[str]:
         return {"depth=late"} if sum(line["status"] == "done" for line in lines) >= 2 else set()

@@ -37,8 +37,9 @@ def check_settings(estimator: Any) -> None:
     """
     settings = estimator.get_params(deep=False)
     check_kept(settings["root"], "root")
-    if isinstance(settings["tensorboard"], str | Path):
-        check_room(f"tensorboard {settings['tensorboard']}", Path(settings["tensorboard"]).absolute())
+    for name in ("tensorboard", "checkpoint"):
+        if isinstance(settings[name], str | Path):
+            check_room(f"{name} {settings[name]}", Path(settings[name]).absolute())
     result = {name: text for name, value in settings.items() if (text := check_value(name, value))}
     if list(result) == ["encoders"] and isinstance(settings["encoders"], Mapping):
         _encoder("", settings["encoders"], _kinds(settings["modalities"]))  # of a broken folder its own error

@@ -32,7 +32,7 @@ from plait.papers.holding import (
 from plait.papers.originals import originals, to_type
 from plait.papers.paper import WEIGHTS, Element, Row
 from plait.report.blocks import Block, Page, Section, Sheet, Table, Text, picture, sheet
-from plait.report.canvas import COLOURS, LINES, settings
+from plait.report.canvas import COLOURS, LINES, bound, settings
 from plait.report.page import write_page
 from plait.report.words import number
 
@@ -265,6 +265,7 @@ def weights(result: Reproduction, lines: list[Line]) -> Figure | None:
         ax.xaxis.set_minor_formatter(ticker.NullFormatter())
         ax.set_xlabel("trained weights")
         ax.set_ylabel("accuracy")
+        bound(ax.yaxis, (0.0, 1.0))
         ax.legend(loc="lower right", fontsize=7)
     return figure
 

@@ -99,6 +99,26 @@ def tick(value: float) -> str:
     return f"{value:,.12g}".replace("-", "−") if abs(value) < 1e12 else f"{value:.3g}"
 
 
+#: Ends of a scale that has none.
+ENDLESS = (-math.inf, math.inf)
+
+
+def bound(axis: Any, ends: tuple[float, float]) -> None:
+    """No tick where no score can be: beyond the metric's range an axis has only room for its marks.
+
+    Example:
+        >>> _, ax = axes(WIDTH, 100.0, left=40)
+        >>> _ = ax.plot([0, 1], [0.2, 1.0])
+        >>> ax.margins(y=0.14)
+        >>> bound(ax.yaxis, (0.0, 1.0))
+        >>> float(max(ax.get_yticks()))
+        1.0
+    """
+    view = axis.get_view_interval()
+    low, high = max(view[0], ends[0] - 1e-9), min(view[1], ends[1] + 1e-9)
+    axis.set_ticks([place for place in axis.get_majorticklocs() if low <= place <= high])
+
+
 def rows_axes(labels: list[str], *, per_row: float = 20.0, top: float = 8.0, most: int = 26) -> Any:
     """Figure, axes and y positions for one horizontal line per label, the first on top, names on the left."""
     named = broken(labels, most)

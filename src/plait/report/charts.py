@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from plait.report.canvas import COLOURS, LINES, WIDTH, axes, broken, distinct, line_width, settings
+from plait.report.canvas import COLOURS, ENDLESS, LINES, WIDTH, axes, bound, broken, distinct, line_width, settings
 
 #: Lines that get a colour and a name; the others are grey.
 NAMED = 6
@@ -39,11 +39,19 @@ class Curve:
 
 
 def curves_figure(
-    curves: Sequence[Curve], across: str, up: str, *, markers: bool = True, whole: bool = False, log: bool = False
+    curves: Sequence[Curve],
+    across: str,
+    up: str,
+    *,
+    markers: bool = True,
+    whole: bool = False,
+    log: bool = False,
+    ends: tuple[float, float] = ENDLESS,
 ) -> Any:
     """Lines with their names above; None where no line has two points.
 
-    Named curves come in order of importance; ``whole``: x in whole numbers; ``log``: x is logarithmic, a tick at every place.
+    Named curves come in order of importance; ``whole``: x in whole numbers; ``log``: x is logarithmic, a tick at every place;
+    ``ends``: of the range of what is drawn.
     """
     if not any(len(curve.x) > 1 for curve in curves):
         return None
@@ -72,6 +80,7 @@ def curves_figure(
         ax.grid(True, axis="y")
         ax.set_xlabel(across)
         ax.set_ylabel(up)
+        bound(ax.yaxis, ends)
         if named:
             figure.legend(loc="upper left", borderpad=0.1, borderaxespad=0.2, labelspacing=0.25, handlelength=1.8)
     return figure

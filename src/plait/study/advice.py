@@ -114,8 +114,7 @@ def advise(
     racing = Racing(metric, lower=metrics(schema.task)[metric].direction == "lower", kept=[DEFAULT])
     raced = _run(race, frames, place / "race", chosen_options, racing)
     if not _done(raced):
-        usual = "encoding took all the time; it is kept, and the same command goes on from there: give more --minutes"
-        why = next(iter(raced.status()["reasons"]), usual)
+        why = next(iter(raced.status()["reasons"]), _unfinished(raced))
         raise ConfigError(f"{place / 'race'}: not one design could be fitted ({why})")
     chosen = winner_of(raced, racing)
     progress.step("measure what modalities, absence and noise are worth", view)
@@ -135,15 +134,24 @@ def advise(
 
 
 def _begun(folder: Path) -> Results | None:
-    """The race that this call goes on with; one in which nothing was tried yet, and nobody is at work, begins anew."""
+    """The race that this call goes on with; one in which nothing was fitted, and nobody is at work, begins anew."""
     if not (folder / STUDY).exists():
         return None
     with claimed(folder) as abandoned:
         begun = Results.open(folder)
-        if begun.lines or not abandoned:
+        if _done(begun) or not abandoned:  # fits that failed for want of time would fail again, whatever is given now
             return begun
         shutil.rmtree(folder)
     return None
+
+
+def _unfinished(raced: Results) -> str:
+    """Why the time was over before a first fit."""
+    done, pieces = raced.about.get("encoded", (0, 0))
+    if not done:
+        return "the time was over before anything was encoded: starting took all of it; give more --minutes"
+    kept = "what was encoded is kept, and the same command goes on from there"
+    return f"{done} of {pieces} pieces of columns were encoded when the time was over; {kept}: give more --minutes"
 
 
 def _seconds(raced: Results, variant: str) -> float:

@@ -72,7 +72,7 @@ def launch(study: Any, path: Path, options: RunOptions) -> Results:
                 limited = study.spec.budget.minutes is not None  # what has begun is finished: the pieces are small
                 pieces = workforce.workers * (PIECES if limited else 1)
                 runner.encode(encoding_jobs(study.spec, state.waiting(), study.tables, pieces, weights))
-                folder.note(frozen_weights=weights)
+                folder.note(frozen_weights=weights, encoded=list(runner.encoded))
                 runner.run(options.share)
                 schedule.finish()
     return Results.open(path)

@@ -46,13 +46,15 @@ class Runner:
         #: Worker -> its run, and when that began.
         self._flying: dict[int, tuple[Run, float]] = {}
         self._left_out = self._stuck = False
+        #: Pieces of encodings that are done, of so many; a race whose pieces are all done tries one run in any case.
+        self.encoded = (0, 0)
         state.deadline = None if self._budget.minutes is None else state.begun + 60 * self._budget.minutes
 
     # -- encoding ----------------------------------------------------------------------------------------------------
 
     def encode(self, jobs: Sequence[Mapping[str, object]]) -> None:
         """All pieces, on all workers; one that fails is left to the runs that need it, which will say why."""
-        waiting, begun = list(jobs), 0
+        waiting, begun, done = list(jobs), 0, 0
         self._state.encoding = self._state.encodings = len(jobs)
         while waiting or begun:
             for worker in self._engine.idle():
@@ -60,22 +62,25 @@ class Runner:
                     self._engine.submit(worker, waiting.pop(0))
                     begun += 1
             for event in self._engine.events(TICK):
-                begun -= 1
+                begun, done = begun - 1, done + (event.died is None)
                 self._state.encoding -= 1
                 if "weights" in event.facts:
                     self._weights[str(event.facts["key"])] = int(event.facts["weights"])
             if self._over() and not begun:
                 break
-        self._state.encoding = 0
+        self._state.encoding, self.encoded = 0, (done, len(jobs))
 
     # -- running -----------------------------------------------------------------------------------------------------
 
     def run(self, share: float = 1.0) -> None:
-        """Until nothing is left, or a share of the budget is spent: a run that would not end in time is not begun."""
+        """Until nothing is left, or a share of the budget is spent: a run that would not end in time is not begun.
+
+        But the first one of a race whose cells are all encoded: another call would have to start as long, and come no further.
+        """
         if self._state.deadline is not None:
             self._state.deadline -= (1 - share) * (self._state.budget_left() or 0)
         while True:
-            if not self._over():
+            if not self._over() or self._first():
                 self._begin()
             elif not self._flying:
                 self._state.spent = bool(len(self._schedule) or self._elsewhere)
@@ -86,6 +91,10 @@ class Runner:
             for event in self._engine.events(TICK if self._flying else ELSEWHERE / 4):
                 self._end(event)
             self._limits()
+
+    def _first(self) -> bool:
+        done, pieces = self.encoded
+        return self._race is not None and done == pieces and not self._flying and not self._state.latest()
 
     def _over(self) -> bool:
         return self._state.budget_left() == 0

@@ -192,3 +192,8 @@ def metric_of(task: str, value: str | None) -> Metric:
 def metric_label(sensitivity: Sensitivity) -> str:
     """The label of the score for readers."""
     return next(m.label for (_, name), m in METRICS.items() if name == sensitivity.metric)
+
+
+def metric_range(sensitivity: Sensitivity) -> tuple[float, float]:
+    """Least and greatest score that there can be."""
+    return next(m.range for (_, name), m in METRICS.items() if name == sensitivity.metric)

@@ -10,7 +10,7 @@ from plait.evaluation.evaluate import Evaluation, SubsetScore
 from plait.evaluation.explain import Explanation, Game, Worth
 from plait.metrics.base import metrics
 from plait.report.blocks import Picture, Section, Sheet, Table, Text, picture
-from plait.report.canvas import COLOURS, rows_axes, settings, signed_bars
+from plait.report.canvas import COLOURS, bound, rows_axes, settings, signed_bars
 from plait.report.fit import FitReport
 from plait.report.words import number, subset_name
 
@@ -185,7 +185,9 @@ def subsets_figure(evaluation: Evaluation) -> Any:
                 ax.plot([value["low"], value["high"]], [place, place], color=colour, lw=1.6, alpha=0.6)
             ax.plot([value["value"]], [place], "o", ms=5.5, color=colour)
         ax.margins(x=0.06)
-        ax.set_xlabel(metrics(evaluation.task)[evaluation.main_metric].label)
+        metric = metrics(evaluation.task)[evaluation.main_metric]
+        bound(ax.xaxis, metric.range)
+        ax.set_xlabel(metric.label)
     return figure
 
 

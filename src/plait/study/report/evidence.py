@@ -12,7 +12,7 @@ from pandas import DataFrame
 
 from plait.metrics.base import Metric
 from plait.report.blocks import Sheet, Table
-from plait.report.canvas import COLOURS, rows_axes, settings
+from plait.report.canvas import COLOURS, ENDLESS, bound, rows_axes, settings
 from plait.report.words import brief, number, slug
 from plait.study.results import Results
 from plait.study.statistics.compare import BEST, against_reference, best_of
@@ -195,17 +195,17 @@ LOOKS: dict[str, tuple[str, str, bool]] = {
 _WORDS = {"reference": "the reference", "identical": "equivalent"}
 
 
-def scores_figure(rows: Sequence[Mapping[str, Any]], label: str) -> Any:
+def scores_figure(rows: Sequence[Mapping[str, Any]], label: str, ends: tuple[float, float] = ENDLESS) -> Any:
     """Mean with its interval, and every run as a tick; None without rows.
 
-    Rows, best first, have name, mean, low, high, verdict and runs (values).
+    Rows, best first, have name, mean, low, high, verdict and runs (values); ``ends``: of the metric's range.
     """
 
     def ticks(ax: Any, places: Sequence[float]) -> None:
         for place, row in zip(places, rows, strict=True):
             ax.plot(row["runs"], [place] * len(row["runs"]), "|", ms=5, mew=0.8, color=COLOURS["muted"], alpha=0.55)
 
-    return _intervals_figure(rows, "mean", label, ticks)
+    return _intervals_figure(rows, "mean", label, ticks, ends)
 
 
 def differences_figure(rows: Sequence[Mapping[str, Any]], label: str, margin: float) -> Any:
@@ -223,7 +223,11 @@ def differences_figure(rows: Sequence[Mapping[str, Any]], label: str, margin: fl
 
 
 def _intervals_figure(
-    rows: Sequence[Mapping[str, Any]], key: str, label: str, behind: Callable[[Any, Sequence[float]], None]
+    rows: Sequence[Mapping[str, Any]],
+    key: str,
+    label: str,
+    behind: Callable[[Any, Sequence[float]], None],
+    ends: tuple[float, float] = ENDLESS,
 ) -> Any:
     """A line per row: its value in the form of its verdict, with its interval."""
     if not rows:
@@ -236,10 +240,12 @@ def _intervals_figure(
             name, marker, filled = LOOKS[row["verdict"]]
             colour = COLOURS[name]
             if math.isfinite(row["low"]) and math.isfinite(row["high"]):
-                ends = [row["low"], row["high"]]
-                ax.plot(ends, [place, place], color=colour, lw=1.7, alpha=0.55, solid_capstyle="butt")
+                ax.plot(
+                    [row["low"], row["high"]], [place, place], color=colour, lw=1.7, alpha=0.55, solid_capstyle="butt"
+                )
             ax.plot([row[key]], [place], marker, ms=5.5, color=colour, mfc=colour if filled else "none", mew=1.3)
         ax.margins(x=0.05)
+        bound(ax.xaxis, ends)
         ax.set_xlabel(label)
         _legend(ax, [row["verdict"] for row in rows])
     return figure

@@ -54,6 +54,7 @@ class Comparison:
         above: whether the first, and the reference, is better than a constant answer; None: not known.
         rows: different test rows.
         least_rows: that equal scores would need before they mean anything.
+        kept: predictions of all runs are in the folder.
     """
 
     test: Difference
@@ -75,6 +76,7 @@ class Comparison:
     constant: str = CONSTANTS["classification"]
     rows: int = sys.maxsize
     least_rows: int = verdicts.LEAST_ROWS
+    kept: bool = True
 
     @property
     def at_chance(self) -> bool:
@@ -112,7 +114,10 @@ class Comparison:
         if False in self.above:
             return f"one no better than the {self.constant}; not decided"
         if None in self.above:
-            return f"not decided: without kept predictions it is not known whether both are better than the {self.constant}"
+            what = f"whether both are better than the {self.constant}"
+            if self.kept:
+                return f"not decided: these runs do not tell {what}; add seeds, or choose another metric"
+            return f"not decided: runs/*/predictions.npz are missing, which tell {what}; put them back, or run it in a new folder"
         if self.rows < least:
             return f"not decided with {self.rows} test rows (at least {least} would be needed)"
         return f"not decided with {self.test.pairs} pairs (at least {verdicts.LEAST_SEEDS} would be needed)"
@@ -160,6 +165,7 @@ def compare_pairs(
         above=(better_than_constant(pairs, metric, resampler), better_than_constant(opposite, metric, resampler)),
         constant=CONSTANTS[metric.task],
         rows=_different_rows(pairs, resampler),
+        kept=all(rows is not None for rows in _rows_of(pairs, resampler)),
         least_rows=max(verdicts.LEAST_ROWS, math.ceil(UNSEEN / margin - TIED) if countable else 0),
     )
 
@@ -181,9 +187,14 @@ def better_than_constant(part: DataFrame, metric: Metric, resampler: Resampler |
     return None if math.isnan(test.p) else bool(gain > 0 and test.p < verdicts.ALPHA)
 
 
+def _rows_of(pairs: DataFrame, resampler: Resampler | None) -> list[np.ndarray | None]:
+    """Test rows of each pair; None where predictions are not kept."""
+    return [None if resampler is None else resampler.rows(str(run)) for run in pairs["run"]]
+
+
 def _different_rows(pairs: DataFrame, resampler: Resampler | None) -> int:
     """Test rows that any pair was judged on, each once; those of one seed where they are not kept."""
-    rows = [None if resampler is None else resampler.rows(str(run)) for run in pairs["run"]]
+    rows = _rows_of(pairs, resampler)
     known = [result for result in rows if result is not None]
     if known and len(known) == len(rows):
         return len(np.unique(np.concatenate(known)))

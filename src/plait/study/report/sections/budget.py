@@ -10,7 +10,7 @@ import pandas as pd
 from plait.report.blocks import Section, Text, picture, sheet
 from plait.report.charts import Curve, curves_figure
 from plait.study.report import Material, ReportSection
-from plait.study.sensitivity import Sensitivity, metric_label
+from plait.study.sensitivity import Sensitivity, metric_label, metric_range
 
 
 class Budget(ReportSection):
@@ -24,7 +24,8 @@ class Budget(ReportSection):
             section = Section("budget", "The budget each regime needed", budget_sentence(sensitivity))
             curves = {"trials": _best_so_far(sensitivity, "trial"), "seconds": _best_so_far(sensitivity, "seconds")}
             label = f"best {metric_label(sensitivity)} so far"
-            drawn = {x: curves_figure(c, x, "", markers=False) for x, c in curves.items()}
+            ends = metric_range(sensitivity)
+            drawn = {x: curves_figure(c, x, "", markers=False, ends=ends) for x, c in curves.items()}
             captions = {x: f"{label.capitalize()}, over {x}." for x in curves}
             section.add_row(*(picture(f"budget-{x}", captions[x], figure) for x, figure in drawn.items()))
             rows = int(sensitivity.settings.get("valid_rows") or 0)

@@ -8,7 +8,7 @@ from typing import Any
 
 from plait.base.errors import need
 from plait.report.blocks import Heading, Section, Sheet, Table, picture
-from plait.report.canvas import COLOURS, WIDTH, axes, settings
+from plait.report.canvas import COLOURS, ENDLESS, WIDTH, axes, bound, settings
 from plait.report.charts import fenced
 from plait.report.words import counted, number
 from plait.study.report import Material, ReportSection
@@ -34,11 +34,18 @@ def front(costs: Sequence[float], gains: Sequence[float]) -> list[int]:
     return result
 
 
-def cost_figure(points: Sequence[Mapping[str, Any]], across: str, up: str, *, higher: bool = True) -> Any:
+def cost_figure(
+    points: Sequence[Mapping[str, Any]],
+    across: str,
+    up: str,
+    *,
+    higher: bool = True,
+    ends: tuple[float, float] = ENDLESS,
+) -> Any:
     """Every variant by cost and score; those on the front are numbered, cheapest first. None with fewer than two costs.
 
     Scores far from all others are triangles at the edge, so that the rest can be told apart.
-    Points have cost, score, low and high.
+    Points have cost, score, low and high; ``ends``: least and greatest score that there can be.
     """
     costs = [float(p["cost"]) for p in points]
     if len(set(costs)) < 2:
@@ -63,6 +70,7 @@ def cost_figure(points: Sequence[Mapping[str, Any]], across: str, up: str, *, hi
         ax.grid(True)
         ax.set_xlabel(across)
         ax.set_ylabel(up)
+        bound(ax.yaxis, ends)
     return figure
 
 
@@ -117,7 +125,8 @@ class Cost(ReportSection):
             drawn = []
             for column, label in COSTS.items():
                 values = [p | {"cost": p[column]} for p in points if math.isfinite(p[column]) and p[column] >= 0]
-                figure = cost_figure(values, label, e.label(), higher=e.higher) if len(values) > 1 else None
+                given = {"higher": e.higher, "ends": e.metric.range}
+                figure = cost_figure(values, label, e.label(), **given) if len(values) > 1 else None
                 drawn.append(picture(f"cost-{column.replace('_', '-')}{e.at}", _front(e, values, label), figure))
             section.add_row(*drawn)
             section.add(_sheet(e, points))

@@ -58,7 +58,7 @@ class Modalities(ReportSection):
             at, label = f"{by}{e.at}", e.metric.label
             intervals = f"{title}: {label}, 95\N{NO-BREAK SPACE}% intervals"
             section.add_row(
-                picture(f"modalities-{at}", intervals, scores_figure(rows, e.label())),
+                picture(f"modalities-{at}", intervals, scores_figure(rows, e.label(), e.metric.range)),
                 picture(f"modalities-map-{at}", f"{title}: mean {label} of every variant", _map(e, part, by)),
             )
             heads = ["modalities", e.label(), "against everything", INTERVAL, "difference", "sd"]

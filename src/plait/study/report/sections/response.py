@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from plait.report.blocks import Picture, Section, picture, sheet
-from plait.report.canvas import COLOURS, WIDTH, axes, distinct, settings, short
+from plait.report.canvas import COLOURS, ENDLESS, WIDTH, axes, bound, distinct, settings, short
 from plait.report.charts import MARKERS, look
 from plait.study.report import Material, ReportSection
-from plait.study.sensitivity import metric_label
+from plait.study.sensitivity import metric_label, metric_range
 
 #: Dots over which the line of a response is averaged, as a share of all.
 _PARTS = 4
@@ -36,7 +36,8 @@ class Response(ReportSection):
                     for name, mine in done.groupby("regime", sort=False)
                 }
                 name = f"response-{r.field.replace('.', '-').replace('_', '-')}"
-                drawn = response_figure(points, r.field, metric_label(sensitivity), log=r.log)
+                given = {"log": r.log, "ends": metric_range(sensitivity)}
+                drawn = response_figure(points, r.field, metric_label(sensitivity), **given)
                 pictures.append(picture(name, f"{metric_label(sensitivity).capitalize()} over {r.field}.", drawn))
             section.add_row(*pictures)
             section.add(sheet("trials", sensitivity.trials, "Every trial", folded=True))
@@ -49,10 +50,11 @@ def response_figure(
     label: str,
     *,
     log: bool = False,
+    ends: tuple[float, float] = ENDLESS,
 ) -> Any:
     """Dots of every trial and a line of their means over quarters of the range, per regime; None without a trial.
 
-    ``points``: regime -> values of the field, scores.
+    ``points``: regime -> values of the field, scores; ``ends``: of the range of the score.
     """
     there = {name: p for name, p in points.items() if len(p[0])}
     if not there:
@@ -77,6 +79,7 @@ def response_figure(
         ax.grid(True, axis="y")
         ax.set_xlabel(field)
         ax.set_ylabel(label)
+        bound(ax.yaxis, ends)
         figure.legend(loc="upper left", borderpad=0.1, borderaxespad=0.2, labelspacing=0.25, handlelength=1.8)
     return figure
 

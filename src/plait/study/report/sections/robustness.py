@@ -102,7 +102,7 @@ def _curve(evidence: Evidence, part: DataFrame, group: DataFrame, kind: str) -> 
         name = evidence.names[label] if place < charts.NAMED and len(labels) > 1 else ""
         named = name or (evidence.names[label] if len(labels) == 1 else "")
         curves.append(charts.Curve(named, xs, ys, *ends))
-    return charts.curves_figure(curves, _strength(kind), evidence.label())
+    return charts.curves_figure(curves, _strength(kind), evidence.label(), ends=evidence.metric.range)
 
 
 def _strength(kind: str) -> str:

@@ -47,7 +47,7 @@ def _add_figures(section: Section, evidence: Evidence) -> None:
     others = [{**r["row"], "name": r["name"]} for r in rows if r["verdict"] != "best"]
     caption = f"{label} on {evidence.dataset}: mean with its 95\N{NO-BREAK SPACE}% interval; ticks: single runs"
     section.add_row(
-        picture(f"scores{evidence.at}", caption, scores_figure(rows, evidence.label())),
+        picture(f"scores{evidence.at}", caption, scores_figure(rows, evidence.label(), evidence.metric.range)),
         picture(
             f"differences{evidence.at}",
             f"Difference from the best in {label}, with its 95\N{NO-BREAK SPACE}% interval (before correction); "
