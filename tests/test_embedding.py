@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,6 +23,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from plait.base import machine
 from plait.base.encoder import Encoder
 from plait.base.errors import CellError, PlaitError, PlaitWarning, StoreError, TableError
 from plait.base.tokens import Tokens
@@ -553,6 +555,21 @@ def test_weights_are_loaded_once_and_few_cells_leave_the_threads_alone(
         assert built == [threading.main_thread()]
         monkeypatch.delattr(embedding_batches, "one_core_each")
         embed(Built(scale=3.0), ["5"], store, name="x", progress=False)
+    finally:
+        torch.set_num_threads(cores)
+
+
+def test_a_second_interrupt_leaves_the_threads_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    def shutdown(*args: object, **how: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(machine, "ThreadPoolExecutor", lambda *args, **how: SimpleNamespace(shutdown=shutdown))
+    cores = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(KeyboardInterrupt), machine.one_core_each(2):
+            raise KeyboardInterrupt
+        assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(cores)
 
