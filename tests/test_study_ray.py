@@ -93,9 +93,11 @@ def test_cells_encoded_on_a_cluster_are_the_cells_encoded_here(tmp_path: Path) -
 
 
 def test_a_worker_loads_an_encoders_weights_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from plait.encoders.batches import let_go
     from plait.encoders.hashed_ngrams import HashedNgrams
     from plait.study.engine_ray import EncodeCells
 
+    let_go()  # what another test left at hand
     made, module = [], HashedNgrams.module
     monkeypatch.setattr(HashedNgrams, "module", lambda self: made.append(1) or module(self))
     work = EncodeCells("hashed_ngrams", {})

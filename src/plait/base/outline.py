@@ -22,12 +22,13 @@ class UnreadableError(Exception):
 class Outline:
     """A class by its source: its docstring, and what the bodies of it and its bases set, looked up as Python would.
 
-    Single inheritance alone, of classes of plait: anything else is for the import.
+    Of classes of plait alone: anything else is for the import.
     """
 
     def __init__(self, module: str, name: str) -> None:
         """Of the class ``name`` of ``plait.<module>``, which may have it from elsewhere in plait."""
-        self.chain = list(_chain(module, name))
+        # Of a base that several have, the last place counts: Python's order where no two bases disagree.
+        self.chain = list(dict.fromkeys(reversed(list(_chain(module, name)))))[::-1]
 
     @property
     def summary(self) -> str:
@@ -127,10 +128,8 @@ def _chain(module: str, name: str) -> Iterator[tuple[str, ast.ClassDef]]:
             yield module, node
             plain = [base.value if isinstance(base, ast.Subscript) else base for base in node.bases]  # of what it holds
             bases = [base.id for base in plain if isinstance(base, ast.Name) and base.id not in ("ABC", "Generic")]
-            if len(bases) > 1:
-                raise UnreadableError(f"{name} has several bases")
-            if bases:
-                yield from _chain(module, bases[0])
+            for base in bases:
+                yield from _chain(module, base)
             return
         if isinstance(node, ast.ImportFrom) and (source := _imported(node, name)):
             yield from _chain(*source)
