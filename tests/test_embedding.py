@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,6 +23,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from plait.base import machine
 from plait.base.encoder import Encoder
 from plait.base.errors import CellError, PlaitError, PlaitWarning, StoreError, TableError
 from plait.base.tokens import Tokens
@@ -525,6 +527,51 @@ def test_batches_are_computed_side_by_side_on_one_core_each(store: Store, monkey
         torch.set_num_threads(cores)
     alone = embed(Toy(), [cell.removeprefix("meet ") for cell in cells], None, name="x", progress=False)
     assert many.x.tobytes() == alone.x.tobytes()
+
+
+def test_weights_are_loaded_once_and_few_cells_leave_the_threads_alone(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[threading.Thread] = []
+
+    class Built(Toy):
+        side_by_side = True
+
+        def lengths(self, cells: Sequence[Any]) -> np.ndarray:
+            return np.array([9 if "broken" in cell else 1 for cell in cells])
+
+        def prepare(self, cells: Sequence[Any]) -> dict[str, np.ndarray]:
+            return super().prepare([cell.split(" at ")[0] for cell in cells])
+
+        def module(self) -> nn.Module:
+            built.append(threading.current_thread())
+            return super().module()
+
+    cores = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with pytest.warns(PlaitWarning, match="cannot be read"):
+            embed(Built(), [*(f"broken at {i}" for i in range(9)), *numbers(40)], store, name="x", progress=False)
+        assert built == [threading.main_thread()]
+        monkeypatch.delattr(embedding_batches, "one_core_each")
+        embed(Built(scale=3.0), ["5"], store, name="x", progress=False)
+    finally:
+        torch.set_num_threads(cores)
+
+
+def test_a_second_interrupt_leaves_the_threads_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    def shutdown(*args: object, **how: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(machine, "ThreadPoolExecutor", lambda *args, **how: SimpleNamespace(shutdown=shutdown))
+    cores = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(KeyboardInterrupt), machine.one_core_each(2):
+            raise KeyboardInterrupt
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(cores)
 
 
 def test_threads_of_one_process_share_the_work(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,8 +79,10 @@ def one_core_each(threads: int) -> Iterator[ThreadPoolExecutor]:
     try:
         yield pool
     finally:
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(cores)
+        try:
+            pool.shutdown(cancel_futures=True)
+        finally:  # a second Ctrl-C ends the waiting
+            torch.set_num_threads(cores)
 
 
 def resident_mb(pid: int) -> float | None:

@@ -236,10 +236,16 @@ class Encoding:
         """Batches with their results in order: on one core each, or one after another on all, the next one prepared meanwhile."""
         batches, cores = self._claimed(keys, elsewhere), torch.get_num_threads()
         if self.encoder.side_by_side and cores > 1:
-            for batch in itertools.islice(batches, 1):  # it loads the weights
-                yield self._finished(self._prepare(batch))
+            for batch in batches:
+                first = self._finished(self._prepare(batch))
+                yield first
+                if first[0].keys:  # the weights are loaded
+                    break
+            if (second := next(batches, None)) is None:  # a row by itself changes nobody's threads
+                return
+            rest = itertools.chain([second], batches)
             with one_core_each(cores) as pool:
-                yield from _ahead(pool, lambda batch: self._finished(self._prepare(batch)), batches, cores)
+                yield from _ahead(pool, lambda batch: self._finished(self._prepare(batch)), rest, cores)
             return
         with ThreadPoolExecutor(1, thread_name_prefix="plait-prepare") as pool:
             try:

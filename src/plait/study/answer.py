@@ -135,9 +135,9 @@ def answer(
     status = raced.status()
     early = raced.runs.loc[raced.runs["status"] == "stopped", "variant"].nunique()
     splits = int(raced.runs.loc[raced.runs["status"] == "done"].groupby("variant")["seed"].nunique().max())
-    counts = [f"{status['done']} of {status['runs']} fits done within {minutes:g} minutes"]
+    counts = [f"{status['done']} of {status['runs']} fits done within {minutes:g} minute{'s' * (minutes != 1)}"]
     counts += [f"{early} {'design' if early == 1 else 'designs'} left the race early"] * bool(early)
-    counts += [f"{status['failed']} fits failed"] * bool(status["failed"])
+    counts += [f"{status['failed']} fit{'s' * (status['failed'] != 1)} failed"] * bool(status["failed"])
     counts += [f"no time for the other {status['waiting']}: give more --minutes"] * bool(status["waiting"])
     lines = [
         f"{len(tried)} designs for '{schema.target}' ({schema.task}, by {metric}), up to {splits} "
