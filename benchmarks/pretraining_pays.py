@@ -202,6 +202,8 @@ def _joined(lines: Sequence[ev.Line]) -> list[str]:
         own = [x for x in lines if x["data"] == data and x["present"] == x["subset"]]
         for pooling in sorted({x["pooling"] for x in own}):
             of = {arm: [x["value"] for x in own if (x["pooling"], x["arm"]) == (pooling, arm)] for arm in (BASE, *ARMS)}
+            if not (of[BASE] and of["pretrain"]):
+                continue
             rows.append([data, pooling, str(len(of[BASE])), *(ev.mean(values) for values in of.values())])
             keys = {"data": data, "pooling": pooling}
             pairs.append((pooling, keys | {"arm": "pretrain"}, keys | {"arm": BASE}))
