@@ -166,7 +166,8 @@ faults were found by it.** pyarrow keeps what it has read of a Parquet file unle
 of this table), which ended a first `predict` at its limit. And each small cell lay on a page of LMDB's tree that its hash
 chose: within 2 GB `encode` came to a standstill at a quarter of the rows, once the tree no longer fitted into the memory
 (131 GB written for a store of 0.9, 48 read). Cells that are stored together are one record now: 393,216 cells of 64 numbers
-wrote 4.1 GB before and 0.07 now, and the store has 64 MB instead of 166.
+wrote 4.1 GB before and 0.07 now, and the store has 64 MB instead of 166 (by a script that is not in the project, once
+each).
 
 **More workers**: the same `encode` with `--engine ray --workers N` (Ray's start counts; the seconds by the clock alone,
 load 3 to 4): 10,000 rows 9.4 s in one process, 25.0 by one worker, 15.6 by two; 100,000 rows 27.1, 27.7 and 28.2 s. On two
