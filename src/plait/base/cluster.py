@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import socket
@@ -152,27 +151,24 @@ def on_cluster(
         handed = given if isinstance(given, Handed) else Handed(ray, given)
         waiting, flying = iter(jobs), dict[Any, int]()
         answers, sent, given_out, head = dict[int, Any](), 0, 0, Head(ray)
-        try:
-            while True:
-                while len(flying) < count and sent < given_out + AHEAD * count:
-                    if (job := next(waiting, None)) is None:
-                        break
-                    flying[task.remote(handed.key, make, [handed.reference], surroundings(), tuple(job))] = sent
-                    sent += 1
-                if not flying:
-                    return
-                for done in head.first(flying, QUIET):
-                    answers[flying.pop(done)] = _answer(ray, done)
-                while given_out in answers:
-                    result, said = answers.pop(given_out)
-                    given_out += 1
-                    for text in said:
-                        warn(text)
-                    yield result
-        finally:
-            for reference in () if head.lost else flying:
-                with contextlib.suppress(ray.exceptions.RayError):  # it has just ended
-                    ray.cancel(reference, force=True)
+        while True:
+            while len(flying) < count and sent < given_out + AHEAD * count:
+                if (job := next(waiting, None)) is None:
+                    break
+                flying[task.remote(handed.key, make, [handed.reference], surroundings(), tuple(job))] = sent
+                sent += 1
+            if not flying:
+                return
+            for done in head.first(flying, QUIET):
+                answers[flying.pop(done)] = _answer(ray, done)
+            while given_out in answers:
+                result, said = answers.pop(given_out)
+                given_out += 1
+                for text in said:
+                    warn(text)
+                if isinstance(result, PlaitError):
+                    raise result  # jobs under way end unread: to cancel one as it ends makes Ray (2.60) abort this process
+                yield result
 
 
 def _answer(ray: Any, reference: Any) -> Any:
@@ -180,8 +176,6 @@ def _answer(ray: Any, reference: Any) -> Any:
     try:
         return ray.get(reference)
     except errors.RayTaskError as error:
-        if isinstance(error.cause, PlaitError):
-            raise error.cause from None
         raise PlaitError(f"a Ray worker failed: {' '.join(str(error.cause).split())[:300]}") from None
     except errors.RayError as error:
         said = " ".join(str(error).split())[:300]
@@ -199,18 +193,22 @@ def _work(
     places: Mapping[str, str],
     job: Sequence[Any],
 ) -> tuple[Any, list[str]]:
-    """The job's answer, and what was warned of; ``given`` holds a reference to what ``make`` is called with."""
+    """The job's answer or its own error, and what was warned of; ``given`` holds a reference to what ``make`` is called with."""
     import ray
     import torch
 
+    result: Any
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", PlaitWarning)
-        if key not in _made:
-            os.environ.update(places)
-            os.environ["PLAIT_QUIET"] = "1"
-            torch.set_num_threads(1)
-            _made.clear()
-            _made[key] = make(*ray.get(given[0]))
-        result = _made[key](*job)
+        try:
+            if key not in _made:
+                os.environ.update(places)
+                os.environ["PLAIT_QUIET"] = "1"
+                torch.set_num_threads(1)
+                _made.clear()
+                _made[key] = make(*ray.get(given[0]))
+            result = _made[key](*job)
+        except PlaitError as error:
+            result = error
     said = [str(one.message) for one in caught if issubclass(one.category, PlaitWarning)]
     return result, list(dict.fromkeys(said))
