@@ -88,11 +88,20 @@ def write(path: Path, command: str, lines: Iterable[Line]) -> None:
     path.write_text("".join(json.dumps(one) + "\n" for one in [head, *lines]), encoding="utf-8")
 
 
-def beside(path: Path, lines: Sequence[Line], *keys: str) -> list[Line]:
-    """These lines behind those that the file has of anything else; ``keys`` tell what a line is of."""
-    fresh = {tuple(line.get(k) for k in keys) for line in lines}
+#: What tells one run from another.
+RUN = ("study", "data", "arm", "pooling", "subset", "seed", "split", "trained", "zeroed", "train", "test")
+
+
+def beside(path: Path, lines: Iterable[Line], *keys: str) -> list[Line]:
+    """These lines behind those that the file has of anything else; ``keys`` tell what a line is of (``RUN``)."""
+
+    def of(line: Line) -> tuple[str, ...]:
+        return tuple(str(line.get(k)) for k in keys or RUN)
+
+    lines = list(lines)
+    fresh = set(map(of, lines))
     known = read(path)[1] if path.is_file() else []
-    return [*(line for line in known if tuple(line.get(k) for k in keys) not in fresh), *lines]
+    return [*(line for line in known if of(line) not in fresh), *lines]
 
 
 def read(path: Path) -> tuple[Line, list[Line]]:
