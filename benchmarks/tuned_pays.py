@@ -3,8 +3,8 @@
     PLAIT_DATA=... plait study run tuned_2000 --out runs/tuned
     python benchmarks/tuned_pays.py runs/tuned
 
-Takes what there is so far into ``docs/evidence/tuned.jsonl``, beside other runs there, and writes the page and its picture beside it; without arguments the
-page is built again from that file alone.
+Takes what there is so far into ``docs/evidence/tuned.jsonl``, beside other runs there, and writes the page and its picture;
+without arguments the page is built again from that file alone.
 """
 
 from __future__ import annotations
