@@ -124,6 +124,7 @@ class Test:
         margin: the least difference that matters; also of equivalence.
         at_chance: neither side is proven better than the majority.
         identical: every pair gave the same value.
+        unfinished: runs of the arm that were still learning at their last epoch: that it is behind says nothing then.
         p: after Holm within its family.
     """
 
@@ -135,6 +136,7 @@ class Test:
     margin: float
     at_chance: bool = False
     identical: bool = False
+    unfinished: int = 0
     p: float = math.nan
 
     @property
@@ -157,6 +159,8 @@ class Test:
             return f"{CHANCE}: neither is better than a constant answer"
         if self.identical:
             return f"{SAME} in {d.pairs} seeds"
+        if self.unfinished and not (self.p < ALPHA and d.value > 0):
+            return f"{OPEN} (still learning at the last epoch: {self.unfinished} of {d.pairs})"
         if d.pairs < 2 or math.isnan(d.p):
             return f"{OPEN} (one seed)" if d.pairs == 1 else OPEN
         if self.p < ALPHA:
