@@ -117,7 +117,7 @@ def case_of(table: Table, seed: int, given: argparse.Namespace) -> Any:
     import numpy as np
 
     from peers import Case
-    from plait.data.split import split
+    from plait.data.table import split
 
     y = table.frame[table.schema.target]
     y = y.astype(float).to_numpy() if table.schema.task == "regression" else y.astype(str).to_numpy(dtype=object)

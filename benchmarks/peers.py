@@ -35,7 +35,7 @@ import numpy as np
 import pandas as pd
 
 from plait.data.modality import Schema
-from plait.data.split import split
+from plait.data.table import split
 
 COMPONENTS = 30
 #: LightGBM's default, and what a careful user would try beside it; of numbers also the loss that is asked for.

@@ -33,7 +33,7 @@ JUDGED = 600
 
 def rows_of(table: Any, seed: int, learn: int) -> tuple[Any, np.ndarray, Any, np.ndarray]:
     """Rows to learn from, their target, and the same to judge by; groups stay on one side."""
-    from plait.data.split import split
+    from plait.data.table import split
 
     y = table.frame[table.schema.target]
     y = y.astype(float).to_numpy() if table.schema.task == "regression" else y.astype(str).to_numpy(dtype=object)

@@ -18,7 +18,7 @@ from plait.base.errors import PlaitError, PlaitWarning
 from plait.base.folders import claim_folder
 from plait.cli import main
 from plait.data import schema
-from plait.data.split import split
+from plait.data.table import split
 from plait.store import Store
 from plait.workflow.fit import fit_table
 from plait.workflow.rows import split_rows

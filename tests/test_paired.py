@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from plait.base.errors import ConfigError, TableError
-from plait.data.split import split
+from plait.data.table import split
 from plait.datasets.av_digits import AvDigits, Pairs, paired
 from plait.datasets.digits import spoken, written
 

@@ -19,7 +19,7 @@ from plait.data.cells import cells as cells_of
 from plait.data.modality import Modality
 from plait.data.parse import booleans, date_format, dates, number_style, numbers
 from plait.data.rows import data_hash, merge_equal
-from plait.data.split import split, strata_of
+from plait.data.table import split, strata_of
 from plait.data.values import items_of, nulls, text_of, texts
 from plait.data.write import write_chunks, write_table
 

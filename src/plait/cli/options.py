@@ -262,8 +262,7 @@ def with_parts(
     frame: Any, files: Mapping[str, Path | None], split_column: str | None, encoding: str | None
 ) -> tuple[Any, str | None]:
     """The table with the rows of ``--valid`` and ``--test`` beneath it, and the column that says which is which."""
-    from plait.data.split import PART, stacked
-    from plait.data.table import read_table
+    from plait.data.table import PART, read_table, stacked
     from plait.data.typed import typed
 
     given = {name: read_table(path, encoding) for name, path in files.items() if path is not None}

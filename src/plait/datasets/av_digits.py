@@ -216,7 +216,7 @@ def paired(
 ) -> pd.DataFrame:
     """A table of ``count`` pairs: the columns of both, the label once, under its name in ``left``.
 
-    Split both sets first and pair each part with its like (``plait.data.split.split``): a row serves many pairs, so that a table
+    Split both sets first and pair each part with its like (``plait.data.table.split``): a row serves many pairs, so that a table
     that is split after pairing has the same pictures and sounds on both sides.
 
     Args:

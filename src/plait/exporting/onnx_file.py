@@ -77,8 +77,8 @@ LOOKS = (
     "isalpha, isspace says; a word is a run of capitals, small letters, digits and other letters; \\n parts lines. A share: its "
     "characters / all; capitals that follow another: those behind a capital; blanks: with line ends; beyond ASCII: above 127. "
     f"All else: log(1 + count), counted being the characters (all, not the first {READ:,}), words, lines, characters of the "
-    "longest line, characters in words / words, lines without a character, a sign, lines that begin with one, ``` or :// or ![ from "
-    "left to right; nothing / nothing: 0"
+    "longest line, characters in words / words, lines without a character, a sign, lines that begin with one, ``` or :// or "
+    "![ from left to right; nothing / nothing: 0"
 )
 
 

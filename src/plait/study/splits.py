@@ -10,7 +10,7 @@ from sklearn.model_selection import KFold, StratifiedGroupKFold, StratifiedKFold
 
 from plait.base.errors import TableError, nearest
 from plait.data.parse import numbers
-from plait.data.split import VALID, split, strata_of
+from plait.data.table import VALID, split, strata_of
 from plait.study.spec import AUTO, SplitSpec
 from plait.study.tables import StudyTable
 

@@ -29,8 +29,7 @@ from plait.data.labels import classes_of
 from plait.data.modality import Schema
 from plait.data.remote import beside
 from plait.data.remote_cells import fetch_cells
-from plait.data.split import PART, stacked
-from plait.data.table import read_table
+from plait.data.table import PART, read_table, stacked
 from plait.data.targets import Labels, target_values, with_target
 from plait.datasets.base import Loaded
 from plait.study.spec import DataSpec, Spec

@@ -14,7 +14,7 @@ from plait.base.errors import TableError, warn
 from plait.data.modality import Schema
 from plait.data.row_numbers import numbered, whole_table
 from plait.data.rows import column_keys
-from plait.data.split import VALID, split
+from plait.data.table import VALID, split
 from plait.data.targets import Labels
 from plait.data.values import text_of
 from plait.encoders.featurize import Featurizer
