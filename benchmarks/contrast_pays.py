@@ -40,7 +40,7 @@ def take(folders: Sequence[str]) -> None:
     wanted = {line["data"] for line in lines if line["study"] == "protocol"}
     lines = [line for line in lines if line["data"] in wanted]
     lines += _curves(Results.open(folders[0]))
-    ev.write(LINES, COMMAND, lines)
+    ev.write(LINES, COMMAND, ev.beside(LINES, lines))
 
 
 def _curves(results: Results) -> list[ev.Line]:

@@ -1,6 +1,6 @@
 """Figure 2's grid of the convolutional LSTM, reduced, the test's speaker unheard: runs it, keeps what came out, writes its page.
 
-    PLAIT_DATA=... python benchmarks/conv_lstm_grid.py run [--out runs/conv_lstm_grid] [--seeds 1]
+    PLAIT_DATA=... python benchmarks/conv_lstm_grid.py run [--out runs/conv_lstm_grid] [--seeds 1] [--first 0]
     python benchmarks/conv_lstm_grid.py
 
 ``run`` goes seed by seed through the recipes ``conv_lstm_grid_reduced`` (16 networks of both modalities) and
@@ -65,7 +65,7 @@ def wanted(study: Study, seed: int) -> list[str]:
 
 def run(told: argparse.Namespace) -> None:
     torch.set_num_threads(1)
-    for seed in range(told.seeds):
+    for seed in range(told.first, told.seeds):
         for recipe in (ALONE, GRID):
             study, out = Study.load(recipe), told.out / recipe
             for name in wanted(study, seed):
@@ -76,12 +76,13 @@ def run(told: argparse.Namespace) -> None:
 
 
 def keep(told: argparse.Namespace) -> None:
-    """All that is done, one line per run; what the linear model got stays."""
-    lines = [x for x in ev.read(told.lines)[1] if x["study"] == "linear"] if told.lines.is_file() else []
+    """All that is done, one line per run, beside what the file has of other runs."""
+    lines: list[ev.Line] = []
     for recipe in (ALONE, GRID):
         if (told.out / recipe / "results.jsonl").is_file():
             results = Results.open(told.out / recipe)
             lines += [_line(results, x, recipe) for x in results.lines if x["status"] == "done"]
+    lines = ev.beside(told.lines, lines)
     ev.write(told.lines, COMMAND, lines)
     print(len(lines), "lines", flush=True)
 
@@ -294,7 +295,7 @@ cells, 100 test cells) and want a GPU: `plait study run conv_lstm_grid`. The pap
 
 
 def main() -> None:
-    ev.command(__doc__, LINES, run, build, seeds={"type": int, "default": 1})
+    ev.command(__doc__, LINES, run, build, seeds={"type": int, "default": 1}, first={"type": int, "default": 0})
 
 
 if __name__ == "__main__":

@@ -88,11 +88,20 @@ def write(path: Path, command: str, lines: Iterable[Line]) -> None:
     path.write_text("".join(json.dumps(one) + "\n" for one in [head, *lines]), encoding="utf-8")
 
 
-def beside(path: Path, lines: Sequence[Line], *keys: str) -> list[Line]:
-    """These lines behind those that the file has of anything else; ``keys`` tell what a line is of."""
-    fresh = {tuple(line.get(k) for k in keys) for line in lines}
+#: What tells one run from another.
+RUN = ("study", "data", "arm", "pooling", "subset", "seed", "split", "trained", "zeroed", "train", "test")
+
+
+def beside(path: Path, lines: Iterable[Line], *keys: str) -> list[Line]:
+    """These lines behind those that the file has of anything else; ``keys`` tell what a line is of (``RUN``)."""
+
+    def of(line: Line) -> tuple[str, ...]:
+        return tuple(str(line.get(k)) for k in keys or RUN)
+
+    lines = list(lines)
+    fresh = set(map(of, lines))
     known = read(path)[1] if path.is_file() else []
-    return [*(line for line in known if tuple(line.get(k) for k in keys) not in fresh), *lines]
+    return [*(line for line in known if of(line) not in fresh), *lines]
 
 
 def read(path: Path) -> tuple[Line, list[Line]]:
@@ -115,6 +124,7 @@ class Test:
         margin: the least difference that matters; also of equivalence.
         at_chance: neither side is proven better than the majority.
         identical: every pair gave the same value.
+        unfinished: runs of the arm that were still learning at their last epoch: that it is behind says nothing then.
         p: after Holm within its family.
     """
 
@@ -126,6 +136,7 @@ class Test:
     margin: float
     at_chance: bool = False
     identical: bool = False
+    unfinished: int = 0
     p: float = math.nan
 
     @property
@@ -148,6 +159,8 @@ class Test:
             return f"{CHANCE}: neither is better than a constant answer"
         if self.identical:
             return f"{SAME} in {d.pairs} seeds"
+        if self.unfinished and not (self.p < ALPHA and d.value > 0):
+            return f"{OPEN} (still learning at the last epoch: {self.unfinished} of {d.pairs})"
         if d.pairs < 2 or math.isnan(d.p):
             return f"{OPEN} (one seed)" if d.pairs == 1 else OPEN
         if self.p < ALPHA:

@@ -143,7 +143,7 @@ The thesis's third modality and its own features; other data sets; more than one
 
 def main() -> None:
     if sys.argv[1:]:
-        ev.write(LINES, COMMAND, taken(sys.argv[1]))
+        ev.write(LINES, COMMAND, ev.beside(LINES, taken(sys.argv[1])))
     build()
     print(Path(LINES.with_suffix(".md")))
 

@@ -58,9 +58,16 @@ def write_page(
     }
     text = [ABOUT.format(**about, out="runs/peers", page=page)]
     page.parent.mkdir(parents=True, exist_ok=True)
-    if ranks := ranked(known, tables, datasets):
+    every = ranked(known, tables, datasets, 1)
+    if ranks := ranked(known, tables, datasets, FEWEST_SEEDS) or every:
         page.with_suffix(".svg").write_text(svg(ranks_figure(ranks, list(ranks.names))))
-        text += [ranks_text(ranks, page)]
+        text += [
+            "## Mean ranks",
+            ranks_text(ranks),
+            f"![Critical differences of mean ranks]({page.with_suffix('.svg').name})",
+        ]
+    if every and ranks and len(every.names) > len(ranks.names):
+        text += ["## Mean ranks of every system, on fewer seeds", ranks_text(every)]
     text += ["## Log loss, or mean absolute error (lower is better)", score_table(known, tables, "loss")]
     text += ["## Accuracy, or R²", score_table(known, tables, "score")]
     text += ["## The 2 % rule", rule_table(known, tables)]
@@ -70,42 +77,40 @@ def write_page(
     page.write_text("\n\n".join(part.strip() for part in text) + "\n")
 
 
-def ranked(known: pd.DataFrame, tables: Sequence[str], datasets: Mapping[str, str]) -> Ranks | None:
-    """Ranks over one target per data set, the first of each, and the seeds that every ranked system has answered."""
+def ranked(known: pd.DataFrame, tables: Sequence[str], datasets: Mapping[str, str], fewest: int) -> Ranks | None:
+    """Ranks of the systems with so many seeds of all or nearly all data sets, over one target of each, the first."""
     first = {datasets[name]: name for name in reversed(tables)}
     shown = [name for name in tables if name in first.values()]
     seeds = known.pivot_table(index="table", columns="system", values="seed", aggfunc="nunique").reindex(shown)
-    systems = [s for s in order(known) if (seeds[s].fillna(0) >= FEWEST_SEEDS).sum() == len(shown)]
-    if len(systems) < 2:  # too early: whoever has a seed of a table
-        systems = [s for s in order(known) if seeds[s].notna().all()]
-    means = alike(known[known["system"].isin(systems)]).pivot_table(index="table", columns="system", values="loss")
+    systems = [s for s in order(known) if (seeds[s].fillna(0) >= fewest).sum() == len(shown)]
+    means = alike(known[known["system"].isin(systems)], fewest).pivot_table(
+        index="table", columns="system", values="loss"
+    )
     means = means.reindex(index=shown, columns=systems).dropna()
     if len(means) < 3 or means.shape[1] < 2:
         return None
     return rank(-means.to_numpy(), list(means.columns), list(means.index))
 
 
-def alike(known: pd.DataFrame) -> pd.DataFrame:
-    """The rows of those seeds of each table that all systems with rows of it have, or nearly all."""
+def alike(known: pd.DataFrame, fewest: int = FEWEST_SEEDS) -> pd.DataFrame:
+    """The rows of those seeds of each table that all systems with so many, or the most that there are, have."""
     kept = []
     for _, part in known.groupby("table"):
         counts = part.groupby("system")["seed"].nunique()
-        systems = counts.index[counts >= min(FEWEST_SEEDS, counts.max())]
+        systems = counts.index[counts >= min(fewest, counts.max())]
         seeds = part[part["system"].isin(systems)].groupby("seed")["system"].nunique()
         kept.append(part[part["system"].isin(systems) & part["seed"].isin(seeds.index[seeds == len(systems)])])
     return pd.concat(kept)
 
 
-def ranks_text(ranks: Ranks, page: Path) -> str:
+def ranks_text(ranks: Ranks) -> str:
     lines = [f"| {name} | {mean:.2f} |" for name, mean in zip(ranks.names, ranks.mean, strict=True)]
     return "\n".join(
         [
-            "## Mean ranks\n",
             f"By mean log loss or mean absolute error on {len(ranks.datasets)} data sets (the first target of each, where every\n"
             f"system has an answer), over the seeds that all have: {', '.join(ranks.datasets)}.\n"
             f"Friedman's test (Iman and Davenport) p = {ranks.p:.3g}; mean ranks differ significantly by more than\n"
             f"{ranks.critical:.2f} (Nemenyi, 5 %).\n",
-            f"![Critical differences of mean ranks]({page.with_suffix('.svg').name})\n",
             "| system | mean rank |\n|---|---|",
             *lines,
         ]

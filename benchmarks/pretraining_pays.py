@@ -49,7 +49,7 @@ def take(regimes: str, baselines: str, collapse: str = "none", poolings: str = "
             {"study": "collapse", "split": 0} | _rounded(json.loads(line))
             for line in Path(collapse).read_text(encoding="utf-8").splitlines()
         ]
-    ev.write(LINES, COMMAND, ev.beside(LINES, lines, "study", "data"))
+    ev.write(LINES, COMMAND, ev.beside(LINES, lines))
 
 
 def _split(line: ev.Line) -> ev.Line:

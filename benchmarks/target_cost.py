@@ -210,7 +210,8 @@ hour of one core) and `av_mnist_regimes` (full width) stand ready and want an id
 def main() -> None:
     if sys.argv[1:]:
         known = ev.taken(sys.argv[2], "baselines") if sys.argv[2:] else []
-        ev.write(LINES, COMMAND, [*taken(sys.argv[1]), *(x for x in known if x["data"].startswith("av_digits"))])
+        lines = [*taken(sys.argv[1]), *(x for x in known if x["data"].startswith("av_digits"))]
+        ev.write(LINES, COMMAND, ev.beside(LINES, lines))
     build()
     print(LINES.with_suffix(".md"))
 

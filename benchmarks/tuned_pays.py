@@ -3,8 +3,8 @@
     PLAIT_DATA=... plait study run tuned_2000 --out runs/tuned
     python benchmarks/tuned_pays.py runs/tuned
 
-Takes what there is so far into ``docs/evidence/tuned.jsonl`` and writes the page and its picture beside it; without arguments the
-page is built again from that file alone.
+Takes what there is so far into ``docs/evidence/tuned.jsonl``, beside other runs there, and writes the page and its picture;
+without arguments the page is built again from that file alone.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ END = """## Full size, and what is open
 
 def main() -> None:
     if sys.argv[1:]:
-        ev.write(LINES, COMMAND, ev.taken(sys.argv[1]))
+        ev.write(LINES, COMMAND, ev.beside(LINES, ev.taken(sys.argv[1])))
     build()
     print(LINES.with_suffix(".md"))
 

@@ -106,8 +106,9 @@ def test_encoding_counts_and_its_work_is_kept(ticking: list[float], tmp_path: Pa
     frame, y = pd.DataFrame({"text": words}), np.arange(1600) % 2
     told = {"modalities": {"text": {"kind": "text", "columns": ["text"], "encoder": "hashed_ngrams"}}}
     model = model_of(minutes=0.05, branches=["linear"], **told)
-    with pytest.raises(ConfigError, match=r"minutes 0.05: too short for encoding 'text': \d+ of 96 cells"):
+    with pytest.raises(ConfigError, match=r"minutes 0.05: too short for encoding 'text': \d+ of 96 cells") as refused:
         model.fit(frame, y)
+    assert "quality" not in str(refused.value), "light takes the same encoders"
 
 
 def test_without_minutes_nothing_ends_and_nothing_is_said(rows: tuple[pd.DataFrame, np.ndarray]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,14 @@ def test_nothing_follows_where_both_sides_are_at_the_majority(module: Any) -> No
     ev = module("evidence_lines")
     assert judged(ev, [0.10, 0.11, 0.09, 0.10], constant=0.2).verdict == "held"
     assert judged(ev, [0.10, 0.11, 0.09, 0.10], constant=0.9).verdict.startswith("not testable here: neither is better")
+
+
+def test_an_arm_that_was_still_learning_has_not_lost(module: Any) -> None:
+    ev = module("evidence_lines")
+    ahead, behind = judged(ev, [0.10, 0.11, 0.09, 0.10]), judged(ev, [-0.10, -0.11, -0.09, -0.10])
+    assert behind.verdict == "not held: the other way round"
+    assert replace(behind, unfinished=1).verdict == "not decided (still learning at the last epoch: 1 of 4)"
+    assert replace(ahead, unfinished=4).verdict == "held"
 
 
 def test_seeds_needed_are_those_of_the_margin_not_of_what_was_seen(module: Any) -> None:
@@ -154,6 +163,15 @@ def test_lines_of_other_data_stay_beside_new_ones(module: Any, tmp_path: Path) -
     new = lines_of("arm", [0.9])
     assert ev.beside(path, new, "data") == [*lines_of("arm", [0.7], data="e"), *new]
     assert ev.beside(tmp_path / "none.jsonl", new, "data") == new
+
+
+def test_a_seed_measured_elsewhere_is_added_to_those_there(module: Any, tmp_path: Path) -> None:
+    ev = module("evidence_lines")
+    lines = [{"study": "a", "data": "t", "arm": "x", "seed": seed, "split": 0, "value": 0.5} for seed in (0, 1)]
+    ev.write(tmp_path / "l.jsonl", "command", lines)
+    fresh = [lines[1] | {"value": 0.6}, lines[1] | {"seed": 2}]
+    kept = ev.beside(tmp_path / "l.jsonl", fresh)
+    assert [(line["seed"], line["value"]) for line in kept] == [(0, 0.5), (1, 0.6), (2, 0.5)]
 
 
 def test_what_did_not_change_keeps_its_seeds(module: Any) -> None:

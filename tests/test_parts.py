@@ -182,6 +182,16 @@ def test_explain_shows_words_and_heat_in_terminal_page_and_json(
     assert [type(one) for one in explained.parts] == [Moved, Moved]
 
 
+def test_all_cells_of_a_row_are_told_in_one_unit() -> None:
+    model = fitted("size", PARTS)
+    parts = moved(model, rows(), range(6))
+    assert len(parts) == 12
+    for one in parts:
+        assert one.most == max(max(map(abs, other.values)) for other in parts if other.row == one.row)
+    weak = Moved(0, "text", "name", "yes", 0.999, ("so",), (1e-5,), most=0.002)
+    assert weak.said() == "so +0.000", "another cell of the row moves the probability itself"
+
+
 def test_an_answer_that_is_all_but_certain_is_told_in_log_odds() -> None:
     certain = Moved(0, "text", "note", "yes", 0.999999, ("so", "good", "bad"), (0.0, 2e-6, -5e-7))
     assert certain.said() == "good +1.099, bad -0.693 (in log-odds: the answer is all but certain)"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import string
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -231,6 +232,16 @@ def test_targets_that_cannot_be_predicted() -> None:
         schema.infer(frame, target="jpg")
     with pytest.warns(PlaitWarning, match="60 distinct values in 60 rows are hardly classes"):
         schema.infer(pd.DataFrame({"y": names(N), "x": [1, 2] * 30}), target="y")
+
+
+def test_a_target_of_few_amounts_is_told() -> None:
+    fees = [0, 20, 50, 80, 100, 120, 150, 200, 250, 300, 500, 750] * 5
+    with pytest.warns(PlaitWarning, match="'fee': whole numbers with gaps, taken for classes; if they are amounts"):
+        assert schema.infer(pd.DataFrame({"fee": fees, "x": [1, 2] * 30}), target="fee").task == "classification"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        schema.infer(pd.DataFrame({"y": list(range(12)) * 5, "x": [1, 2] * 30}), target="y")
+        schema.infer(pd.DataFrame({"fee_class": fees, "x": [1, 2] * 30}), target="fee_class")
 
 
 @pytest.mark.parametrize(

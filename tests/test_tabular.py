@@ -509,3 +509,6 @@ def test_categories_that_only_a_prediction_has_are_counted_and_count_as_unknown(
     assert np.isfinite(answers).all()
     with pytest.warns(PlaitWarning, match="80 in 'kind'"):
         np.testing.assert_array_equal(answers, model.predict_proba(new.replace({"d": "f", "e": "f"})))
+    with pytest.warns(PlaitWarning, match="120 in 'kind'") as told:
+        model.predict(frame.assign(kind="d"))
+    assert len(told) == 1, "none of the fit's values: told in one way, not in two"

@@ -353,3 +353,39 @@ def test_evaluate_fits_the_baselines_of_fit_on_a_training_table(
     out = capsys.readouterr().out
     assert "baselines, fitted on the training table" in out
     assert re.search(r"^trees +\d\.\d{3}$", out, re.MULTILINE)
+
+
+def test_a_metric_of_one_task_leads_the_targets_that_have_it(tmp_path: Path) -> None:
+    asked = {**LIGHT, "metric": "mae", "target_transform": "yeo-johnson", "store": str(tmp_path / "store")}
+    with pytest.warns(PlaitWarning) as said:
+        outcomes = fit_table(goods(), target=["label", "price"], settings=asked)
+    told = [str(one.message) for one in said if "goes without" in str(one.message)]
+    assert len(told) == 2
+    assert all(line.startswith("target 'label' goes without: ") for line in told)
+    assert "metric 'mae': is for regression" in told[0]
+    assert "target_transform yeo-johnson: is for a number" in told[1]
+    assert outcomes["label"].evaluation.main_metric == "accuracy"
+    assert outcomes["price"].evaluation.main_metric == "mae"
+    assert outcomes["price"].model.members_.task.transform == "yeo-johnson"
+
+
+def test_a_metric_that_no_target_can_have_is_refused_before_anything_is_encoded(tmp_path: Path) -> None:
+    with pytest.raises(PlaitError, match="metric 'mae': is for regression"):
+        fit_table(
+            goods(), target=["label", "colour"], settings={**LIGHT, "metric": "mae", "store": str(tmp_path / "store")}
+        )
+    assert not (tmp_path / "store").exists()
+
+
+def test_what_every_target_s_model_warns_of_a_table_is_told_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = goods().assign(colour=["red", "blue", "green"] * 30)
+    fit_table(rows, target=["label", "price"], out=tmp_path / "run", settings=LIGHT, report=False)
+    rows.assign(colour=["red", "blue", "grey"] * 30).to_csv(tmp_path / "new.csv", index=False)
+    assert (
+        run("predict", tmp_path / "run", tmp_path / "new.csv", "--out", tmp_path / "answers.csv", "--store", "none")
+        == 0
+    )
+    told = [line for line in capsys.readouterr().err.splitlines() if "'grey'" in line]
+    assert told == ["warning: categories that no row of the fit had count as unknown: 30 in 'colour' (e.g. 'grey')"]

@@ -146,7 +146,7 @@ class Deadline:
             raise ConfigError(
                 f"minutes {self.minutes:g}: too short for encoding '{name}': {done:,} of {total:,} cells after "
                 f"{duration(self.spent)}; they are in the store unless that is off, so the next fit goes on from there; "
-                "allow more minutes, or take a lighter encoder (quality: light)"
+                "allow more minutes, or name a lighter encoder (plait list encoders), as hashed_ngrams for text"
             )
 
     def check_training(self) -> None:

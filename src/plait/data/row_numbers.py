@@ -67,13 +67,15 @@ class NamedFiles:
             del part  # before the next one is made
 
     def _keep(self, caught: Iterable[warnings.WarningMessage]) -> None:
+        heard = set()  # the models of several targets say the same of a piece
         for one in caught:
             if not issubclass(one.category, PlaitWarning):
                 warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
                 continue
             text = str(one.message)
             first, count = self._said.get(key := _FIGURES.sub("#", text.partition("e.g. ")[0]), (text, 0))
-            self._said[key] = first, count + 1
+            self._said[key] = first, count + (key not in heard)
+            heard.add(key)
 
     def take(self, other: NamedFiles) -> None:
         """What other pieces named."""
@@ -98,7 +100,8 @@ class NamedFiles:
     def tell(self, *, refuse: bool) -> None:
         """Warn of each column's missing files, or ``refuse`` the table; and of what the pieces were warned of."""
         for text, count in self._said.values():
-            warn(text if count == 1 else f"{text}; likewise in {count - 1:,} more pieces of the table")
+            pieces = "piece" if count == 2 else "pieces"
+            warn(text if count == 1 else f"{text}; likewise in {count - 1:,} more {pieces} of the table")
         for column, pieces in self.pieces.items():
             named = sum(piece[0] for piece in pieces.values())
             missing = sum(piece[1] for piece in pieces.values())

@@ -74,9 +74,10 @@ class Category(Features):
         return self.levels + self.rare
 
     def unseen(self, column: Column) -> np.ndarray | None:
-        """(n,) bool: cells of categories that the fit had not seen; None where not all of those that it saw are kept."""
+        """(n,) bool: cells of categories that the fit had not seen; None where not all that it saw are kept, or ``view`` tells."""
         kept = len(self.vocabulary) < _MOST_LEVELS and (bool(self.rare) or not self.other)
-        return _places(column, self.vocabulary) == -1 if kept else None
+        codes = _places(column, self.vocabulary)
+        return codes == -1 if kept and self._surprise(column, codes) is None else None
 
     def view(self, column: Column) -> View:
         """(n, levels + 2), and the place among all levels."""

@@ -46,6 +46,7 @@ class Moved:
         values: ``full`` less what the answer has without the part.
         picture: (H, W, 3) of a picture as it was taken apart; None of a text.
         probability: whether ``full`` is one.
+        most: how far a part of any cell of its row moves the answer, so that all are told in one unit; None: of this cell.
     """
 
     row: Any
@@ -57,11 +58,12 @@ class Moved:
     values: tuple[float, ...]
     picture: Array | None = dataclasses.field(default=None, compare=False, repr=False)
     probability: bool = True
+    most: float | None = dataclasses.field(default=None, compare=False)
 
     @property
     def saturated(self) -> bool:
-        """Whether the answer is so certain that no part moves its probability by as much as three decimals show."""
-        return self.probability and 0.0 < max(map(abs, self.values), default=0.0) < LEAST
+        """Whether the answer is so certain that no part of its row moves its probability by as much as three decimals show."""
+        return self.probability and 0.0 < (_most(self) if self.most is None else self.most) < LEAST
 
     @property
     def shown(self) -> Array:
@@ -98,7 +100,7 @@ class Moved:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, without the picture."""
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "picture"}
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in ("picture", "most")}
 
 
 def moved(model: FusionEstimator, frame: pd.DataFrame, rows: Sequence[Any]) -> list[Moved]:
@@ -138,7 +140,13 @@ def moved(model: FusionEstimator, frame: pd.DataFrame, rows: Sequence[Any]) -> l
                 of_class = model.task_ != "regression"
                 result.append(Moved(*where, answers[i], float(full), names, differences, picture, of_class))
     order = {label: place for place, label in enumerate(part.index)}
+    most = {label: max((_most(one) for one in result if one.row == label), default=0.0) for label in order}
+    result = [dataclasses.replace(one, most=most[one.row]) for one in result]
     return sorted(result, key=lambda one: order[one.row])
+
+
+def _most(one: Moved) -> float:
+    return max(map(abs, one.values), default=0.0)
 
 
 def _places(frame: pd.DataFrame, rows: Sequence[object]) -> list[int]:

@@ -17,7 +17,7 @@ import pandas as pd
 
 from plait.base import checks, config, machine, progress
 from plait.base.deadline import ANSWER, BEFORE_REPORT, Deadline
-from plait.base.errors import ConfigError
+from plait.base.errors import ConfigError, warn
 from plait.base.folders import check_folder
 from plait.base.inputs import Inputs
 from plait.branches.mixture import patterns
@@ -31,6 +31,7 @@ from plait.estimators import tracking
 from plait.estimators.base import FusionEstimator
 from plait.estimators.estimators import FusionClassifier, FusionRegressor
 from plait.estimators.settings import check_settings, of_quality
+from plait.estimators.target import check
 from plait.evaluation.baselines import NAMES
 from plait.evaluation.beside import baselines_beside, light
 from plait.evaluation.evaluate import evaluate
@@ -150,7 +151,7 @@ def fit_table(
     with contextlib.ExitStack() as kept:
         own: Mapping[str, Mapping[str, Any]] = dict.fromkeys(schemas, settings)
         if not one:
-            own = kept.enter_context(settings_of_each(settings, list(schemas)))
+            own = _of_their_task(schemas, kept.enter_context(settings_of_each(settings, list(schemas))))
         outcomes: dict[str, Outcome] = {}
         for name, each in schemas.items():
             others = [other for other in schemas if other != name]
@@ -181,6 +182,33 @@ def _schemas(frame: pd.DataFrame, given: Schema | None, target: Any) -> dict[str
     if given is None or given.target is None:
         raise ConfigError("the schema names no target; say which column to predict (--target)")
     return {given.target: given}
+
+
+def _of_their_task(
+    schemas: Mapping[str, Schema], settings: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Mapping[str, Any]]:
+    """Each target's settings without a metric and a transform that its task cannot have; told, if another target has them.
+
+    Raises:
+        ConfigError: no target can have them.
+    """
+    result = dict(settings)
+    for names in (("metric", "costs"), ("target_transform",)):
+        refused = {}
+        for target, own in settings.items():
+            metric, costs, transform = (
+                own.get(n) if n in names else None for n in ("metric", "costs", "target_transform")
+            )
+            try:
+                check(schemas[target].task, transform or "auto", metric, costs)
+            except ConfigError as error:
+                refused[target] = error
+        if len(refused) == len(settings):
+            raise next(iter(refused.values()))
+        for target, error in refused.items():
+            warn(f"target '{target}' goes without: {error}")
+            result[target] = {name: value for name, value in result[target].items() if name not in names}
+    return result
 
 
 def _fit_one(
