@@ -74,7 +74,7 @@ class Category(Features):
         return self.levels + self.rare
 
     def unseen(self, column: Column) -> np.ndarray | None:
-        """(n,) bool: cells of categories that the fit had not seen; None where not all that it saw are kept, or ``view`` tells."""
+        """(n,) bool: cells that no row of the fit had; None where not all that it saw are kept, or ``view`` tells of it."""
         kept = len(self.vocabulary) < _MOST_LEVELS and (bool(self.rare) or not self.other)
         codes = _places(column, self.vocabulary)
         return codes == -1 if kept and self._surprise(column, codes) is None else None
