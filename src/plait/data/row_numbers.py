@@ -100,8 +100,8 @@ class NamedFiles:
     def tell(self, *, refuse: bool) -> None:
         """Warn of each column's missing files, or ``refuse`` the table; and of what the pieces were warned of."""
         for text, count in self._said.values():
-            pieces = "piece" if count == 2 else "pieces"
-            warn(text if count == 1 else f"{text}; likewise in {count - 1:,} more {pieces} of the table")
+            more = f"; likewise in {count - 1:,} more piece{'s' * (count > 2)} of the table"
+            warn(text if count == 1 else f"{text}{more}")
         for column, pieces in self.pieces.items():
             named = sum(piece[0] for piece in pieces.values())
             missing = sum(piece[1] for piece in pieces.values())

@@ -160,6 +160,7 @@ def _is_amount(column: Column) -> bool:
 
 def _leaves_out(column: Column) -> bool:
     """Whether more than a handful of whole numbers, no codes by their gaps, leave out more than half of their range."""
+    assert column.whole is not None
     values = np.unique(column.whole)
     return _MANY // 2 < len(values) < 0.5 * (values[-1] - values[0] + 1) and not gapped(column)
 

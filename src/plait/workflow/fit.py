@@ -205,8 +205,8 @@ def _of_their_task(
                 refused[target] = error
         if len(refused) == len(settings):
             raise next(iter(refused.values()))
-        for target, error in refused.items():
-            warn(f"target '{target}' goes without: {error}")
+        for target, why in refused.items():
+            warn(f"target '{target}' goes without: {why}")
             result[target] = {name: value for name, value in result[target].items() if name not in names}
     return result
 
