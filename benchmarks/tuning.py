@@ -38,7 +38,7 @@ from torch.utils.data import DataLoader
 from plait.base import registry
 from plait.base.encoder import Encoder
 from plait.base.tokens import Tokens
-from plait.data import table
+from plait.data.cells import cells as cells_of
 from plait.data.targets import Labels, target_values
 from plait.encoders import minilm as minilm_file
 from plait.encoders.efficientnet_lite0 import Above, Below, lite0
@@ -204,7 +204,7 @@ def problem(asked: argparse.Namespace, seed: int, rows: int) -> tuple[list[Any],
     frame, schema = registry.find("datasets", asked.data)().load().of(target)
     frame = frame.iloc[np.random.default_rng(seed).permutation(len(frame))[:rows]].reset_index(drop=True)
     modality = next(m for m in schema.modalities if m.name == name)
-    (column,) = table.cells(frame, modality, schema.root)
+    (column,) = cells_of(frame, modality, schema.root)
     y: Any = target_values(frame[target], schema.task)
     y = y.indicator if isinstance(y, Labels) else y
     task = task_class(schema.task).learn(y, np.ones(len(frame)))

@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 
 from plait import FusionClassifier, FusionRegressor, load
+from plait.base import deadline
 from plait.base.errors import ConfigError
 from plait.base.parts import claimed, let_go, shared_folder
 from plait.cli import main
@@ -286,6 +287,29 @@ def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     with pytest.raises(SystemExit) as stop:
         main([*command, "--minutes", "0"])
     assert stop.value.code == 2
+
+
+@pytest.mark.usefixtures("few")
+def test_minutes_count_from_the_start_of_the_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table(60).to_csv(tmp_path / "things.csv", index=False)
+    command = [
+        "advise",
+        str(tmp_path / "things.csv"),
+        "--target",
+        "label",
+        "--out",
+        str(tmp_path / "o"),
+        "--minutes",
+        "5",
+    ]
+    began = deadline.now() - 300  # libraries and the table took it all
+    monkeypatch.setattr("plait.cli.advise.now", lambda: began)
+    with pytest.raises(SystemExit) as stop:
+        main([*command, "--splits", "1", "--workers", "1", "--set", "encoders.text=hashed_ngrams"])
+    assert stop.value.code == 2
+    assert "before anything was encoded: starting took all of it; give more --minutes" in capsys.readouterr().err
 
 
 def test_what_the_user_has_settled_is_not_tried_again() -> None:

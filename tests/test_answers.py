@@ -169,6 +169,26 @@ def test_what_every_piece_of_a_table_warns_of_is_told_once(
     assert sum("cannot be read" in str(one.message) for one in caught) == 1
 
 
+def test_what_pieces_warned_of_is_told_where_a_later_piece_fails(
+    pictures: tuple[FusionClassifier, pd.DataFrame], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, frame = pictures
+    model.save(tmp_path / "m")
+    (tmp_path / "0.png").write_bytes(b"broken")
+    write_table(frame, tmp_path / "t.csv")
+    with (tmp_path / "t.csv").open("a") as file:
+        file.write("24.png,1,2,3,4\n")
+    arguments = ["predict", tmp_path / "m", tmp_path / "t.csv", "--rows", 4, "--root", tmp_path, "--store", "none"]
+    with pytest.raises(SystemExit) as stopped:
+        main([*map(str, arguments), "--out", str(tmp_path / "p.csv")])
+    said = capsys.readouterr().err
+    assert stopped.value.code == 2
+    assert said.count("cells of 'image' cannot be read") == 1
+    assert said.count("4 of 24 files are not there") == 1
+    assert "line 26" in said.splitlines()[-1]
+    assert not (tmp_path / "p.csv").exists()
+
+
 def test_missing_files_are_judged_over_the_whole_table(
     pictures: tuple[FusionClassifier, pd.DataFrame], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -25,6 +25,7 @@ from plait.data.parse import booleans, date_format, dates, number_style, numbers
 from plait.data.rows import column_keys, data_hash, merge_equal
 from plait.data.typed import plain, typed_array
 from plait.data.values import nulls, text_of, texts
+from plait.data.write import write_table
 from plait.encoders.tabular import Tabular
 from plait.workflow.fit import fit_table
 
@@ -184,7 +185,7 @@ def test_one_table_in_three_formats_is_one_model(tmp_path: Path) -> None:
     answers = []
     for ending in ("csv", "parquet", "jsonl"):
         path = tmp_path / f"t.{ending}"
-        table.write_table(frame, path)
+        write_table(frame, path)
         read = table.read_table(path)
         model = FusionClassifier(store="none", members=2, epochs=3, progress=False).fit(read, y)
         answers.append((model.schema_.types, model.predict_proba(read)))
@@ -196,7 +197,7 @@ def test_one_table_in_three_formats_is_one_model(tmp_path: Path) -> None:
 def test_whole_numbers_of_64_bits_stay_exact(tmp_path: Path) -> None:
     big = 2**60 + 1
     frame = pd.DataFrame({"id": pd.array([big, None, big + 1], dtype="Int64")})
-    table.write_table(frame, tmp_path / "t.parquet")
+    write_table(frame, tmp_path / "t.parquet")
     assert texts(table.read_table(tmp_path / "t.parquet")["id"]).tolist() == [str(big), None, str(big + 1)]
     assert text_of(10**15 + 1) == text_of(float(10**15 + 1)) == text_of(str(10**15 + 1)) == "1000000000000001"
 

@@ -34,6 +34,7 @@ from plait.encoders import batches as embedding_batches
 from plait.encoders import featurize
 from plait.encoders.embed import Column, Embedded, embed, embed_pieces, embed_rows, prepare_distinct
 from plait.store import Store
+from plait.store.environment import Claims
 
 
 @dataclasses.dataclass(eq=False)
@@ -129,25 +130,33 @@ def same(a: Embedded, b: Embedded) -> None:
     assert a.unreadable == b.unreadable
 
 
-def test_cheap_cells_are_stored_many_at_a_time_and_not_claimed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("cheap", "after", "stored", "claims"), [(1e9, 1e9, 1, 5), (0.0, 1e9, 1, 17), (0.0, 0.0, 17, 17)]
+)
+def test_cells_are_stored_every_so_often_and_cheap_ones_are_not_claimed(
+    cheap: float, after: float, stored: int, claims: int, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     commits: list[int] = []
-    put = Store.put_many
+    claimed: list[int] = []
+    put, take = Store.put_many, Claims.take
 
     def counted(self: Store, fingerprint: str, items: Any, label: str = "") -> Any:
         commits.append(len(items))
         return put(self, fingerprint, items, label)
 
+    def counted_claims(self: Claims, keys: Any) -> Any:
+        claimed.append(len(keys))
+        return take(self, keys)
+
     monkeypatch.setattr(Store, "put_many", counted)
+    monkeypatch.setattr(Claims, "take", counted_claims)
     monkeypatch.setattr(Toy, "batch_size", 64)
-    monkeypatch.setattr(embedding_batches, "TRIED", 128)
-    monkeypatch.setattr(embedding_batches, "STORED_AFTER", 1e9)
-    for cheap, scale in ((1e9, 1.0), (0.0, 0.5)):
-        commits.clear()
-        monkeypatch.setattr(embedding_batches, "CHEAP", cheap)
-        found = embed(Toy(scale=scale), numbers(1000), store, name="text")
-        assert found.x[:, 0, 0].tolist() == [scale * i for i in range(1000)]
-        assert sum(commits) == 1000
-        assert (len(commits), max(commits)) == ((17, 64) if cheap == 0 else (5, 1000 - sum(commits[:-1])))
+    for name, value in {"TRIED": 128, "STORED_AFTER": after, "CHEAP": cheap}.items():
+        monkeypatch.setattr(embedding_batches, name, value)
+    found = embed(Toy(), numbers(1000), store, name="text")
+    assert found.x[:, 0, 0].tolist() == [float(i) for i in range(1000)]
+    assert sum(commits) == 1000
+    assert (len(commits), len(claimed)) == (stored, claims)
 
 
 @pytest.mark.parametrize("kind", ["text", "vector"])
@@ -454,8 +463,10 @@ def test_ctrl_c_keeps_the_finished_batches(store: Store, tmp_path: Path, monkeyp
 ENCODE = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from test_embedding import Toy, embed, numbers
+from test_embedding import Toy, embed, embedding_batches, numbers
 from plait.store import Store
+from plait.store.environment import Claims
+embedding_batches.STORED_AFTER = 0.0
 with Store(sys.argv[2]) as store:
     embed(Toy(), numbers(int(sys.argv[3])), store, name="text")
 """

@@ -6,6 +6,7 @@ import functools
 import itertools
 import json
 import re
+import string
 import subprocess
 import sys
 from collections import Counter
@@ -48,18 +49,68 @@ def stranger_counts(text: str, one: Mapping[str, Any]) -> list[int]:
     return [places[place] for place in one["places"]]
 
 
+def stranger_looks(text: str, one: Mapping[str, Any]) -> list[float]:
+    """How a text looks, by nothing but what inputs.json says."""
+    text = text.strip()
+    read = text[:20_000].replace("\r\n", "\n")
+    tests = (str.isupper, str.islower, str.isdigit, str.isalpha, str.isspace)
+    kinds = [
+        "s"
+        if c in string.punctuation
+        else next((k for k, is_one in zip("ulda ", tests, strict=True) if is_one(c)), "?")
+        for c in read
+    ]
+    kind, lines = "".join(kinds), read.split("\n")
+    words = re.findall("[ulda]+", kind)
+    counts: dict[str, float] = {
+        "characters": len(text),
+        "words": len(words),
+        "lines": len(lines),
+        "longest line": max(map(len, lines)),
+        "letters of a word": sum(map(len, words)) / max(len(words), 1),
+        "empty lines": lines.count(""),
+        "lines that begin with digit": sum(line[:1].isdigit() for line in lines),
+        "lines that begin with blank": sum(line[:1].isspace() for line in lines),
+    }
+    shares = {
+        "share of capitals": kind.count("u"),
+        "of capitals that follow another": len(re.findall("(?<=u)u", kind)),
+        "of digits": kind.count("d"),
+        "of blanks": kind.count(" "),
+        "beyond ASCII": sum(ord(c) > 127 for c in read),
+    }
+    result = []
+    for name in one["measures"]:
+        begins = name.removeprefix("lines that begin with ")
+        other = sum(line.startswith(begins) for line in lines) if begins != name else read.count(name)
+        share = shares.get(name)
+        result.append(float(np.log1p(counts.get(name, other))) if share is None else share / max(len(read), 1))
+    return result
+
+
 def test_words_are_counted_by_what_the_file_says(tmp_path: Path) -> None:
+    looks = [
+        "\r\n- one: http://a.b/c\n* ![two]",
+        "# ONE\n\n> `three`!\n  ```four```\n5 \u4e94?",
+        " 7 Eight\u00bd_\n",
+        "",
+    ]
     said = [f"{'Good  sun' if i % 2 else 'bad RAIN'}, \u00e9t\u00e9 number {i}\nand {i % 7} more" for i in range(200)]
+    said = [f"{text}{looks[i % 4]}" for i, text in enumerate(said)]
     frame, y = pd.DataFrame({"note": said}), np.where(np.arange(200) % 2, "yes", "no")
     schema = {"note": {"kind": "text", "columns": ["note"], "encoder": {"name": "hashed_ngrams", "width": 16}}}
     model = FusionClassifier(modalities=schema, members=1, epochs=2, branches=("joint",), store="none", progress=False)
     model.fit(frame, y).export(tmp_path / "out")
     known, inputs = json.loads((tmp_path / "out" / "inputs.json").read_text()), model.export_inputs(frame)
     counted = [one for one in known["inputs"] if "formula" in one]
-    assert len(counted) >= 2
+    looked = [one for one in counted if one["name"] == "note.shape"]
+    assert len(looked) == 1
+    assert len(looked[0]["measures"]) > 20
+    assert len(counted) >= 3
     for one in counted:
-        mine = np.array([stranger_counts(text, one) for text in said], np.int32)
-        np.testing.assert_array_equal(mine, inputs[one["name"]])
+        make = stranger_looks if one in looked else stranger_counts
+        mine = np.array([make(text, one) for text in said], one["dtype"])
+        np.testing.assert_allclose(mine, inputs[one["name"]], rtol=1e-6)
         inputs[one["name"]] = mine
     session = onnxruntime.InferenceSession(tmp_path / "out" / "model.onnx")
     (found,) = session.run(["probabilities"], inputs)

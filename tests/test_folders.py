@@ -249,6 +249,22 @@ def test_a_report_folder_takes_only_its_own_pages(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there a name that is too long is no error before it is made")
+@pytest.mark.parametrize("longer", [0, 200])
+def test_a_name_that_is_too_long_is_refused_before_the_work(longer: int, tmp_path: Path) -> None:
+    name = "n" * (230 + longer)  # what stands beside it while it is written has a longer one
+    for refuse in (check_folder, folders.check_file, lambda place: folders.check_room(place, place)):
+        with pytest.raises(PlaitError, match=f"{name}: cannot be .*too long.*; name another place"):
+            refuse(tmp_path / name)
+    with pytest.raises(PlaitError, match="too long"):
+        folders.claim_folder(tmp_path / name, [])
+    with pytest.raises(PlaitError, match="too long"):
+        save(tmp_path / name)
+    with pytest.raises(PlaitError, match="too long"):
+        check_folder(tmp_path / ("n" * 300) / "m")
+    assert names(tmp_path) == []
+
+
 @pytest.mark.parametrize("place", ["a file", "a circle"])
 def test_a_place_that_is_no_folder(tmp_path: Path, place: str) -> None:
     path = tmp_path / "m"

@@ -16,8 +16,7 @@ import torch
 from safetensors import numpy as safetensors
 
 from plait.base.errors import PlaitWarning, StoreError
-from plait.encoders.batches import Memory
-from plait.store import Store
+from plait.store import Memory, Store
 from plait.training import checkpoint
 from plait.training import finetuning as tunings
 from plait.training.checkpoint import Trained, found_or_made

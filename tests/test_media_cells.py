@@ -31,6 +31,7 @@ from plait.base.errors import CellError, ConfigError, PlaitWarning, TableError
 from plait.base.registry import find
 from plait.base.tokens import Tokens
 from plait.data import schema, table
+from plait.data.cells import cells as cells_of
 from plait.data.media import Blob
 from plait.data.media.formats import kind_of_bytes, kind_of_name, known, readable
 from plait.data.media.given import given
@@ -38,6 +39,7 @@ from plait.data.media.images import image, video
 from plait.data.media.sounds import audio
 from plait.data.modality import Modality
 from plait.data.rows import column_keys, data_hash
+from plait.data.write import write_table
 from plait.encoders.featurize import Featurizer
 from plait.encoders.video_frames import VideoFrames
 
@@ -129,14 +131,14 @@ WAYS: dict[str, Way] = {
 @pytest.mark.parametrize("way", WAYS)
 def test_every_way_gives_the_same_pictures(way: str, folder: Path) -> None:
     cells = [WAYS[way](i) for i in range(N)]
-    (read,) = table.cells(frame_of(cells), IMAGE)
+    (read,) = cells_of(frame_of(cells), IMAGE)
     for cell, pixels in zip(read, PICTURES, strict=True):
         np.testing.assert_array_equal(image(cell), pixels)
 
 
 def test_a_broken_data_address_is_one_broken_cell() -> None:
     cells = [WAYS["data address"](i) for i in range(4)] + ["data:image/png;base64,???", "data:image/png;base64,"]
-    (read,) = table.cells(frame_of(cells), IMAGE)
+    (read,) = cells_of(frame_of(cells), IMAGE)
     assert [isinstance(cell, Blob) and cell.problem is not None for cell in read] == [False] * 4 + [True, False]
     assert schema.absent(schema.infer(frame_of(cells)), frame_of(cells))[:4].any(0).sum() == 0
 
@@ -217,7 +219,7 @@ def test_a_pillow_image_is_the_same_picture_as_its_file(name: str, decoded: bool
     picture = Image.open(io.BytesIO(FILES[name]))
     if decoded:
         picture.load()
-    (read,) = table.cells(frame_of([picture, picture]), IMAGE)
+    (read,) = cells_of(frame_of([picture, picture]), IMAGE)
     np.testing.assert_array_equal(image(read[0]), image(Blob.of_bytes(FILES[name])))
 
 
@@ -233,7 +235,7 @@ def test_turns_transparency_and_depth_are_what_a_viewer_shows() -> None:
 def test_a_broken_pillow_image_is_one_broken_cell() -> None:
     good = saved(Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)), "JPEG")
     cells = [Image.open(io.BytesIO(good[: len(good) // 2])), Image.fromarray(PICTURES[0])]
-    (read,) = table.cells(frame_of(cells), IMAGE)
+    (read,) = cells_of(frame_of(cells), IMAGE)
     with pytest.raises(CellError, match="truncated"):
         image(read[0])
     np.testing.assert_array_equal(image(read[1]), PICTURES[0])
@@ -306,7 +308,7 @@ def test_every_way_gives_the_same_sounds(way: str, folder: Path) -> None:
     frame = frame_of([SOUNDS[way](i) for i in range(N)])
     found = schema.infer(frame)
     assert [m.kind for m in found.modalities if "cell" in m.columns] == ["audio"]
-    (read,) = table.cells(frame, AUDIO)
+    (read,) = cells_of(frame, AUDIO)
     for cell, tone in zip(read, TONES, strict=True):
         np.testing.assert_allclose(audio(cell, 16_000, 1.0), tone, atol=1e-6)
     again = frame_of([SOUNDS[way](i) for i in range(N)])
@@ -315,7 +317,7 @@ def test_every_way_gives_the_same_sounds(way: str, folder: Path) -> None:
 
 @pytest.mark.parametrize("rate", [0, -1, 2_000_000, float("nan"), "fast", None])
 def test_absurd_rates_are_refused_for_one_cell(rate: Any) -> None:
-    (read,) = table.cells(frame_of([(TONES[0], 16_000), {"array": TONES[1], "sampling_rate": rate}]), AUDIO)
+    (read,) = cells_of(frame_of([(TONES[0], 16_000), {"array": TONES[1], "sampling_rate": rate}]), AUDIO)
     assert audio(read[0], 16_000, 1.0).size == 800
     if rate is not None:  # without a rate: 16 kHz
         with pytest.raises(CellError, match=r"rate|expected audio"):
@@ -693,7 +695,7 @@ def hostile(folder: Path) -> Path:
 def test_one_hostile_name_is_one_broken_cell(name: str, hostile: Path) -> None:
     names = [f"{i}.png" for i in range(N)]
     names[7] = name
-    (read,) = table.cells(frame_of(names), IMAGE, str(hostile))
+    (read,) = cells_of(frame_of(names), IMAGE, str(hostile))
     assert [i for i, cell in enumerate(read) if cell.problem] == [7]
     with pytest.raises(CellError, match=f"column 'cell': .*{HOSTILE[name]}"):
         image(read[7])
@@ -719,23 +721,23 @@ def test_nothing_but_hostile_names_is_an_error(hostile: Path) -> None:
     with pytest.raises(
         TableError, match="none of the 5 cells of column 'cell' can be used as image, e.g. .*nothing is fetched"
     ):
-        table.cells(frame_of([f"https://example.org/{i}.png" for i in range(5)]), IMAGE, str(hostile))
+        cells_of(frame_of([f"https://example.org/{i}.png" for i in range(5)]), IMAGE, str(hostile))
 
 
 @pytest.mark.parametrize("root", ["/", None])
 def test_absolute_names_lead_anywhere_when_told_so(root: str | None, hostile: Path) -> None:
     names = [str(hostile.parent / "outside.png"), str(hostile / "1.png")]
-    (read,) = table.cells(frame_of(names), IMAGE, root)
+    (read,) = cells_of(frame_of(names), IMAGE, root)
     assert [cell.digest() for cell in read] == [Blob.of_bytes(PNGS[i]).digest() for i in (0, 1)]
 
 
 def test_links_in_the_root_are_followed(hostile: Path) -> None:
     (hostile / "linked").symlink_to(hostile.parent)
     names = ["linked/outside.png", str(hostile / "1.png")]
-    (read,) = table.cells(frame_of(names), IMAGE, str(hostile))
+    (read,) = cells_of(frame_of(names), IMAGE, str(hostile))
     assert not any(cell.problem for cell in read)
     (hostile.parent / "way").symlink_to(hostile)
-    (read,) = table.cells(frame_of([str(hostile / "1.png")] * 2), IMAGE, str(hostile.parent / "way"))
+    (read,) = cells_of(frame_of([str(hostile / "1.png")] * 2), IMAGE, str(hostile.parent / "way"))
     assert not any(cell.problem for cell in read)
 
 
@@ -745,12 +747,12 @@ def test_files_of_the_running_system_are_refused_whatever_the_root() -> None:
         with pytest.raises(CellError, match="of the running system|a pipe, a socket or a device"):
             cell.digest()
     with pytest.raises(TableError, match="of the running system"):
-        table.cells(frame_of(["/proc/self/status", "/proc/kmsg"]), IMAGE, "/")
+        cells_of(frame_of(["/proc/self/status", "/proc/kmsg"]), IMAGE, "/")
 
 
 def test_cells_that_can_be_no_media_are_broken_alone() -> None:
     cells = [PNGS[0], 3, object, {"a": 1}, [object], np.array([True]), np.zeros(3), PNGS[1]]
-    (read,) = table.cells(frame_of(cells), IMAGE)
+    (read,) = cells_of(frame_of(cells), IMAGE)
     for cell in read[1:-1]:
         with pytest.raises(CellError, match="expected"):
             image(cell)
@@ -760,7 +762,7 @@ def test_cells_that_can_be_no_media_are_broken_alone() -> None:
 @pytest.mark.parametrize("name", ["\0.png", "x" * 5000 + ".png", "~nobody/x.png", "gone.png"])
 def test_names_that_nothing_has_are_absent_and_counted(name: str, folder: Path) -> None:
     with pytest.warns(PlaitWarning, match=r"column 'cell': 1 of 2 files are not there") as caught:
-        (read,) = table.cells(frame_of(["0.png", name]), IMAGE, str(folder))
+        (read,) = cells_of(frame_of(["0.png", name]), IMAGE, str(folder))
     assert read[1] is None
     assert len(str(caught[0].message)) < 400
 
@@ -774,7 +776,7 @@ def test_members_that_lie_about_their_size_are_broken(folder: Path) -> None:
     for place in (data.find(b"PK\x01\x02") + 24, data.find(b"PK\x03\x04") + 22):  # says that it unpacks to 100 bytes
         data[place : place + 4] = struct.pack("<I", 100)
     path.write_bytes(bytes(data))
-    (read,) = table.cells(frame_of(["all.zip!big.png", "all.zip!0.png"]), IMAGE)
+    (read,) = cells_of(frame_of(["all.zip!big.png", "all.zip!0.png"]), IMAGE)
     with pytest.raises(CellError, match="CRC|cannot be read"):
         image(read[0])
     np.testing.assert_array_equal(image(read[1]), PICTURES[0])
@@ -783,7 +785,7 @@ def test_members_that_lie_about_their_size_are_broken(folder: Path) -> None:
 def test_members_that_unpack_to_too_much_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     packed(folder / "all.zip", {"big.png": b"\0" * 5000, "0.png": PNGS[0]})
     monkeypatch.setenv("PLAIT_MAX_MEMBER_BYTES", "4000")
-    (read,) = table.cells(frame_of(["all.zip!big.png", "all.zip!0.png"]), IMAGE)
+    (read,) = cells_of(frame_of(["all.zip!big.png", "all.zip!0.png"]), IMAGE)
     with pytest.raises(CellError, match="5,000 bytes unpacked; at most 4,000 .* set PLAIT_MAX_MEMBER_BYTES higher"):
         image(read[0])
     assert not read[1].problem
@@ -794,7 +796,7 @@ def test_archives_that_are_none_are_one_broken_cell(junk: bytes, folder: Path) -
     (folder / "a.zip").write_bytes(junk)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PlaitWarning)  # an empty archive is one, and the member is not there
-        (read,) = table.cells(frame_of(["a.zip!x.png", "0.png"]), IMAGE)
+        (read,) = cells_of(frame_of(["a.zip!x.png", "0.png"]), IMAGE)
     assert read[0] is None or read[0].problem
     assert not read[1].problem
 
@@ -810,7 +812,7 @@ def test_accents_are_found_however_they_are_spelt(name: str, on_disk: Any, in_ta
         file.writestr("top/0.png", PNGS[0])
     names = [written, str(folder / written), f"all.zip!{written}", f"all.zip!top/{written}"]
     for root in (None, str(folder)):
-        (read,) = table.cells(frame_of(names), IMAGE, root)
+        (read,) = cells_of(frame_of(names), IMAGE, root)
         assert {cell.digest() for cell in read} == {Blob.of_bytes(PNGS[2]).digest()}
 
 
@@ -823,7 +825,7 @@ def test_names_in_archives_whose_packer_did_not_say_that_they_are_utf8(folder: P
     for place in (info.header_offset + 6, data.find(b"PK\x01\x02") + 8):
         data[place : place + 2] = struct.pack("<H", 0)
     (folder / "mac.zip").write_bytes(bytes(data))
-    (read,) = table.cells(frame_of(["mac.zip!Müller.png", "mac.zip!0.png"]), IMAGE)
+    (read,) = cells_of(frame_of(["mac.zip!Müller.png", "mac.zip!0.png"]), IMAGE)
     assert read[0].digest() == Blob.of_bytes(PNGS[1]).digest()
 
 
@@ -836,10 +838,10 @@ def test_one_broken_vector_file_is_absent_and_counted_or_with_strict_an_error(fo
     frame = frame_of(["a.npy", "b.npy", "gone.npy", "../../x.npy", [1.0, 2.0, 3.0], torch.ones(3)])
     vector = Modality("vector", "vector", ("cell",))
     with pytest.warns(PlaitWarning, match=r"column 'cell': 3 vectors cannot be read.* row 1: .*not a readable \.npy"):
-        (read,) = table.cells(frame, vector, str(folder))
+        (read,) = cells_of(frame, vector, str(folder))
     assert [cell is None for cell in read] == [False, True, True, True, False, False]
     with pytest.raises(CellError, match=r"column 'cell', row 1: .*not a readable \.npy"):
-        table.cells(frame, vector, str(folder), strict=True)
+        cells_of(frame, vector, str(folder), strict=True)
 
 
 # -- limits on tables ----------------------------------------------------------------------------------------------------
@@ -877,7 +879,7 @@ def test_packed_tables_that_unpack_to_too_much_are_refused(tmp_path: Path, monke
 def test_tables_of_too_many_rows_are_refused_unless_read_in_pieces(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    table.write_table(pd.DataFrame({"a": range(3000)}), tmp_path / name)
+    write_table(pd.DataFrame({"a": range(3000)}), tmp_path / name)
     monkeypatch.setenv("PLAIT_MAX_ROWS", "2999")
     with pytest.raises(TableError, match="3,000 rows or more; at most 2,999 .* set PLAIT_MAX_ROWS higher"):
         table.read_table(tmp_path / name)

@@ -1,13 +1,15 @@
-"""Freed memory goes back to the system."""
+"""What a process takes of its machine, memory and cores, is given back."""
 
 import math
 import os
 import platform
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info
 
 from plait.base import machine
 from plait.base.machine import give_back, resident_mb
@@ -49,3 +51,34 @@ def test_what_was_read_of_a_parquet_file_is_let_go(name: str, tmp_path: Path) ->
         held.append(arrow.total_allocated_bytes() - before)
     assert len(held) == 80
     assert max(held) < 16_000_000, "half of the file"
+
+
+def blas() -> list[dict[str, object]]:
+    return [library for library in threadpool_info() if library["user_api"] == "blas"]
+
+
+@pytest.mark.parametrize("first_out", [0, 1])
+def test_of_two_threads_on_one_core_the_last_gives_the_cores_of_blas_back(first_out: int) -> None:
+    inside, may_leave = [threading.Event(), threading.Event()], [threading.Event(), threading.Event()]
+
+    def work(number: int) -> None:
+        with machine.blas_on_one_core():
+            inside[number].set()
+            may_leave[number].wait(60)
+
+    before = blas()
+    if not before:
+        pytest.skip("threadpoolctl knows no BLAS here")
+    machine.set_cores([{**library, "num_threads": 2} for library in before])
+    try:
+        workers = [threading.Thread(target=work, args=(number,)) for number in range(2)]
+        for worker, entered in zip(workers, inside, strict=True):
+            worker.start()
+            assert entered.wait(60)
+        assert {library["num_threads"] for library in blas()} == {1}
+        for number in (first_out, 1 - first_out):
+            may_leave[number].set()
+            workers[number].join(60)
+        assert {library["num_threads"] for library in blas()} == {2}
+    finally:
+        machine.set_cores(before)

@@ -195,6 +195,8 @@ def test_no_message_says_what_opens_an_address(address: str) -> None:
         "hf://datasets/a/b@main/t.csv",
         "s3://arn:aws:s3:eu:1:accesspoint/a",
         "https://a.org/x.png?size=2",
+        "https://a.org;key=3",
+        "https://a.org/view;key=3.png",
         "https://a.org/t.csv?author=smith&sort_key=2&max_tokens=9&design=a",
         "abfss://pictures@account.dfs.core.windows.net/a.png",
     ],
@@ -212,6 +214,7 @@ def test_long_texts_are_searched_for_passwords_in_one_pass(text: str) -> None:
 def test_a_path_with_a_semicolon_and_a_container_are_no_password() -> None:
     for address in ("https://a.org/view;key=3.png", "abfss://pictures@account.dfs.core.windows.net/a.png"):
         assert "unless it is allowed" in str(not_allowed(address))
+        assert Allowed.of(address)(f"{address}/1.png")
     assert Allowed.of("abfss://pictures@account.dfs.core.windows.net/")
 
 

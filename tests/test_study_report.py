@@ -425,7 +425,7 @@ def test_a_stranger_s_text_is_harmless(tmp_path):
 def test_a_place_that_cannot_be_written_is_said(tmp_path):
     results = small(tmp_path / "made")
     (tmp_path / "taken").write_text("a file")
-    with pytest.raises(PlaitError, match=r"taken: is a file; name a folder"):
+    with pytest.raises(PlaitError, match="taken is a file, no folder; name another place"):
         write_study_report(results, tmp_path / "taken", resamples=20)
 
 

@@ -15,11 +15,13 @@ from plait.base.documents import MEMBER_BYTES
 from plait.base.errors import CellError, PlaitWarning, TableError
 from plait.data import table, values
 from plait.data.archive import Archive
+from plait.data.cells import cells as cells_of
 from plait.data.modality import Modality
 from plait.data.parse import booleans, date_format, dates, number_style, numbers
 from plait.data.rows import data_hash, merge_equal
-from plait.data.table import strata_of
+from plait.data.table import split, strata_of
 from plait.data.values import items_of, nulls, text_of, texts
+from plait.data.write import write_chunks, write_table
 
 
 def written(folder: Path, name: str, content: str | bytes) -> Path:
@@ -171,7 +173,7 @@ def test_what_is_written_is_read_back(tmp_path: Path, name: str) -> None:
     if name.endswith("parquet"):
         pytest.importorskip("pyarrow")
     frame = pd.DataFrame({"a": ["x", None, 'q"u\to,te'], "n": [1.5, 2.0, float("nan")]})
-    assert table.write_chunks([frame.iloc[:1], frame.iloc[1:]], tmp_path / name) == 3
+    assert write_chunks([frame.iloc[:1], frame.iloc[1:]], tmp_path / name) == 3
     found = table.read_table(tmp_path / name)
     assert texts(found["a"]).tolist() == ["x", None, 'q"u\to,te']
     assert texts(found["n"]).tolist() == ["1.5", "2", None]
@@ -185,7 +187,7 @@ def test_nothing_half_written_stays(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        table.write_chunks(interrupted(), path)
+        write_chunks(interrupted(), path)
     assert path.read_text() == "old\n1\n"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -193,9 +195,9 @@ def test_nothing_half_written_stays(tmp_path: Path) -> None:
 def test_writing_where_nothing_can_be_written(tmp_path: Path) -> None:
     frame = pd.DataFrame({"a": [1]})
     with pytest.raises(TableError, match="there is no folder"):
-        table.write_table(frame, tmp_path / "no" / "t.csv")
+        write_table(frame, tmp_path / "no" / "t.csv")
     with pytest.raises(TableError, match="unknown kind of table"):
-        table.write_table(frame, tmp_path / "t.txt")
+        write_table(frame, tmp_path / "t.txt")
 
 
 def test_a_full_disk_leaves_the_old_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,13 +208,13 @@ def test_a_full_disk_leaves_the_old_table(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(TableError, match=r"t\.csv: cannot be written \(No space left on device\)"):
-        table.write_table(pd.DataFrame({"new": [1]}), path)
+        write_table(pd.DataFrame({"new": [1]}), path)
     assert path.read_text() == "old\n1\n"
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_jsonl_has_no_nan(tmp_path: Path) -> None:
-    table.write_table(pd.DataFrame({"a": [np.float32(0.5), np.inf], "l": [["x"], None]}), tmp_path / "t.jsonl")
+    write_table(pd.DataFrame({"a": [np.float32(0.5), np.inf], "l": [["x"], None]}), tmp_path / "t.jsonl")
     rows = [json.loads(line) for line in (tmp_path / "t.jsonl").read_text().splitlines()]
     assert rows == [{"a": 0.5, "l": ["x"]}, {"a": None, "l": None}]
 
@@ -335,10 +337,10 @@ def test_dates_are_days_since_1970() -> None:
 
 def test_text_columns_become_one_text_per_row() -> None:
     frame = pd.DataFrame({"a": ["x", None, " "], "b": ["y", "z", None], "n": [1.0, 2.0, np.nan]})
-    assert table.cells(frame, Modality("text", "text", ("a", "b"))) == [["x\ny", "z", None]]
-    assert table.cells(frame, Modality("text", "text", ("n",))) == [["1", "2", None]]
+    assert cells_of(frame, Modality("text", "text", ("a", "b"))) == [["x\ny", "z", None]]
+    assert cells_of(frame, Modality("text", "text", ("n",))) == [["1", "2", None]]
     with pytest.raises(TableError, match=r"column 'b'.*expected text, found bytes"):
-        table.cells(pd.DataFrame({"b": [b"x"]}), Modality("text", "text", ("b",)))
+        cells_of(pd.DataFrame({"b": [b"x"]}), Modality("text", "text", ("b",)))
 
 
 @pytest.fixture
@@ -367,7 +369,7 @@ def test_media_cells_of_every_writing(pictures: Path) -> None:
         f"zip://{pictures}/all.zip!in/a.png",
         "zip://all.zip!a.png",
     ]
-    (found,) = table.cells(pd.DataFrame({"image": names}), image, at)
+    (found,) = cells_of(pd.DataFrame({"image": names}), image, at)
     assert [read(cell) for cell in found] == [b"a.png"] * 5
     array = np.zeros((2, 2, 3), dtype=np.uint8)
     pil = pytest.importorskip("PIL.Image").fromarray(array)
@@ -380,7 +382,7 @@ def test_media_cells_of_every_writing(pictures: Path) -> None:
         {"bytes": None, "path": "b.png"},
         pictures / "b.png",
     ]
-    (found,) = table.cells(pd.DataFrame({"image": told}), image, at)
+    (found,) = cells_of(pd.DataFrame({"image": told}), image, at)
     assert [read(found[i]) for i in (0, 4, 5, 6)] == [b"bytes", b"hf", b"b.png", b"b.png"]
     assert found[1] is array
     np.testing.assert_array_equal(found[2], array)
@@ -389,31 +391,31 @@ def test_media_cells_of_every_writing(pictures: Path) -> None:
 
 def test_roots_may_be_archives(pictures: Path) -> None:
     frame = pd.DataFrame({"image": ["a.png", "in/b.png"]})
-    (found,) = table.cells(frame, Modality("image", "image", ("image",)), str(pictures / "all.zip"))
+    (found,) = cells_of(frame, Modality("image", "image", ("image",)), str(pictures / "all.zip"))
     assert [read(c) for c in found] == [b"a.png", b"b.png"]
     own = Modality("image", "image", ("image",), root="all.zip")
     for root in (str(pictures), str(pictures / "all.zip")):
-        assert [read(c) for c in table.cells(frame, own, root)[0]] == [b"a.png", b"b.png"]
+        assert [read(c) for c in cells_of(frame, own, root)[0]] == [b"a.png", b"b.png"]
     with pytest.raises(TableError, match="--root"):
-        table.cells(frame, own, str(pictures / "elsewhere"))
+        cells_of(frame, own, str(pictures / "elsewhere"))
     with pytest.raises(TableError, match="expected a folder or a zip archive"):
-        table.cells(frame, own, str(pictures / "a.png"))
+        cells_of(frame, own, str(pictures / "a.png"))
 
 
 def test_missing_files_are_counted_and_all_missing_is_an_error(pictures: Path) -> None:
     image = Modality("image", "image", ("image",))
     with pytest.warns(PlaitWarning, match=r"column 'image': 2 of 3 files are not there .*'x\.png'") as caught:
-        (found,) = table.cells(pd.DataFrame({"image": ["a.png", "x.png", "y.png", None]}), image, str(pictures))
+        (found,) = cells_of(pd.DataFrame({"image": ["a.png", "x.png", "y.png", None]}), image, str(pictures))
     assert len(caught) == 1
     assert [cell is None for cell in found] == [False, True, True, True]
     with pytest.raises(TableError, match=r"none of its 2 files is there .*--root"):
-        table.cells(pd.DataFrame({"image": ["x.png", "y.png"]}), image, str(pictures))
+        cells_of(pd.DataFrame({"image": ["x.png", "y.png"]}), image, str(pictures))
 
 
 @pytest.mark.parametrize("member", ["../a.png", "in/../../a.png", "/etc/passwd", "..\\a.png", "C:/a.png"])
 def test_members_that_lead_out_of_the_archive_are_refused(pictures: Path, member: str) -> None:
     frame = pd.DataFrame({"image": ["a.png", f"zip://{pictures}/all.zip!{member}"]})
-    (found,) = table.cells(frame, Modality("image", "image", ("image",)), str(pictures))
+    (found,) = cells_of(frame, Modality("image", "image", ("image",)), str(pictures))
     assert read(found[0]) == b"a.png"
     with pytest.raises(CellError, match="must not be absolute or hold"):
         found[1].open()
@@ -427,7 +429,7 @@ def test_bombs_and_addresses_are_refused(pictures: Path) -> None:
     with pytest.raises(
         TableError, match="none of the 2 cells of column 'image' can be used as image.*nothing is fetched"
     ):
-        table.cells(
+        cells_of(
             pd.DataFrame({"image": ["http://x.y/a.png", "ftp://x/a.png"]}),
             Modality("image", "image", ("image",)),
             str(pictures),
@@ -438,13 +440,13 @@ def test_bombs_and_addresses_are_refused(pictures: Path) -> None:
 
 def test_media_that_are_numbers_are_refused() -> None:
     with pytest.raises(TableError, match=r"expected image .* found float 1\.5"):
-        table.cells(pd.DataFrame({"image": [1.5, 2.5]}), Modality("image", "image", ("image",)))
+        cells_of(pd.DataFrame({"image": [1.5, 2.5]}), Modality("image", "image", ("image",)))
 
 
 def test_vectors_of_every_writing(tmp_path: Path) -> None:
     np.save(tmp_path / "v.npy", np.array([5.0, 6.0]))
     frame = pd.DataFrame({"v": [np.array([1, 2]), [3, 4], "[0.5, 1]", "v.npy", None, np.ones((3, 2))]})
-    (found,) = table.cells(frame, Modality("v", "vector", ("v",)), str(tmp_path))
+    (found,) = cells_of(frame, Modality("v", "vector", ("v",)), str(tmp_path))
     assert [None if c is None else c.tolist() for c in found] == [[1, 2], [3, 4], [0.5, 1], [5, 6], None, [[1, 1]] * 3]
     assert all(c.dtype == np.float32 for c in found if c is not None)
 
@@ -453,15 +455,15 @@ def test_vectors_that_do_not_fit() -> None:
     vector = Modality("v", "vector", ("v",))
     mixed = pd.DataFrame({"v": [[1.0, 2.0], [1.0], [3.0, 4.0]]})
     with pytest.raises(TableError, match=r"different widths \(1, 2\), first in row 1: 1 numbers, where most have 2"):
-        table.cells(mixed, vector)
-    assert [len(v) for v in table.cells(mixed, vector, whole=False)[0]] == [2, 1, 2]
+        cells_of(mixed, vector)
+    assert [len(v) for v in cells_of(mixed, vector, whole=False)[0]] == [2, 1, 2]
     with pytest.raises(TableError, match="row 0: expected a vector"):
-        table.cells(pd.DataFrame({"v": ["text", "word"]}), vector)
+        cells_of(pd.DataFrame({"v": ["text", "word"]}), vector)
     with pytest.warns(PlaitWarning, match=r"1 vectors .* absent .*row 1: expected a vector"):
-        (found,) = table.cells(pd.DataFrame({"v": [[1.0], "word"]}), vector)
+        (found,) = cells_of(pd.DataFrame({"v": [[1.0], "word"]}), vector)
     assert found[1] is None
     with pytest.warns(PlaitWarning, match="1 vectors .* NaN"):
-        (found,) = table.cells(pd.DataFrame({"v": [[1.0, np.nan], [1.0, 2.0]]}), vector)
+        (found,) = cells_of(pd.DataFrame({"v": [[1.0, np.nan], [1.0, 2.0]]}), vector)
     assert found[0] is None
 
 
@@ -470,18 +472,18 @@ def test_vectors_that_do_not_fit() -> None:
 
 def test_parts_are_seeded_disjoint_and_of_the_asked_size() -> None:
     frame = pd.DataFrame({"y": np.repeat([*"abcd"], [500, 300, 198, 2])})
-    parts = table.split(frame, (0.8, 0.05, 0.15), seed=3, stratify="y")
+    parts = split(frame, (0.8, 0.05, 0.15), seed=3, stratify="y")
     assert [len(p) for p in parts] == [800, 50, 150]
     assert sorted(np.concatenate(parts)) == list(range(1000))
-    again = table.split(frame, (0.8, 0.05, 0.15), seed=3, stratify=frame["y"])
+    again = split(frame, (0.8, 0.05, 0.15), seed=3, stratify=frame["y"])
     assert all((a == b).all() for a, b in zip(parts, again, strict=True))
-    other = table.split(frame, (0.8, 0.05, 0.15), seed=4, stratify="y")
+    other = split(frame, (0.8, 0.05, 0.15), seed=4, stratify="y")
     assert any(len(a) != len(b) or (a != b).any() for a, b in zip(parts, other, strict=True))
 
 
 def test_classes_are_spread_alike_and_rare_ones_are_learned() -> None:
     y = np.array(["a"] * 100 + ["b"] * 40 + ["once"] + ["twice"] * 2)
-    train, test = table.split(pd.DataFrame({"y": y}), (0.75, 0.25), seed=0, stratify="y")
+    train, test = split(pd.DataFrame({"y": y}), (0.75, 0.25), seed=0, stratify="y")
     assert abs((y[test] == "a").sum() - 25) <= 1
     assert abs((y[test] == "b").sum() - 10) <= 1
     assert (y[train] == "once").sum() == 1
@@ -490,33 +492,33 @@ def test_classes_are_spread_alike_and_rare_ones_are_learned() -> None:
 
 def test_numbers_and_several_labels_are_strata() -> None:
     values = np.linspace(0.05, 99.7, 200)
-    train, test = table.split(pd.DataFrame({"y": values}), (0.8, 0.2), seed=0, stratify="y")
+    train, test = split(pd.DataFrame({"y": values}), (0.8, 0.2), seed=0, stratify="y")
     assert abs(values[test].mean() - values[train].mean()) < 8
     labels = ["common|rare" if i % 10 == 0 else "common" for i in range(100)]
-    _, test = table.split(pd.DataFrame({"y": labels}), (0.8, 0.2), seed=0, stratify="y")
+    _, test = split(pd.DataFrame({"y": labels}), (0.8, 0.2), seed=0, stratify="y")
     assert sum("rare" in labels[i] for i in test) == 2
 
 
 def test_groups_stay_together() -> None:
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"g": rng.integers(0, 40, 400), "y": rng.integers(0, 2, 400)})
-    parts = table.split(frame, (0.7, 0.3), seed=1, stratify="y", group="g")
+    parts = split(frame, (0.7, 0.3), seed=1, stratify="y", group="g")
     groups = [set(frame["g"].iloc[p]) for p in parts]
     assert not groups[0] & groups[1]
     assert abs(len(parts[1]) - 120) < 25
     with pytest.raises(TableError, match="no column 'gg'"):
-        table.split(frame, (0.7, 0.3), seed=1, group="gg")
+        split(frame, (0.7, 0.3), seed=1, group="gg")
 
 
 @pytest.mark.parametrize("fractions", [(0.5, 0.4), (1.2, -0.2), ()])
 def test_fractions_must_sum_to_one(fractions: tuple[float, ...]) -> None:
     with pytest.raises(TableError, match="sum to 1"):
-        table.split(pd.DataFrame({"a": range(10)}), fractions, seed=0)
+        split(pd.DataFrame({"a": range(10)}), fractions, seed=0)
 
 
 def test_too_few_rows_to_split() -> None:
     with pytest.raises(TableError, match="to be split into"):
-        table.split(pd.DataFrame({"a": [1]}), (0.5, 0.5), seed=0)
+        split(pd.DataFrame({"a": [1]}), (0.5, 0.5), seed=0)
 
 
 def test_the_hash_is_of_the_content() -> None:
@@ -533,7 +535,7 @@ def test_real_tables_are_read_whole(data_root: Path) -> None:
     frame = table.read_table(data_root / "hearthstone" / "hearthstone.csv")
     assert frame.shape == (11_905, 18)
     assert table.read_table(data_root / "pokemon" / "pokemon.csv")["type_2"].isna().sum() == 0  # "None" is a class
-    (images,) = table.cells(
+    (images,) = cells_of(
         frame.iloc[:50], Modality("image", "image", ("image",)), str(data_root / "hearthstone" / "images.zip")
     )
     assert read(images[0])[:2] == b"\xff\xd8"
@@ -550,7 +552,7 @@ def test_every_part_has_its_share_of_every_class_of_every_group() -> None:
     """Fifty groups of four rows, each of one class, in blocks: chance would part them otherwise."""
     frame = pd.DataFrame({"g": np.arange(200) // 4, "y": np.repeat(["a", "b", "c"], [100, 60, 40])})
     for seed in range(3):
-        parts = table.split(frame, (0.6, 0.2, 0.2), seed=seed, stratify="y", group="g")
+        parts = split(frame, (0.6, 0.2, 0.2), seed=seed, stratify="y", group="g")
         counts = [frame["y"].iloc[part].value_counts().to_dict() for part in parts]
         assert counts == [{"a": 60, "b": 36, "c": 24}, *[{"a": 20, "b": 12, "c": 8}] * 2]
 
@@ -560,7 +562,7 @@ def test_a_rare_class_within_groups_counts_as_much_as_a_common_one() -> None:
     rows = [(g, "rare" if g < 8 and i < 2 else "often") for g in range(40) for i in range(10)]
     frame = pd.DataFrame(rows, columns=["g", "y"])
     for seed in range(8):
-        parts = table.split(frame, (0.75, 0.25), seed=seed, stratify="y", group="g")
+        parts = split(frame, (0.75, 0.25), seed=seed, stratify="y", group="g")
         assert [int((frame["y"].iloc[part] == "rare").sum()) for part in parts] == [12, 4]
         assert len(parts[1]) in (90, 100, 110)
 
@@ -569,13 +571,13 @@ def test_groups_of_unequal_size_fill_the_parts_to_their_shares() -> None:
     sizes = [30, 20, 10, *[2] * 20]
     frame = pd.DataFrame({"g": np.repeat(np.arange(len(sizes)), sizes), "y": 0})
     for seed in range(5):
-        train, test = table.split(frame, (0.7, 0.3), seed=seed, stratify="y", group="g")
+        train, test = split(frame, (0.7, 0.3), seed=seed, stratify="y", group="g")
         assert (len(train), len(test)) == (70, 30)
 
 
 def test_rows_without_a_group_are_groups_of_their_own() -> None:
     frame = pd.DataFrame({"g": ["one"] * 10 + [None] * 30, "y": 0})
-    train, test = table.split(frame, (0.75, 0.25), seed=0, group="g")
+    train, test = split(frame, (0.75, 0.25), seed=0, group="g")
     assert (len(train), len(test)) == (30, 10)
     inside = [set(range(10)) & set(part.tolist()) for part in (train, test)]
     assert set(map(len, inside)) == {0, 10}
@@ -585,7 +587,7 @@ def test_every_part_has_its_share_of_every_label_the_rarest_first() -> None:
     rows = ["often|seldom|rare"] * 10 + ["often|seldom"] * 30 + ["often"] * 60
     frame = pd.DataFrame({"y": rows})
     for seed in range(3):
-        train, held, test = table.split(frame, (0.7, 0.1, 0.2), seed=seed, stratify="y")
+        train, held, test = split(frame, (0.7, 0.1, 0.2), seed=seed, stratify="y")
         for part, share in ((train, 7), (held, 1), (test, 2)):
             told = [frame["y"].iloc[i] for i in part]
             assert sum("rare" in row for row in told) == share
@@ -598,7 +600,7 @@ def test_a_class_with_one_row_goes_to_the_largest_part_wherever_it_stands(fracti
     y = np.array(["many"] * 100 + [f"once {i}" for i in range(12)])
     largest = int(np.argmax(fractions))
     for seed in range(3):
-        parts = table.split(pd.DataFrame({"y": y}), fractions, seed=seed, stratify="y")
+        parts = split(pd.DataFrame({"y": y}), fractions, seed=seed, stratify="y")
         assert set(range(100, 112)) <= set(parts[largest].tolist())
         assert [len(part) for part in parts] == pytest.approx([112 * share for share in fractions], abs=6)
 
@@ -606,7 +608,7 @@ def test_a_class_with_one_row_goes_to_the_largest_part_wherever_it_stands(fracti
 def test_numbers_with_many_values_are_spread_by_fifths() -> None:
     values = np.random.default_rng(0).permutation(np.arange(100) + 0.5)
     for seed in range(3):
-        parts = table.split(pd.DataFrame({"y": values}), (0.6, 0.4), seed=seed, stratify="y")
+        parts = split(pd.DataFrame({"y": values}), (0.6, 0.4), seed=seed, stratify="y")
         fifths = [np.bincount((values[part] // 20).astype(int)).tolist() for part in parts]
         assert fifths == [[12] * 5, [8] * 5]
 

@@ -19,11 +19,12 @@ _USER = re.compile(
       | (?!arn:) [^\s/?#'":@\[\]]+ : (?![\d:\\/]) [^\s/?#'"@]+ )""",
     re.VERBOSE,
 )
-#: What signs or opens an address, behind its question mark; by their names ``author``, ``sort_key`` and the like do not.
+#: What signs or opens an address, behind its question mark; by their names ``author``, ``sort_key`` and the like do not,
+#: nor does ``;key=`` alone, which a path may hold.
 _SIGNED = re.compile(
     r"""([?&;][^=&;?\s'"]{0,60}
     (?: (?: signature | token(?!s) | secret | passw | passphrase | pwd | credential ) [^=&;?\s'"]{0,60}
-      | (?<!ssl)(?<!ssl_)(?<!sort)(?<!sort_)(?<!mon) key(?:id)? | sig | (?<![a-z])sign | auth(?:orization)? )
+      | (?<!ssl)(?<!ssl_)(?<!sort)(?<!sort_)(?<!mon)(?<!;) key(?:id)? | sig | (?<![a-z])sign | auth(?:orization)? )
     =) [^&;\s'"]*[^&;\s'":,.)]""",
     re.IGNORECASE | re.VERBOSE,
 )

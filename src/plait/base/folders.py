@@ -27,6 +27,8 @@ NAMES = frozenset(
         *("epoch_metrics.json", "epoch_metrics.csv"),
     }
 )
+#: What stands beside a place while it is written has a name that is so much longer at most.
+BESIDE = 40
 _EXCHANGE = 2  # RENAME_EXCHANGE of linux/fs.h
 _HERE = -100  # AT_FDCWD
 
@@ -48,6 +50,7 @@ def check_folder(folder: str | Path, kind: str = "") -> Path:
     try:
         check_room(folder, place if place.exists() and _pinned(place) else place.parent)
         if not place.exists():
+            _check_name(place)
             return place
         if not place.is_dir():
             raise ModelError(f"{folder}: exists and is not a model folder; name another place or remove it")
@@ -75,9 +78,14 @@ def check_room(path: str | Path, folder: Path) -> None:
     """Refuse a path whose folder cannot be made, or not be written; asked before the work begins.
 
     Raises:
-        ModelError: something on the way is no folder, or may not be written.
+        ModelError: something on the way is no folder, may not be written, or has a name that is too long.
     """
-    above = next(place for place in (folder, *folder.parents) if place.exists())
+    try:
+        above = next(place for place in (folder, *folder.parents) if place.exists())
+        if above != folder:
+            _check_name(folder)
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be a folder ({error.strerror or error}); name another place") from None
     if not above.is_dir():
         raise ModelError(f"{path}: {above} is a file, no folder; name another place")
     if not os.access(above, os.W_OK | os.X_OK):
@@ -88,15 +96,26 @@ def check_file(path: str | Path) -> None:
     """Refuse a file that could not be written, before what it will hold is made.
 
     Raises:
-        TableError: there is no such folder, it cannot be written, or the path is a folder itself.
+        TableError: there is no such folder, it cannot be written, the path is a folder itself, or its name is too long.
     """
     place = Path(path).expanduser()
-    if place.is_dir():
+    try:
+        _check_name(place)
+        folder = place.is_dir()
+    except OSError as error:
+        raise TableError(f"{path}: cannot be a file ({error.strerror or error}); name another place") from None
+    if folder:
         raise TableError(f"{path}: is a folder; name the file to write")
     if not place.parent.is_dir():
         raise TableError(f"{path}: there is no folder {place.parent}; make it, or name another place")
     if not os.access(place.parent, os.W_OK | os.X_OK):
         raise TableError(f"{path}: the folder {place.parent} cannot be written; name another place")
+
+
+def _check_name(place: Path) -> None:
+    """Let the system refuse, by an ``OSError``, a name that leaves no room for those beside it."""
+    if place.name:
+        place.with_name(f"{place.name}{'.' * BESIDE}").exists()
 
 
 def model_kind(folder: Path) -> str | None:
@@ -137,8 +156,6 @@ def claim_folder(folder: str | Path, names: Iterable[str]) -> Path:
         ModelError: the place is no folder, or holds a file of that name that plait did not write.
     """
     place, names = followed(Path(folder)), list(names)
-    if place.exists() and not place.is_dir():
-        raise ModelError(f"{folder}: is a file; name a folder")
     check_room(folder, place)
     ours = _ours(place) or set()
     for name in names:

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
@@ -13,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 import torch
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from plait.base.errors import ConfigError
 
@@ -83,6 +85,47 @@ def one_core_each(threads: int) -> Iterator[ThreadPoolExecutor]:
             pool.shutdown(cancel_futures=True)
         finally:  # a second Ctrl-C ends the waiting
             torch.set_num_threads(cores)
+
+
+class _Held:
+    """How many blocks hold BLAS to one core, and what its libraries computed on before the first of them."""
+
+    def __init__(self) -> None:
+        self.lock, self.blocks = threading.Lock(), 0
+        self.before: list[dict[str, object]] = []
+
+
+_held = _Held()
+if hasattr(os, "register_at_fork"):  # blocks of threads that a forked process does not have never end there
+    os.register_at_fork(after_in_child=_held.__init__)  # type: ignore[misc]
+
+
+@contextmanager
+def blas_on_one_core() -> Iterator[None]:
+    """Within the block numpy multiplies matrices on one core: those of a fit are so small that more only wait.
+
+    A limit is one of the process, and of several threads each would give back what the first has set: the last one to end
+    gives back what was before all of them.
+    """
+    with _held.lock:
+        if not _held.blocks:
+            _held.before = [library for library in threadpool_info() if library["user_api"] == "blas"]
+        _held.blocks += 1
+    try:
+        with threadpool_limits(1, user_api="blas"):
+            yield
+    finally:
+        with _held.lock:
+            _held.blocks -= 1
+            if not _held.blocks:
+                set_cores(_held.before)
+
+
+def set_cores(libraries: list[dict[str, object]]) -> None:
+    """Let libraries compute on so many cores from now on, as ``threadpool_info`` describes them."""
+    threadpool_limits(libraries)
+    with threadpool_limits():  # by the end of a block this thread lets others set limits
+        pass
 
 
 def resident_mb(pid: int) -> float | None:

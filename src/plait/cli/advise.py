@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from plait.base.deadline import now
 from plait.base.parts import write_file
 from plait.cli import options as o
 from plait.cli.app import app
@@ -40,6 +41,7 @@ def advise(
 
     The evidence is written beside it; killed, the same command carries on.
     """
+    begun = now()
     from plait.base.errors import ModelError
     from plait.base.folders import claim_folder, model_kind
     from plait.data import schema as schemas
@@ -78,6 +80,7 @@ def advise(
         table=str(table),
         workers=workers,
         store=store,
+        begun=begun,
     )
     if json:
         show_json(given.to_dict())

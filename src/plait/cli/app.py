@@ -64,13 +64,20 @@ def _check_out(command: str, options: dict[str, Any]) -> None:
         return
     for name in ("table", "schema", "file"):
         source = options.get(name)
-        if Path(out).is_file() and source is not None and Path(source).exists() and Path(source).samefile(out):
+        if source is not None and Path(source).is_file() and _same_file(source, out):
             raise ConfigError(f"--out {out}: is the {name} that is read, and would be replaced; name another file")
     if command in _FILES:
         check_file(out)
     else:
         place = Path(out).expanduser().absolute()
         check_room(f"--out {out}", place.parent if command == "curves" else place)
+
+
+def _same_file(one: str | Path, other: str | Path) -> bool:
+    try:
+        return Path(one).samefile(other)
+    except OSError:  # the other is not there, or cannot be
+        return False
 
 
 #: Commands in the order in which they are needed; others follow.

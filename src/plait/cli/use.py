@@ -154,8 +154,8 @@ def predict(
     from plait.base.cluster import check_engine, on_cluster
     from plait.base.progress import track
     from plait.data.row_numbers import whole_table
-    from plait.data.table import read_chunks, write_chunks
-    from plait.data.write import formulas, printable
+    from plait.data.table import read_chunks
+    from plait.data.write import formulas, printable, write_chunks
 
     check_engine(engine or "local")
     label = f"predict {on.table.name}"

@@ -54,22 +54,28 @@ class NamedFiles:
         """The same parts; what warnings say anew of each, but for its numbers, is kept and told once."""
         parts = iter(parts)
         while True:
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always", PlaitWarning)
-                part = next(parts, self)
-            heard = set()  # the models of several targets say the same of a piece
-            for one in caught:
-                if not issubclass(one.category, PlaitWarning):
-                    warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
-                    continue
-                text = str(one.message)
-                first, count = self._said.get(key := _FIGURES.sub("#", text.partition("e.g. ")[0]), (text, 0))
-                self._said[key] = first, count + (key not in heard)
-                heard.add(key)
+            caught: list[warnings.WarningMessage] = []
+            try:
+                with warnings.catch_warnings(record=True) as caught:
+                    warnings.simplefilter("always", PlaitWarning)
+                    part = next(parts, self)
+            finally:  # also where this piece fails
+                self._keep(caught)
             if part is self:
                 return
             yield part  # type: ignore[misc]  # not the mark of the end
             del part  # before the next one is made
+
+    def _keep(self, caught: Iterable[warnings.WarningMessage]) -> None:
+        heard = set()  # the models of several targets say the same of a piece
+        for one in caught:
+            if not issubclass(one.category, PlaitWarning):
+                warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+                continue
+            text = str(one.message)
+            first, count = self._said.get(key := _FIGURES.sub("#", text.partition("e.g. ")[0]), (text, 0))
+            self._said[key] = first, count + (key not in heard)
+            heard.add(key)
 
     def take(self, other: NamedFiles) -> None:
         """What other pieces named."""
@@ -91,25 +97,32 @@ class NamedFiles:
         numbers = row_numbers(piece)
         self.pieces.setdefault(str(piece.name), {})[int(numbers[0]) if len(numbers) else 0] = (named, missing, example)
 
-    def tell(self) -> None:
-        """Warn of each column's missing files, or refuse the table; and of what the pieces were warned of."""
+    def tell(self, *, refuse: bool) -> None:
+        """Warn of each column's missing files, or ``refuse`` the table; and of what the pieces were warned of."""
         for text, count in self._said.values():
-            more = "1 more piece" if count == 2 else f"{count - 1:,} more pieces"
-            warn(text if count == 1 else f"{text}; likewise in {more} of the table")
+            more = f"; likewise in {count - 1:,} more piece{'s' * (count > 2)} of the table"
+            warn(text if count == 1 else f"{text}{more}")
         for column, pieces in self.pieces.items():
             named = sum(piece[0] for piece in pieces.values())
             missing = sum(piece[1] for piece in pieces.values())
             if missing:
                 example = next(piece[2] for piece in pieces.values() if piece[1])
-                tell_missing(column, named, missing, example, refuse=True)
+                tell_missing(column, named, missing, example, refuse=refuse)
 
 
 @contextmanager
 def whole_table() -> Iterator[NamedFiles]:
-    """Within the block pieces of one table are read, marked by ``of``; missing files are told of or refused once, at its end."""
+    """Within the block pieces of one table are read, marked by ``of``; missing files are told of or refused once, at its end.
+
+    Where a later piece fails, what was to be said of the others is said all the same.
+    """
     files = NamedFiles()
-    yield files
-    files.tell()
+    try:
+        yield files
+    except BaseException:
+        files.tell(refuse=False)
+        raise
+    files.tell(refuse=True)
 
 
 def missing_files_of(series: pd.Series, named: int, missing: int, example: str, *, refuse: bool) -> None:

@@ -1,9 +1,9 @@
-"""Tables: read, split into parts, taken from other libraries, and their cells handed to encoders."""
+"""Tables: read, taken from other libraries, and split into parts."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,12 @@ from scipy.sparse import issparse
 from plait.base.documents import TABLE_ROWS
 from plait.base.errors import TableError, nearest, need, reason
 from plait.base.progress import step
-from plait.data.cells import cells as cells
 from plait.data.files import frame_of_arrow, pieces
 from plait.data.parse import numbers
 from plait.data.remote_cells import fetch_cells
 from plait.data.row_numbers import numbered, row_numbers
 from plait.data.text import check_once
 from plait.data.values import items, texts
-from plait.data.write import table_writer
-from plait.data.write import write_table as write_table
 
 
 def frame_of(table: object) -> pd.DataFrame | None:
@@ -195,16 +192,6 @@ def _drawn(numbers: np.ndarray, halvings: int) -> np.ndarray:
         mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         stay &= ((numbers >> level) & 1) == (mixed >> np.uint64(63)).astype(np.int64)
     return stay
-
-
-def write_chunks(frames: Iterable[pd.DataFrame], path: str | Path) -> int:
-    """Write a table piece by piece, whole or not at all; the number of rows comes back."""
-    count = 0
-    with table_writer(path) as write:
-        for frame in frames:
-            write(frame)
-            count += len(frame)
-    return count
 
 
 #: What a column of parts calls the rows that choose.

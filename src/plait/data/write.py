@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -71,6 +71,16 @@ def write_table(frame: pd.DataFrame, path: str | Path) -> None:
     """Write a table as its ending says: ``.csv``, ``.tsv``, ``.jsonl`` (each also ``.gz``) or ``.parquet``."""
     with table_writer(path) as write:
         write(frame)
+
+
+def write_chunks(frames: Iterable[pd.DataFrame], path: str | Path) -> int:
+    """Write a table piece by piece, whole or not at all; the number of rows comes back."""
+    count = 0
+    with table_writer(path) as write:
+        for frame in frames:
+            write(frame)
+            count += len(frame)
+    return count
 
 
 @contextmanager

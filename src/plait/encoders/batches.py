@@ -1,4 +1,4 @@
-"""Encode what is missing: in batches, prepared ahead, shared with other processes, stored batch by batch."""
+"""Encode what is missing: in batches, prepared ahead, shared with other processes, stored a few batches at a time."""
 
 from __future__ import annotations
 
@@ -23,9 +23,8 @@ from plait.base.machine import one_core_each
 from plait.base.tokens import Tokens
 from plait.data.media import Blob
 from plait.data.media.given import Changed, cell_key
-from plait.store import Store
+from plait.store import Keep
 from plait.store.environment import Claims
-from plait.store.record import halved
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -38,42 +37,14 @@ RESTED = 16_384
 AHEAD = 1
 #: Seconds between two looks at what another process is encoding, and seconds without news after which nobody waits.
 POLL, PATIENCE = 0.05, 60.0
-#: Where a cell of the first ``TRIED`` takes less than so many processor seconds the rest is not claimed (the locks would take
-#: as long as doing it twice), and stored only every so many seconds or numbers (a commit waits for the disk).
+#: Where a cell of the first ``TRIED`` takes less than so many processor seconds the rest is not claimed: the locks would take as
+#: long as doing it twice.
 TRIED, CHEAP = 1024, 2e-4
+#: What is computed is stored every so many seconds or numbers: a commit waits for the disk.
 STORED_AFTER, STORED_AT = 0.5, 1 << 24
 #: Seconds of waiting after which it is said.
 SILENCE = 5.0
 
-
-class Memory:
-    """Keeps results where there is no store; as that would give them back, so that a store never changes a number."""
-
-    def __init__(self, exact: bool) -> None:
-        """``exact`` keeps float32: for encoders whose output is never stored."""
-        self._exact = exact
-        self._kept: dict[str, dict[bytes, np.ndarray]] = {}
-
-    def get_many(self, fingerprint: str, keys: Sequence[bytes]) -> list[np.ndarray | None]:
-        return [self._kept.get(fingerprint, {}).get(key) for key in keys]
-
-    def lengths(self, fingerprint: str, keys: Sequence[bytes]) -> list[int | None]:
-        return [None if array is None else len(array) for array in self.get_many(fingerprint, keys)]
-
-    def put_many(self, fingerprint: str, items: Mapping[bytes, np.ndarray], label: str = "") -> dict[bytes, np.ndarray]:
-        kept = {key: array if self._exact else halved(array) for key, array in items.items()}
-        self._kept.setdefault(fingerprint, {}).update(kept)
-        return kept
-
-    def claims(self, fingerprint: str) -> Claims:
-        return Claims(None, fingerprint)  # everything is ours
-
-    def rest(self) -> None:
-        """It is all that there is."""
-
-
-#: What keeps results.
-Keep = Store | Memory
 
 #: After so few cells a network stays at hand; so many networks do, and so many bytes of their weights together.
 FEW, AT_HAND, AT_HAND_BYTES = 64, 4, 1 << 30
@@ -115,10 +86,7 @@ class Forward:
         if self._module is not None and self._encoder.stored and self._cells <= FEW:
             with _at_hand_lock:
                 _at_hand[self._key()] = self._module
-                while (
-                    len(_at_hand) > AT_HAND
-                    or sum(p.nbytes for m in _at_hand.values() for p in (*m.parameters(), *m.buffers())) > AT_HAND_BYTES
-                ):
+                while len(_at_hand) > AT_HAND or sum(map(_bytes, _at_hand.values())) > AT_HAND_BYTES:
                     _at_hand.popitem(last=False)
         self._module = None
 
@@ -211,13 +179,14 @@ class Encoding:
         """Encode ``keys``; those that another process or thread is encoding come back."""
         elsewhere: list[bytes] = []
         done, tried, begun = 0, 0, time.process_time()
+        self._stored = time.monotonic()
         try:
             with contextlib.closing(self._computed(keys, elsewhere)) as batches:
                 for prepared, results in batches:
                     if prepared.keys:
                         self._waiting.update(zip(prepared.keys, results, strict=True))
                         self._numbers += sum(result.size for result in results)
-                        self._put(at_once=not self._cheap)
+                        self._put()
                     self._claims.give_back(prepared.broken)
                     self._advance([*prepared.keys, *prepared.broken])
                     done += len(prepared.keys)
@@ -256,7 +225,7 @@ class Encoding:
     def _finished(self, prepared: Prepared) -> tuple[Prepared, list[np.ndarray]]:
         return prepared, self.finish(prepared.arrays) if prepared.keys else []
 
-    def _put(self, *, at_once: bool) -> None:
+    def _put(self, *, at_once: bool = False) -> None:
         """Store what waits for it, if it is much or has waited long."""
         waited = time.monotonic() - self._stored
         if self._waiting and (at_once or waited >= STORED_AFTER or self._numbers >= STORED_AT):

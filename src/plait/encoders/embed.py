@@ -19,8 +19,8 @@ from plait.base.progress import Bar, track
 from plait.base.tokens import Tokens
 from plait.data.media.given import cell_key
 from plait.data.row_numbers import row_numbers
-from plait.encoders.batches import RESTED, Encoding, Forward, Keep, Memory
-from plait.store import Store
+from plait.encoders.batches import RESTED, Encoding, Forward
+from plait.store import Keep, Memory, Store
 
 if TYPE_CHECKING:
     import pandas as pd

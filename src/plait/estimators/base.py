@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import torch
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
-from threadpoolctl import threadpool_limits
 
 from plait.alignment import file as aligner_file
 from plait.alignment.enhancement import Enhancer
@@ -21,7 +20,7 @@ from plait.base.deadline import Deadline
 from plait.base.errors import ConfigError, TableError
 from plait.base.fusion import adviser
 from plait.base.inputs import Comparison
-from plait.base.machine import seeded
+from plait.base.machine import blas_on_one_core, seeded
 from plait.base.progress import session
 from plait.data.labels import codes_of, label_array
 from plait.data.modality import Modality, Schema
@@ -136,8 +135,8 @@ class FusionEstimator(Answering):
         given = GivenRows(frame, target, weight, together, tuple(self.labels), self._regressor, named, share, end=until)
         if chosen is not None:
             given = dataclasses.replace(given, valid=(chosen[0], self._codes(chosen[1], target.ndim == 2)))
-        # Networks are made in several places; what they draw is never the user's. Matrices are small: numpy's threads only wait.
-        with session("fit", self.progress), seeded(0), threadpool_limits(1, user_api="blas"):
+        # Networks are made in several places; what they draw is never the user's.
+        with session("fit", self.progress), seeded(0), blas_on_one_core():
             fitted = fitting.fit(of_quality(advised.settings()), given, judged)
         until.note(fitted.record)
         if end is None:

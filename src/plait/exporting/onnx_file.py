@@ -70,6 +70,17 @@ HASHED = (
     "space is code point 32; place = (key C) >> 52; all modulo 2^64"
 )
 
+#: As ``plait.encoders.shape.measured`` does, for the same.
+LOOKS = (
+    "the text without blanks at its ends, each \\r\\n being one \\n: a character is a sign of ASCII's punctuation, else a "
+    "capital, a small letter, a digit, another letter, or a blank, the first that Python's str.isupper, islower, isdigit, "
+    "isalpha, isspace says; a word is a run of capitals, small letters, digits and other letters; \\n parts lines. A share: its "
+    "characters / all; capitals that follow another: those behind a capital; blanks: with line ends; beyond ASCII: above 127. "
+    f"All else: log(1 + count), counted being the characters (all, not the first {READ:,}), words, lines, characters of the "
+    "longest line, characters in words / words, lines without a character, a sign, lines that begin with one, ``` or :// or "
+    "![ from left to right; nothing / nothing: 0"
+)
+
 
 def token_inputs(name: str, encoder: Encoder, dim: int) -> list[InputSpec]:
     """Inputs of a modality whose encoder is frozen: what that encoder gives."""
@@ -98,8 +109,8 @@ def words_inputs(name: str, words: Ngrams) -> list[InputSpec]:
     for kind, one in words.parts.items():
         places = one.places.tolist()
         if kind == "shape":
-            what = f"how the first {READ:,} characters look, as plait.encoders.shape.measured says"
-            facts: dict[str, Any] = {"measures": [NAMES[place] for place in places]}
+            what = f"how the first {READ:,} characters look, one of the measures a column, as the formula says"
+            facts: dict[str, Any] = {"measures": [NAMES[place] for place in places], "formula": LOOKS}
         else:
             counted, place = source_of(kind)
             of = f" of its column {place}" if place else ""

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-__all__ = ["Pruned", "Store", "parse_size", "show_size"]
+__all__ = ["Keep", "Memory", "Pruned", "Store", "parse_size", "show_size"]
 
 
 class Store(Closing):
@@ -211,6 +211,40 @@ class Store(Closing):
             self._open().write(lambda txn: count(txn, encoder, 0, 0, last_used=int(now)))
         except StoreError:
             return  # a full disk must not stop reading; only the order of pruning suffers
+
+
+class Memory:
+    """What stands in for a store where there is none; it gives numbers back as a store would, which thus never changes one."""
+
+    def __init__(self, exact: bool) -> None:
+        """``exact`` keeps float32: for encoders whose output is never stored."""
+        self._exact = exact
+        self._kept: dict[str, dict[bytes, np.ndarray]] = {}
+
+    def get_many(self, fingerprint: str, keys: Sequence[bytes]) -> list[np.ndarray | None]:
+        """As ``Store.get_many``."""
+        return [self._kept.get(fingerprint, {}).get(key) for key in keys]
+
+    def lengths(self, fingerprint: str, keys: Sequence[bytes]) -> list[int | None]:
+        """As ``Store.lengths``."""
+        return [None if array is None else len(array) for array in self.get_many(fingerprint, keys)]
+
+    def put_many(self, fingerprint: str, items: Mapping[bytes, np.ndarray], label: str = "") -> dict[bytes, np.ndarray]:
+        """As ``Store.put_many``."""
+        kept = {key: array if self._exact else halved(array) for key, array in items.items()}
+        self._kept.setdefault(fingerprint, {}).update(kept)
+        return kept
+
+    def claims(self, fingerprint: str) -> Claims:
+        """As ``Store.claims``: everything is ours."""
+        return Claims(None, fingerprint)
+
+    def rest(self) -> None:
+        """It is all that there is."""
+
+
+#: What keeps results.
+Keep = Store | Memory
 
 
 def _encoder_id(fingerprint: str) -> bytes:

@@ -76,10 +76,10 @@ class Runs:
             result.update(zip((keys[i] for i in some[own].tolist()), records, strict=True))
 
     def add(self, txn: lmdb.Transaction, records: Mapping[bytes, bytes], written: int, microsecond: int) -> int:
-        """Write a run; its bytes."""
-        self._refresh(txn)
-        value = _pack(records, written)
-        txn.put(self._key(max(microsecond, self._next)), value)
+        """Write a run behind those that ``find`` has seen; its bytes."""
+        value, number = _pack(records, written), max(microsecond, self._next)
+        while not txn.put(self._key(number), value, overwrite=False):
+            number += 1
         return len(value)
 
     def _key(self, number: int) -> bytes:

@@ -10,7 +10,6 @@ import dataclasses
 import re
 import shlex
 import shutil
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from plait.base import config, progress
+from plait.base.deadline import Deadline
 from plait.base.errors import ConfigError
 from plait.base.parts import claimed
 from plait.data.modality import Schema
@@ -53,6 +53,7 @@ class AdviceOptions:
         workers: processes; None: one per core. A table in memory is raced in this process.
         store: of embeddings.
         view: show progress; None: only on a terminal.
+        begun: when the minutes began, by ``deadline.now``: libraries and the table are read before the race; None: with the call.
     """
 
     settings: Mapping[str, Any] | None = None
@@ -61,6 +62,7 @@ class AdviceOptions:
     workers: int | None = None
     store: str | None = None
     view: bool | None = None
+    begun: float | None = None
 
 
 def advise(
@@ -84,7 +86,7 @@ def advise(
         minutes: of wall time; a fit that is not expected to end in them is not begun, and one that runs when they end is
             finished. Tuned encoders are tried from 30 on.
         splits: of the rows, at most; with fewer than three nothing leaves the race.
-        options: fields of ``AdviceOptions``: settings, group, table, workers, store, view.
+        options: fields of ``AdviceOptions``: settings, group, table, workers, store, view, begun.
 
     Raises:
         ConfigError: the schema has no target, or too little time for a single comparison.
@@ -94,7 +96,7 @@ def advise(
         raise ConfigError("advice needs a target (--target)")
     if minutes <= 0:
         raise ConfigError(f"minutes {minutes:g}: expected more than 0")
-    start, place = time.monotonic(), Path(out)
+    end, place = Deadline(minutes, begun=chosen_options.begun), Path(out)
     metric = MAIN[schema.task]
     common, view = dict(chosen_options.settings or {}), chosen_options.view
     begun = _begun(place / "race")  # with more minutes it goes on with the designs and the limit that it began with
@@ -104,7 +106,7 @@ def advise(
     value, frames = _data(data, schema, chosen_options.group)
     progress.plan([f"race {len(tried)} designs", "measure what modalities, absence and noise are worth"], view)
     progress.step(f"race {len(tried)} designs", view)
-    race = _study("race", value, common, minutes * WITHIN, metric, splits)
+    race = _study("race", value, common, end, metric, splits)
     race |= {"variants": {name: dict(c.settings) for name, c in tried.items()}}
     names = [m.name for m in schema.modalities]
     race |= {"present": _alone(names)} if len(names) > 1 else {}
@@ -118,13 +120,12 @@ def advise(
         raise ConfigError(f"{place / 'race'}: not one design could be fitted ({why})")
     chosen = winner_of(raced, racing)
     progress.step("measure what modalities, absence and noise are worth", view)
-    left = max(0.0, minutes * WITHIN - (time.monotonic() - start) / 60)
-    evidence = _study("evidence", value, merged(common, tried[chosen].settings), left, metric, splits)
+    evidence = _study("evidence", value, merged(common, tried[chosen].settings), end, metric, splits)
     without = [[n for n in names if n != gone] for gone in names] if len(names) > 1 else []
     evidence |= {"modalities": {"subsets": [names, *without]}, "present": _alone(names)}
     evidence |= {"conditions": {"test": ["clean", *noises(schema).values()]}}
     shown = None
-    if 60 * left > _seconds(raced, chosen) or evidence_folder(place, chosen).exists():
+    if end.left(WITHIN) > _seconds(raced, chosen) or evidence_folder(place, chosen).exists():
         shown = _run(evidence, frames, evidence_folder(place, chosen), chosen_options, None)
     command = fit_command(chosen_options.table, schema, tried[chosen].settings)
     about = {"settings": dict(tried[chosen].settings), "variant": chosen, "command": command, "folder": place}
@@ -191,9 +192,9 @@ def _data(
 
 
 def _study(
-    name: str, data: Mapping[str, object], model: Mapping[str, object], minutes: float, metric: str, splits: int
+    name: str, data: Mapping[str, object], model: Mapping[str, object], end: Deadline, metric: str, splits: int
 ) -> dict[str, object]:
-    budget = {"minutes": round(minutes, 6)}
+    budget = {"minutes": round(max(0.0, end.left(WITHIN)) / 60, 6)}
     said = {"name": name, "data": dict(data), "model": dict(model), "seeds": splits}
     return {**said, "metrics": [metric], "budget": budget}
 

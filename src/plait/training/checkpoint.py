@@ -28,7 +28,7 @@ from torch import Tensor
 from plait.base import mapped
 from plait.base.errors import PlaitWarning, StoreError
 from plait.base.parts import write_file
-from plait.encoders.batches import Keep
+from plait.store import Keep
 
 #: Raise it when older checkpoints cannot be gone on with.
 FORMAT = 3

@@ -23,10 +23,9 @@ from plait.base.encoder import Cut, Encoder
 from plait.base.errors import ConfigError, need
 from plait.base.progress import track
 from plait.base.tokens import Tokens
-from plait.encoders.batches import Keep, Memory
 from plait.encoders.embed import Column
 from plait.networks.tasks import Task
-from plait.store import Store
+from plait.store import Keep, Memory, Store
 from plait.store.record import halved
 from plait.training import checkpoint
 from plait.training.checkpoint import Trained

@@ -15,10 +15,11 @@ from plait.base.encoder import Cut, Encoder, WrappedEncoder
 from plait.base.errors import PlaitWarning
 from plait.base.machine import seeded
 from plait.base.tokens import Tokens
-from plait.encoders.batches import Forward, Keep
+from plait.encoders.batches import Forward
 from plait.encoders.embed import Column
 from plait.networks.base import Masks
 from plait.networks.tasks import Task
+from plait.store import Keep
 from plait.training.loop import Callbacks, Diverged, Learner, StatePart, train
 from plait.training.optimiser import AdamW, StepRule
 from plait.training.settings import Tuning

@@ -14,7 +14,6 @@ from typing import Any, overload
 
 import numpy as np
 import pandas as pd
-from threadpoolctl import threadpool_limits
 
 from plait.base import checks, config, machine, progress
 from plait.base.deadline import ANSWER, BEFORE_REPORT, Deadline
@@ -270,7 +269,7 @@ def _fit_one(
         names = NAMES if end.room("baselines but the majority", PAGE + simple_seconds) else ("majority",)
         compare = partial(baselines_beside, model, (seen, y_train), (held_out, truth), outputs, names)
         # A linear baseline takes a second core while this one judges and explains; other learners are not made for two threads.
-        with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(1) as pool:
+        with machine.blas_on_one_core(), ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(compare) if light(model) else None
             judged = evaluate(model, held_out, y=y, subsets=outputs)
             explained = explain(model, held_out, y=y, outputs=outputs)

@@ -11,10 +11,10 @@ import pandas as pd
 
 from plait.base import checks
 from plait.base.errors import TableError, warn
-from plait.data import table
 from plait.data.modality import Schema
 from plait.data.row_numbers import numbered, whole_table
 from plait.data.rows import column_keys
+from plait.data.table import VALID, split
 from plait.data.targets import Labels
 from plait.data.values import text_of
 from plait.encoders.featurize import Featurizer
@@ -56,7 +56,7 @@ def split_rows(
         if not len(train) or not len(test):
             shown = ", ".join(map(repr, value.unique()[:5].tolist()))
             raise TableError(f"column '{split_column}' must say 'test' for some rows and not for others; found {shown}")
-        other = value[~value.isin(("test", "train", "training", *table.VALID))]
+        other = value[~value.isin(("test", "train", "training", *VALID))]
         if len(other):
             shown = ", ".join(map(repr, other.unique()[:5].tolist()))
             warn(f"{len(other):,} rows say neither train, valid nor test in '{split_column}' ({shown}): they train")
@@ -64,7 +64,7 @@ def split_rows(
         return train, test
     checks.number(fraction, "test_fraction", 0, 1, above=True, below=True)
     stratify = frame[table_schema.target] if table_schema.task == "classification" and group is None else None
-    train, test = table.split(frame, (1 - fraction, fraction), seed, stratify=stratify, group=groups)
+    train, test = split(frame, (1 - fraction, fraction), seed, stratify=stratify, group=groups)
     return train, test
 
 
@@ -85,17 +85,17 @@ def _warn_of_shared(frame: pd.DataFrame, table_schema: Schema, train: np.ndarray
 
 
 def choosing_rows(
-    frame: pd.DataFrame, table_schema: Schema, train: np.ndarray, split: Split
+    frame: pd.DataFrame, table_schema: Schema, train: np.ndarray, how: Split
 ) -> tuple[np.ndarray, np.ndarray]:
     """Training rows without those that choose, and these: what the column calls valid, or a drawn share."""
-    column, group, share = split.split_column, split.group, split.test_fraction / 3 / (1 - split.test_fraction)
+    column, group, share = how.split_column, how.group, how.test_fraction / 3 / (1 - how.test_fraction)
     part = frame.iloc[train].reset_index(drop=True)
     if column is None:
         groups = None if group is None else group_column(part, group)
         stratify = part[table_schema.target] if table_schema.task == "classification" and group is None else None
-        left, drawn = table.split(part, (1 - share, share), 0, stratify=stratify, group=groups)
+        left, drawn = split(part, (1 - share, share), 0, stratify=stratify, group=groups)
         return train[left], train[drawn]
-    words = np.isin(_parts_of(part[column]), table.VALID)
+    words = np.isin(_parts_of(part[column]), VALID)
     if not words.any() or words.all():
         raise TableError(
             f"validation: given, but column '{column}' says 'valid' for {int(words.sum())} of {len(words)} rows"
