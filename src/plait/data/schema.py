@@ -145,7 +145,7 @@ def infer_task(series: pd.Series) -> tuple[str, str, str | None]:
     if column.distinct > max(_MANY, 0.5 * column.present):
         doubt = f"{column.distinct:,} distinct values in {column.present:,} rows are hardly classes"
     kind = "whole numbers" if whole and column.numbers.share == 1.0 else "values"
-    if numeric and whole and not code_name(column) and _leaves_out(column):
+    if numeric and not code_name(column) and _leaves_out(column):
         doubt = "whole numbers with gaps, taken for classes; if they are amounts, choose task regression"
     return "classification", f"one class per row: {column.distinct:,} distinct {kind}", doubt
 
@@ -160,7 +160,8 @@ def _is_amount(column: Column) -> bool:
 
 def _leaves_out(column: Column) -> bool:
     """Whether more than a handful of whole numbers, no codes by their gaps, leave out more than half of their range."""
-    assert column.whole is not None
+    if column.whole is None:
+        return False
     values = np.unique(column.whole)
     return _MANY // 2 < len(values) < 0.5 * (values[-1] - values[0] + 1) and not gapped(column)
 
