@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import SkipTest
@@ -343,9 +344,10 @@ def test_a_missing_column_is_named_or_absent(fitted: FusionClassifier) -> None:
 
 
 def test_a_modality_that_lacks_only_some_columns_is_told_of(fitted: FusionClassifier) -> None:
-    frame, _ = table(20, seed=6)
-    with pytest.warns(PlaitWarning, match="modality 'tabular': column 'shape' is missing and counts as empty"):
-        fitted.predict(frame.drop(columns="shape"), partial=True)
+    frame, y = table(20, seed=6)
+    for ask in (fitted.predict, partial(evaluate, fitted, y=y, bootstrap=0)):
+        with pytest.warns(PlaitWarning, match="modality 'tabular': column 'shape' is missing and counts as empty"):
+            ask(frame.drop(columns="shape"), partial=True)
 
 
 def test_extra_columns_and_another_order_do_not_matter(fitted: FusionClassifier) -> None:

@@ -25,7 +25,7 @@ from plait.base import registry
 from plait.base.branch import FittedBranch
 from plait.base.errors import ConfigError, ModelError
 from plait.cli import main
-from plait.estimators.targets import TargetModels
+from plait.estimators.target_models import TargetModels
 from plait.fusion.mean import Mean
 
 onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")

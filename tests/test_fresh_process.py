@@ -22,7 +22,7 @@ import plait
 import tiny_tabicl
 from golden.make import SMALL, TABULAR, TEXT, VECTOR, table
 from plait import FusionClassifier, FusionRegressor, Modality, ModalityAligner, Schema
-from plait.estimators.targets import TargetModels
+from plait.estimators.target_models import TargetModels
 
 #: Each line of its input, (folder, rows, way, out), is answered by a child that has imported nothing of plait before.
 SERVER = """

@@ -28,7 +28,7 @@ from plait import FusionClassifier, FusionRegressor
 from plait.base.errors import ConfigError, MissingDependencyError, ModelError
 from plait.cli import main
 from plait.data.media import Blob
-from plait.estimators.targets import TargetModels
+from plait.estimators.target_models import TargetModels
 
 pytest.importorskip("fastapi", reason="the extra serve is not installed")
 pytest.importorskip("httpx", reason="FastAPI's test client needs httpx")

@@ -19,7 +19,7 @@ from plait.cli import main
 from plait.data import schema
 from plait.data.archive import Place
 from plait.data.table import read_table
-from plait.estimators.targets import folders_of
+from plait.estimators.target_models import folders_of
 from plait.store import Store
 from study_tiny import SCHEMA, TOLD, table
 

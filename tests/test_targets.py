@@ -17,7 +17,7 @@ from plait.base.deadline import Deadline
 from plait.base.errors import TableError
 from plait.cli import main
 from plait.encoders.hashed_ngrams import HashedNgrams
-from plait.estimators.targets import TargetModels, folders_of
+from plait.estimators.target_models import TargetModels, folders_of
 
 QUICK: dict[str, Any] = {"members": 1, "epochs": 3, "width": 8, "branches": ["joint", "linear"], "progress": False}
 LIGHT: dict[str, Any] = {**QUICK, "store": "none", "encoders": {"text": "hashed_ngrams"}}

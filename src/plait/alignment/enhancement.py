@@ -169,18 +169,19 @@ def apply(enhancers: Mapping[str, Enhancer], inputs: Inputs, *, training: bool =
 
 
 def without_dropped(
-    enhancers: Mapping[str, Enhancer], schema: Schema, features: Featurizer, inputs: Inputs
-) -> tuple[Schema, Featurizer, Inputs]:
+    enhancers: Mapping[str, Enhancer], features: Featurizer, inputs: Inputs
+) -> tuple[Featurizer, Inputs]:
     """What is left for the classifier, and is asked for to predict."""
     gone = dropped([enhancer.spec for enhancer in enhancers.values()])
     if not gone:
-        return schema, features, inputs
-    left = dataclasses.replace(schema, modalities=tuple(m for m in schema.modalities if m.name not in gone))
+        return features, inputs
+    left = tuple(m for m in features.schema.modalities if m.name not in gone)
     fewer = copy.copy(features)
-    fewer.schema, fewer.encoders = left, {n: e for n, e in features.encoders.items() if n not in gone}
+    fewer.schema = dataclasses.replace(features.schema, modalities=left)
+    fewer.encoders = {n: e for n, e in features.encoders.items() if n not in gone}
     parts: Any = (inputs.tokens, inputs.prepared, inputs.present, inputs.columns)
     kept = Inputs(*({n: v for n, v in part.items() if n not in gone} for part in parts))
-    return left, fewer, kept
+    return fewer, kept
 
 
 def encoders(enhancers: Mapping[str, Enhancer]) -> dict[str, Encoder]:

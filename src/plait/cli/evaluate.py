@@ -195,7 +195,7 @@ def explain(
     """
     from plait.cli.fit import show_importance
     from plait.data.row_numbers import whole_table
-    from plait.estimators.targets import folders_of
+    from plait.estimators.target_models import folders_of
     from plait.evaluation.explain import explain as shapley
     from plait.evaluation.importance import importance as shuffled
 

@@ -109,7 +109,7 @@ class OnTable(o.Reading):
     def models(self) -> Iterator[dict[str, FusionEstimator]]:
         """Target -> its model, of a folder that holds one or several; within the block they share what is encoded."""
         from plait.estimators.base import FusionEstimator
-        from plait.estimators.targets import TargetModels, holds_targets, load_targets
+        from plait.estimators.target_models import TargetModels, holds_targets, load_targets
         from plait.store.model_files import located
 
         step(f"load {self.model.name}")

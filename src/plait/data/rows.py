@@ -13,7 +13,6 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import type_of_target
 
 from plait.base.errors import CellError, PlaitError, TableError
-from plait.data.cells import cells as cells
 from plait.data.cells import is_media, vector_of
 from plait.data.dates import ISO
 from plait.data.labels import codes_of, label_array, label_text
@@ -22,7 +21,9 @@ from plait.data.media.given import Changed, as_array, cell_key, comparable
 from plait.data.parse import booleans, date_format, dates, numbers, style_in
 from plait.data.typed import typed_array
 from plait.data.values import answers, items_of, object_array, text_of
-from plait.data.write import write_table as write_table
+
+#: Rows that a sample has of a class, if there are so many.
+ROWS_OF_CLASS = 10
 
 
 def column_keys(column: pd.Series, type: str | None = None) -> np.ndarray:
@@ -129,6 +130,37 @@ def merge_equal(
     row_index = np.full(len(kept), -1)
     row_index[kept] = group
     return frame.iloc[first], y[first], np.bincount(group, weights=weight), row_index
+
+
+def evening(target: np.ndarray, weight: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """Factors (n,) by which classes weigh in the rows ``kept`` what they weigh in all; of labels and values one.
+
+    Example:
+        >>> evening(np.array([0, 0, 0, 1]), np.ones(4), np.array([0, 3])).tolist()
+        [1.5, 1.5, 1.5, 0.5]
+    """
+    if target.ndim == 2 or target.dtype.kind == "f":
+        return np.ones(len(target))
+    whole = np.bincount(target, weight)
+    part = np.bincount(target[kept], weight[kept], minlength=len(whole))
+    share = (whole / whole.sum()) / np.maximum(part / part.sum(), 1e-12)
+    return np.asarray(share[target])
+
+
+def seen_before(target: np.ndarray) -> np.ndarray:
+    """How many rows before each one have its class, or the rarest so far of its labels (n,); ``ROWS_OF_CLASS`` at most.
+
+    Example:
+        >>> seen_before(np.array([0, 0, 1, 0])).tolist(), seen_before(np.array([[1, 0], [1, 1], [0, 0]])).tolist()
+        ([0, 1, 0, 2], [0, 0, 10])
+    """
+    if target.ndim == 2:
+        labels = target > 0
+        before = np.where(labels, np.cumsum(labels, axis=0) - labels, ROWS_OF_CLASS)
+        return np.asarray(before.min(axis=1, initial=ROWS_OF_CLASS))
+    if target.dtype.kind == "f":
+        return np.full(len(target), ROWS_OF_CLASS)
+    return np.minimum(pd.Series(target).groupby(target).cumcount().to_numpy(), ROWS_OF_CLASS)
 
 
 def only(

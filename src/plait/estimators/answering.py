@@ -30,10 +30,9 @@ from plait.data.values import object_array
 from plait.encoders.featurize import Featurizer
 from plait.encoders.scale import Scaler
 from plait.encoders.tabular import Tabular
-from plait.estimators import preparing
-from plait.estimators import target as targets
+from plait.estimators import objective, preparing
 from plait.estimators.fit_settings import FitSettings
-from plait.estimators.prepared import Pipeline
+from plait.estimators.prepared import Pipeline, Prepared
 from plait.metrics.base import MAIN
 from plait.networks.tasks import Multilabel
 from plait.training.checkpoint import Checkpoints
@@ -110,6 +109,13 @@ class Answering(FitSettings, CheckedFields, BaseEstimator):  # type: ignore[misc
         if self.remembers:
             self._remembered.append((X, result))
         return result
+
+    def _remember(self, X: Any, prepared: Prepared) -> None:
+        """Keep the rows that were learned from as they are now encoded, for a caller who goes on with them."""
+        whole = bool(self.learned_rows_.all())
+        if self.remembers and (whole or isinstance(X, pd.DataFrame)):
+            learned = prepared.inputs.take(torch.from_numpy(prepared.row_index[self.learned_rows_]))
+            self._remembered.append((X if whole else X[self.learned_rows_], learned))
 
     @property
     def remembers(self) -> bool:
@@ -250,7 +256,7 @@ class Answering(FitSettings, CheckedFields, BaseEstimator):  # type: ignore[misc
     @property
     def metric_(self) -> str:
         """The metric that leads: what ``metric`` says, or the task's usual one."""
-        return targets.leading(self.task_, self.metric, self.costs) or MAIN[self.task_]
+        return objective.leading(self.task_, self.metric, self.costs) or MAIN[self.task_]
 
     def absent(self, X: object) -> np.ndarray:
         """Bool (n, M): modalities that a row has nothing of, unreadable cells included."""

@@ -10,7 +10,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
-import torch
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from plait.alignment import file as aligner_file
@@ -112,6 +111,31 @@ class FusionEstimator(Answering):
         registry.model_kind(type(self), warns=False)  # nothing is trained that could not be saved
         tracked = None if self.track is None else tracking.track_of(self.track)
         _check_validation(self.validation, valid)
+        given = self._rows_given(X, y, sample_weight, groups)
+        advice = adviser(self.fusion)
+        labelled = self.classes_[given.target] if given.target.ndim == 1 and hasattr(self, "classes_") else given.target
+        self.advised_ = {} if advice is None else advice.settings(self, given.frame, labelled)
+        advised = copy.copy(self).set_params(**self.advised_) if self.advised_ else self
+        judged = None if test is None else self._judged(test, "test")
+        if valid is not None:
+            rows, chosen_by = self._judged(valid, "valid")
+            given = dataclasses.replace(given, valid=(rows, self._codes(chosen_by, given.target.ndim == 2)))
+        until = Deadline(self.minutes) if end is None else end
+        given = dataclasses.replace(given, share=share, end=until)
+        # Networks are made in several places; what they draw is never the user's.
+        with session("fit", self.progress), seeded(0), blas_on_one_core():
+            fitted = fitting.fit(of_quality(advised.settings()), given, judged)
+        until.note(fitted.record)
+        if end is None:
+            until.tell()
+        self._learned(fitted, y)
+        if tracked is not None:
+            tracking.note(tracked, tracking.noted_fit(self))
+        self._remember(X, fitted.prepared)
+        return self
+
+    def _rows_given(self, X: Any, y: Any, sample_weight: Any, groups: Any) -> GivenRows:
+        """The rows to learn from, checked against each other."""
         frame = self._frame(X, y, reset=True)
         target = self._target(y)
         if len(target) != len(frame):
@@ -125,22 +149,11 @@ class FusionEstimator(Answering):
             raise TableError(f"X has {len(frame)} rows and groups has {len(groups)}; they must be equal")
         if groups is not None and (np.ndim(groups) != 1 or any(isinstance(g, list | set | dict) for g in groups)):
             raise TableError("groups must be one value per row; found lists, or a table; join them into one text")
-        advice = adviser(self.fusion)
-        self.advised_ = {} if advice is None else advice.settings(self, frame, self._labelled(target))
-        advised = copy.copy(self).set_params(**self.advised_) if self.advised_ else self
-        judged = None if test is None else self._judged(test, "test")
-        chosen = None if valid is None else self._judged(valid, "valid")
         named, together = hasattr(self, "feature_names_in_"), None if groups is None else np.asarray(groups)
-        until = Deadline(self.minutes) if end is None else end
-        given = GivenRows(frame, target, weight, together, tuple(self.labels), self._regressor, named, share, end=until)
-        if chosen is not None:
-            given = dataclasses.replace(given, valid=(chosen[0], self._codes(chosen[1], target.ndim == 2)))
-        # Networks are made in several places; what they draw is never the user's.
-        with session("fit", self.progress), seeded(0), blas_on_one_core():
-            fitted = fitting.fit(of_quality(advised.settings()), given, judged)
-        until.note(fitted.record)
-        if end is None:
-            until.tell()
+        return GivenRows(frame, target, weight, together, tuple(self.labels), self._regressor, named)
+
+    def _learned(self, fitted: fitting.Fitted, y: Any) -> None:
+        """Take what was fitted as attributes."""
         prepared, pipeline = fitted.prepared, fitted.prepared.pipeline
         self.schema_: Schema = _with_target(pipeline.schema, y)
         self.task_: str = fitted.members.task.name
@@ -155,18 +168,11 @@ class FusionEstimator(Answering):
         self.pretrain_history_: list[dict[str, Any]] = fitted.pretrain_history
         self.record_: dict[str, Any] = fitted.record
         self.leaks_: list[dict[str, Any]] = [dict(leak) for leak in prepared.leaks]
+        self.learned_rows_: np.ndarray = prepared.row_index >= 0
         if fitted.checkpoints is not None and not hasattr(self, "_keeping"):
             fitted.checkpoints.remove()
         elif fitted.checkpoints is not None:
             self._keeping.append(fitted.checkpoints)
-        if tracked is not None:
-            tracking.note(tracked, tracking.noted_fit(self))
-        self.learned_rows_: np.ndarray = prepared.row_index >= 0
-        whole = bool(self.learned_rows_.all())
-        if self.remembers and (whole or isinstance(X, pd.DataFrame)):
-            learned = prepared.inputs.take(torch.from_numpy(prepared.row_index[self.learned_rows_]))
-            self._remembered.append((X if whole else X[self.learned_rows_], learned))
-        return self
 
     def _judged(self, rows: object, what: str) -> tuple[pd.DataFrame, object]:
         """Rows and targets that are scored while training, or that choose."""
@@ -187,10 +193,6 @@ class FusionEstimator(Answering):
 
     def _target(self, y: object) -> np.ndarray:
         raise NotImplementedError
-
-    def _labelled(self, target: np.ndarray) -> np.ndarray:
-        """A target with the labels in place of their codes."""
-        return self.classes_[target] if target.ndim == 1 and hasattr(self, "classes_") else target
 
     # -- saving ----------------------------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from plait.data.labels import classes_of, codes_of, label_array, warn_alike
 from plait.data.targets import Labels, holds_lists, indicator_of, target_numbers
 from plait.estimators.base import FusionEstimator as FusionEstimator
 from plait.estimators.base import loaded
-from plait.estimators.targets import TargetModels, folders_of, holds_targets, load_targets
+from plait.estimators.target_models import TargetModels, folders_of, holds_targets, load_targets
 from plait.metrics.base import answered
 from plait.networks.tasks import Classification, Regression
 from plait.store import model_files

@@ -21,11 +21,10 @@ from plait.branches.branches import Branches, trained_weights
 from plait.branches.mixture import patterns
 from plait.data.modality import Schema
 from plait.encoders import ngrams
-from plait.estimators import regime
-from plait.estimators import target as targets
+from plait.estimators import objective, regime
 from plait.estimators.fit_settings import FitSettings
-from plait.estimators.prepared import Clock, GivenRows, Pipeline, Prepared
-from plait.estimators.preparing import as_given, groups_of, prepare, scaled, seed_of, takes, with_validation
+from plait.estimators.prepared import Clock, GivenRows, Pipeline, Prepared, as_given, groups_of
+from plait.estimators.preparing import prepare, scaled, seed_of, takes, with_validation
 from plait.networks.base import depth_number
 from plait.networks.tasks import Task
 from plait.training import design as choice
@@ -167,11 +166,11 @@ def _task(settings: FitSettings, prepared: Prepared, given: GivenRows, seed: int
     own = config.with_protocol({"protocol": settings.protocol}).get("threshold")
     several = prepared.task.name == "multilabel"
     # A protocol's threshold is for tables of several labels, whatever else it is used on.
-    task = targets.with_threshold(prepared.task, settings.threshold if several or settings.threshold != own else None)
-    task = targets.with_metric(task, settings.metric, settings.costs)
+    task = objective.with_threshold(prepared.task, settings.threshold if several or settings.threshold != own else None)
+    task = objective.with_metric(task, settings.metric, settings.costs)
     rows = (prepared.target, prepared.weight.double().numpy())
     groups = None if given.groups is None else groups_of(given.groups, prepared.row_index)
-    return targets.with_transform(task, settings.target_transform, prepared.inputs, rows, groups, seed)
+    return objective.with_transform(task, settings.target_transform, prepared.inputs, rows, groups, seed)
 
 
 def design_of(settings: Any, pipeline: Pipeline, members: int, dropout: float) -> Design:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from torch import Tensor
 
 from plait.alignment import enhancement
@@ -136,6 +137,30 @@ class Prepared:
     def learned_from(self) -> int:
         """How many rows are learned from, the first ones."""
         return len(self.inputs) - self.chosen_by
+
+
+def as_given(prepared: Prepared) -> Prepared:
+    """Every given row by itself again, in its order: equal rows are no longer one."""
+    there = prepared.row_index >= 0
+    rows = prepared.row_index[there]
+    times = np.bincount(rows, minlength=len(prepared.inputs))
+    order = torch.from_numpy(rows)
+    row_index = np.where(there, np.cumsum(there) - 1, -1)
+    return dataclasses.replace(
+        prepared,
+        target=prepared.target[rows],
+        inputs=prepared.inputs.take(order),
+        weight=prepared.weight[order] / torch.from_numpy(times)[order],
+        row_index=row_index,
+    )
+
+
+def groups_of(groups: np.ndarray, row_index: np.ndarray) -> np.ndarray:
+    """The group of each distinct row (m,), from those of the given rows (n,) and where they went."""
+    codes = pd.factorize(np.asarray(groups, dtype=object))[0]
+    result = np.zeros(int(row_index.max()) + 1, dtype=np.int64)
+    result[row_index[row_index >= 0]] = codes[row_index >= 0]
+    return result
 
 
 class Clock:

@@ -29,14 +29,13 @@ from plait.encoders.featurize import Featurizer, check_found_again
 from plait.encoders.ngrams import appended, fit_ngrams
 from plait.encoders.pairs import fit_pairs, linear_target
 from plait.encoders.scale import Scaler
-from plait.estimators import regime
-from plait.estimators import target as targets
+from plait.estimators import objective, regime
 from plait.estimators.fit_settings import FitSettings
-from plait.estimators.prepared import Clock, GivenRows, Pipeline, Prepared
+from plait.estimators.prepared import Clock, GivenRows, Pipeline, Prepared, groups_of
 from plait.estimators.regime import tune
 from plait.estimators.settings import encoders_of
 from plait.networks.conv_lstm import ConvLSTM
-from plait.networks.tasks import Classification, Multilabel, task_class
+from plait.networks.tasks import Classification, Multilabel, Task, task_class
 from plait.store.record import parse_size
 from plait.training import design
 from plait.training.finetuning import FinetuningTarget
@@ -44,8 +43,8 @@ from plait.training.rows import hiding
 
 #: What to do about a column that is missing when a fitted model is used.
 PARTIAL = "where the modality is to count as absent, pass --partial (in Python: model.partial = True)"
-#: Rows that are never too many, rows that are encoded by the clock, and rows that a sample has of a class, if there are so many.
-FEW_ROWS, PILOT_ROWS, ROWS_OF_CLASS = 400, 96, 10
+#: Rows that are never too many, and rows that are encoded by the clock.
+FEW_ROWS, PILOT_ROWS = 400, 96
 #: Seconds of the processor that a default fit learns for, once and for a row; share of the time for it that is planned with.
 LEARNING, LEARNING_ROW, PLANNED = 4.0, 4e-3, 0.9
 #: A tabular modality keeps so many features whatever ``components`` says.
@@ -118,82 +117,60 @@ def encode(
         return features.transform(frame, settings.root, store, ready=prepared, whole=whole, **how)
 
 
+@dataclasses.dataclass(frozen=True)
+class Distinct:
+    """The rows that are learned from, equal ones made one, before any is encoded.
+
+    Attributes:
+        row_index: where each given row is among them (-1: nowhere).
+        groups: of the rows, or None.
+    """
+
+    frame: pd.DataFrame
+    target: np.ndarray
+    weight: np.ndarray
+    row_index: np.ndarray
+    task: Task
+    groups: np.ndarray | None
+
+
 def prepare(settings: FitSettings, given: GivenRows) -> Prepared:
-    """Equal rows made one, encoded and scaled; ``target``: places among the estimator's classes (n,), indicators or values."""
-    clock = Clock()
-    frame, target, weight, groups = given.frame, given.target, given.weight, given.groups
-    digest = data_hash(frame)
+    """Rows made ready: described, equal ones made one, encoded, aligned, scaled, and words and pairs put beside them."""
+    clock, digest = Clock(), data_hash(given.frame)
+    seed = partial(seed_of, settings.random_state)  # drawn only where something is tuned or aligned
     with clock.stage("schema"):
-        result = resolve_schema(settings.modalities, frame, settings.root, given.named)
-        if settings.modalities is None and given.named:
-            schema.tell_unused(result, frame)
-        result = regime.schema_for(vars(settings), design.schema_for(settings.network, result, settings.encoders))
-        task_name = rows.infer_task(target, given.regressor) if settings.task is None else settings.task
-        targets.check(task_name, settings.target_transform, settings.metric, settings.costs)
-        features = Featurizer(result, encoders_of(settings, result), schema.tabular_types(result, frame))
-        check_found_again(features.encoders)
-        classes = tuple(given.classes)
-        weight = weight * rows.class_weights(target, settings.class_weight, task_name, classes)
-        counted = weight > 0
-        leaking = leaks.of_target(
-            frame[counted], result, readable_target(target[counted], classes, task_name), task_name
-        )
-        leaks.warn(leaking)
-        used = list(result.columns)
-        frame, target, weight, row_index = rows.merge_equal(frame[used], target, weight, features.column_types)
-        kept = affordable(settings, features, frame, target, given.end)
-        if kept is not None:
-            weight = weight * _evening(target, weight, kept)
-            frame, target, weight, row_index = rows.only(kept, frame, target, weight, row_index)
-        unlearned = _without_rows(target, classes) if task_name == "classification" else ()
-        task = task_class(task_name).learn(target, weight)
-        if isinstance(task, Classification):
-            task = dataclasses.replace(task, classes=classes, unlearned=unlearned)
-        elif isinstance(task, Multilabel):
-            task = dataclasses.replace(task, classes=classes)
-        enhancements = enhancement.parse(settings.align, result)
-        hiding(settings.modality_dropout, [m.name for m in result.modalities])  # refused before anything is encoded
+        features, task_name = described(settings, given)
+        weight = given.weight * rows.class_weights(given.target, settings.class_weight, task_name, tuple(given.classes))
+        leaking = _leaks(given, weight > 0, features.schema, task_name)
+        learned = distinct(settings, given, features, weight, task_name)
+        enhancements = enhancement.parse(settings.align, features.schema)
+        hiding(
+            settings.modality_dropout, [m.name for m in features.schema.modalities]
+        )  # refused before anything is encoded
     with clock.stage("encode"):
-        features.fit(frame, settings.root)
-    together = None if groups is None else groups_of(groups, row_index)
+        features.fit(learned.frame, settings.root)
     with clock.stage("tune"):
-        of = (task, target, weight, together)
-        seed = partial(seed_of, settings.random_state)  # drawn only where something is tuned
-        tuned, tokens = tune(settings, features, frame, lambda: FinetuningTarget.of(*of, seed(), given.end))
+        of = (learned.task, learned.target, learned.weight, learned.groups)
+        tuned, tokens = tune(settings, features, learned.frame, lambda: FinetuningTarget.of(*of, seed(), given.end))
     with clock.stage("encode"):
-        raw = encode(settings, features, frame, tokens, end=given.end)
+        raw = encode(settings, features, learned.frame, tokens, end=given.end)
     enhancers: dict[str, enhancement.Enhancer] = {}
     if enhancements:
         step("align", settings.progress)
         with clock.stage("align"):
-            how = (seed(), settings.progress, given.end.training_over)
-            enhancers = enhancement.fit(enhancements, raw, *how)
+            enhancers = enhancement.fit(enhancements, raw, seed(), settings.progress, given.end.training_over)
             raw = enhancement.apply(enhancers, raw, training=True)
-            result, features, raw = enhancement.without_dropped(enhancers, result, features, raw)
+            features, raw = enhancement.without_dropped(enhancers, features, raw)
     with clock.stage("scale"):
-        row_weight = torch.from_numpy(weight).float()
-        kinds = {m.name: m.kind for m in result.modalities}
-        # Flags of a table are few and each its own: reducing them lost 3 points of accuracy on Pokemon.
-        limits = dict.fromkeys(raw.tokens, settings.components)
-        limits |= {n: max(TABULAR_FEATURES, settings.components) for n in raw.tokens if kinds[n] == "tabular"}
-        scalers = {
-            name: Scaler(limits[name], standardise=settings.scale).fit(t, row_weight) for name, t in raw.tokens.items()
-        }
-        inputs = dataclasses.replace(raw, tokens={name: scalers[name](t) for name, t in raw.tokens.items()})
-        plain = {n: e for n, e in features.encoders.items() if kinds[n] != "tabular" and n not in enhancers}
-        numbers = linear_target(target, task_name, len(classes))
-        if takes(settings, "pairs"):
-            inputs = dataclasses.replace(inputs, pairs=fit_pairs(plain, scalers, inputs, row_weight, numbers, together))
-        if takes(settings, "ngrams"):
-            given_as_is = [m for m in result.modalities if m.name in plain]
-            features.ngrams, inputs = fit_ngrams(given_as_is, frame, inputs, numbers, together)
+        pipeline = Pipeline(features.schema, features, scalers_of(settings, features.schema, raw, learned), enhancers)
+        pipeline, inputs = _with_words_and_pairs(settings, pipeline, raw, learned)
     return Prepared(
-        pipeline=Pipeline(result, features, scalers, enhancers, inputs.pairs),
-        task=task,
-        target=target,
+        pipeline=pipeline,
+        task=learned.task,
+        target=learned.target,
         inputs=inputs,
-        weight=row_weight,
-        row_index=row_index,
+        weight=torch.from_numpy(learned.weight).float(),
+        row_index=learned.row_index,
         digest=digest,
         given=len(given.frame),
         seconds=clock.seconds,
@@ -201,6 +178,73 @@ def prepare(settings: FitSettings, given: GivenRows) -> Prepared:
         peak_mb=clock.peak_mb,
         leaks=leaking,
     )
+
+
+def described(settings: FitSettings, given: GivenRows) -> tuple[Featurizer, str]:
+    """The schema with an encoder for each modality, nothing fitted yet, and the task; what no fit can take is refused."""
+    result = resolve_schema(settings.modalities, given.frame, settings.root, given.named)
+    if settings.modalities is None and given.named:
+        schema.tell_unused(result, given.frame)
+    result = regime.schema_for(vars(settings), design.schema_for(settings.network, result, settings.encoders))
+    task_name = rows.infer_task(given.target, given.regressor) if settings.task is None else settings.task
+    objective.check(task_name, settings.target_transform, settings.metric, settings.costs)
+    features = Featurizer(result, encoders_of(settings, result), schema.tabular_types(result, given.frame))
+    check_found_again(features.encoders)
+    return features, task_name
+
+
+def _leaks(given: GivenRows, counted: np.ndarray, table_schema: Schema, task: str) -> list[leaks.Leak]:
+    """What looks like the target in disguise, warned of; ``counted``: rows of some weight (n,) bool."""
+    target = readable_target(given.target[counted], tuple(given.classes), task)
+    result = leaks.of_target(given.frame[counted], table_schema, target, task)
+    leaks.warn(result)
+    return result
+
+
+def distinct(
+    settings: FitSettings, given: GivenRows, features: Featurizer, weight: np.ndarray, task_name: str
+) -> Distinct:
+    """Equal rows made one, and of these as many as a budget of time allows; ``weight``: of the given rows (n,)."""
+    classes, used = tuple(given.classes), list(features.schema.columns)
+    merged = rows.merge_equal(given.frame[used], given.target, weight, features.column_types)
+    frame, target, weight, row_index = merged
+    kept = affordable(settings, features, frame, target, given.end)
+    if kept is not None:
+        weight = weight * rows.evening(target, weight, kept)
+        frame, target, weight, row_index = rows.only(kept, frame, target, weight, row_index)
+    unlearned = _without_rows(target, classes) if task_name == "classification" else ()
+    task = task_class(task_name).learn(target, weight)
+    if isinstance(task, Classification):
+        task = dataclasses.replace(task, classes=classes, unlearned=unlearned)
+    elif isinstance(task, Multilabel):
+        task = dataclasses.replace(task, classes=classes)
+    together = None if given.groups is None else groups_of(given.groups, row_index)
+    return Distinct(frame, target, weight, row_index, task, together)
+
+
+def scalers_of(settings: FitSettings, table_schema: Schema, raw: Inputs, learned: Distinct) -> dict[str, Scaler]:
+    """What scales and reduces the features of each modality, fitted on the rows that are learned from."""
+    weight = torch.from_numpy(learned.weight).float()
+    # Flags of a table are few and each its own: reducing them lost 3 points of accuracy on Pokemon.
+    tables = {m.name for m in table_schema.modalities if m.kind == "tabular"}
+    most = {n: max(TABULAR_FEATURES, settings.components) if n in tables else settings.components for n in raw.tokens}
+    return {n: Scaler(most[n], standardise=settings.scale).fit(t, weight) for n, t in raw.tokens.items()}
+
+
+def _with_words_and_pairs(
+    settings: FitSettings, pipeline: Pipeline, raw: Inputs, learned: Distinct
+) -> tuple[Pipeline, Inputs]:
+    """The rows scaled, with what compares two modalities and words of texts beside them, where a linear fit gains by it."""
+    inputs = dataclasses.replace(raw, tokens={n: pipeline.scalers[n](t) for n, t in raw.tokens.items()})
+    plain = [m for m in pipeline.schema.modalities if m.kind != "tabular" and m.name not in pipeline.enhancers]
+    numbers = linear_target(learned.target, learned.task.name, learned.task.out_dim)
+    if takes(settings, "pairs"):
+        encoders, weight = {m.name: pipeline.features.encoders[m.name] for m in plain}, torch.from_numpy(learned.weight)
+        pairs = fit_pairs(encoders, pipeline.scalers, inputs, weight.float(), numbers, learned.groups)
+        inputs, pipeline = dataclasses.replace(inputs, pairs=pairs), dataclasses.replace(pipeline, pairs=pairs)
+    if takes(settings, "ngrams"):
+        pipeline.features.ngrams, inputs = fit_ngrams(plain, learned.frame, inputs, numbers, learned.groups)
+    return pipeline, inputs
 
 
 def affordable(
@@ -226,59 +270,12 @@ def affordable(
     if room >= len(frame):
         return None
     end.left_out.append(f"{len(frame) - room:,} of {len(frame):,} rows to learn from")
-    return np.sort(order[np.argsort(_seen_before(target[order]), kind="stable")[:room]])
-
-
-def _evening(target: np.ndarray, weight: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """Factors (n,) by which classes weigh in the rows ``kept`` what they weigh in all; of labels and values one.
-
-    Example:
-        >>> _evening(np.array([0, 0, 0, 1]), np.ones(4), np.array([0, 3])).tolist()
-        [1.5, 1.5, 1.5, 0.5]
-    """
-    if target.ndim == 2 or target.dtype.kind == "f":
-        return np.ones(len(target))
-    whole = np.bincount(target, weight)
-    part = np.bincount(target[kept], weight[kept], minlength=len(whole))
-    share = (whole / whole.sum()) / np.maximum(part / part.sum(), 1e-12)
-    return np.asarray(share[target])
-
-
-def _seen_before(target: np.ndarray) -> np.ndarray:
-    """How many rows before each one have its class, or the rarest so far of its labels (n,); ``ROWS_OF_CLASS`` at most.
-
-    Example:
-        >>> _seen_before(np.array([0, 0, 1, 0])).tolist(), _seen_before(np.array([[1, 0], [1, 1], [0, 0]])).tolist()
-        ([0, 1, 0, 2], [0, 0, 10])
-    """
-    if target.ndim == 2:
-        labels = target > 0
-        before = np.where(labels, np.cumsum(labels, axis=0) - labels, ROWS_OF_CLASS)
-        return np.asarray(before.min(axis=1, initial=ROWS_OF_CLASS))
-    if target.dtype.kind == "f":
-        return np.full(len(target), ROWS_OF_CLASS)
-    return np.minimum(pd.Series(target).groupby(target).cumcount().to_numpy(), ROWS_OF_CLASS)
+    return np.sort(order[np.argsort(rows.seen_before(target[order]), kind="stable")[:room]])
 
 
 def takes(settings: FitSettings, field: str) -> bool:
     """Whether what ``pairs`` or ``ngrams`` bring may stand beside features: the network takes vectors, and no one said no."""
     return getattr(settings, field) == "auto" and design.parse(settings.network)[0] is not ConvLSTM
-
-
-def as_given(prepared: Prepared) -> Prepared:
-    """Every given row by itself again, in its order: equal rows are no longer one."""
-    there = prepared.row_index >= 0
-    rows = prepared.row_index[there]
-    times = np.bincount(rows, minlength=len(prepared.inputs))
-    order = torch.from_numpy(rows)
-    row_index = np.where(there, np.cumsum(there) - 1, -1)
-    return dataclasses.replace(
-        prepared,
-        target=prepared.target[rows],
-        inputs=prepared.inputs.take(order),
-        weight=prepared.weight[order] / torch.from_numpy(times)[order],
-        row_index=row_index,
-    )
 
 
 def with_validation(settings: FitSettings, prepared: Prepared, valid: tuple[pd.DataFrame, Any]) -> Prepared:
@@ -307,14 +304,6 @@ def readable_target(target: np.ndarray, classes: tuple[object, ...], task: str) 
     if task == "classification":
         return [names[code] for code in target]
     return [[n for n, on in zip(names, row, strict=True) if on] for row in target] if task == "multilabel" else target
-
-
-def groups_of(groups: np.ndarray, row_index: np.ndarray) -> np.ndarray:
-    """The group of each distinct row (m,), from those of the given rows (n,) and where they went."""
-    codes = pd.factorize(np.asarray(groups, dtype=object))[0]
-    result = np.zeros(int(row_index.max()) + 1, dtype=np.int64)
-    result[row_index[row_index >= 0]] = codes[row_index >= 0]
-    return result
 
 
 def _without_rows(codes: np.ndarray, classes: tuple[object, ...]) -> tuple[int, ...]:

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from plait.base.errors import ConfigError, ModelError, TableError, warn
 from plait.data.labels import codes_of, label_text
-from plait.data.modality import Schema
 from plait.data.row_numbers import numbered, whole_table
 from plait.data.schema import absent
 from plait.data.targets import target_array
 from plait.data.values import object_array
+from plait.estimators.preparing import with_missing_columns
 from plait.metrics.base import MAIN, inputs
 from plait.metrics.classification import true_probability
 
@@ -105,7 +105,7 @@ def gather(
     if not len(frame):
         raise TableError("the table has no rows; nothing can be scored")
     if partial or getattr(model, "partial", False):
-        frame = _with_columns(model.schema_, frame)
+        frame = with_missing_columns(model.schema_, frame)
     modalities = tuple(m.name for m in model.schema_.modalities)
     # The features of all rows would be much, and are neither there nor asked for again.
     if outputs is None and len(frame) > PIECE and not getattr(model, "remembers", True):
@@ -177,14 +177,6 @@ def _costs(model: Any) -> Array | None:
     """What ``predict`` reads the probabilities of one class of several by, where it is not the most probable one."""
     value = getattr(getattr(getattr(model, "members_", None), "task", None), "decides", None)
     return None if value is None or not np.size(value) else np.asarray(value)
-
-
-def _with_columns(schema: Schema, frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame with empty columns for those that are missing."""
-    missing = [c for c in schema.columns if c not in frame.columns]
-    if not missing:
-        return frame
-    return frame.assign(**dict.fromkeys(missing))
 
 
 def _threshold(model: object) -> float | Array:

@@ -23,7 +23,7 @@ from plait.data.media.given import data_of_uri, is_data_uri
 from plait.data.modality import Schema
 from plait.estimators.base import FusionEstimator
 from plait.estimators.estimators import load
-from plait.estimators.targets import TargetModels
+from plait.estimators.target_models import TargetModels
 from plait.evaluation.explain import MOST, explain
 from plait.serving.limits import Limits, Refused
 

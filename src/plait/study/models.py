@@ -26,7 +26,7 @@ from plait.encoders.pairs import linear_target
 from plait.estimators import preparing
 from plait.estimators.base import FusionEstimator
 from plait.estimators.fit_settings import NO_STORE, FitSettings
-from plait.estimators.prepared import Make, Prepared
+from plait.estimators.prepared import Make, Prepared, groups_of
 from plait.evaluation.autogluon import MINUTES
 from plait.evaluation.baselines import Baseline, scaled
 from plait.evaluation.beside import plain_schema, table_of
@@ -256,7 +256,7 @@ def _plain_rows(group: Group, run: Run, y: np.ndarray) -> Inputs:
         shared.raw, shared.scalers = scaled(_encoded(group, shared.features, group.x), table_of(schema))
         if run.model.get("ngrams", "auto") == "auto":  # as the estimator does it
             target = linear_target(y, group.table.task, len(group.table.classes or ()))
-            groups = None if group.together is None else preparing.groups_of(group.together, np.arange(len(group.x)))
+            groups = None if group.together is None else groups_of(group.together, np.arange(len(group.x)))
             shared.features.ngrams, shared.raw = fit_ngrams(schema.modalities, group.x, shared.raw, target, groups)
     result: Inputs = shared.raw
     return result

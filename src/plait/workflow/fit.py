@@ -30,8 +30,8 @@ from plait.data.typed import typed
 from plait.estimators import tracking
 from plait.estimators.base import FusionEstimator
 from plait.estimators.estimators import FusionClassifier, FusionRegressor
+from plait.estimators.objective import check
 from plait.estimators.settings import check_settings, of_quality
-from plait.estimators.target import check
 from plait.evaluation.baselines import NAMES
 from plait.evaluation.beside import baselines_beside, light
 from plait.evaluation.evaluate import evaluate

@@ -21,7 +21,7 @@ from plait.data.modality import Schema
 from plait.estimators import modelfile, tracking
 from plait.estimators.base import FusionEstimator
 from plait.estimators.fit_settings import NO_STORE
-from plait.estimators.targets import TargetModels, folders_of
+from plait.estimators.target_models import TargetModels, folders_of
 from plait.evaluation.baselines import Baselines
 from plait.evaluation.evaluate import Evaluation
 from plait.evaluation.explain import Explanation

@@ -20,7 +20,7 @@ from plait.data.modality import Modality, Schema
 from plait.data.targets import target_values, with_target
 from plait.estimators import fitting, preparing, regime
 from plait.estimators.base import FusionEstimator
-from plait.estimators.prepared import GivenRows
+from plait.estimators.prepared import GivenRows, groups_of
 from plait.estimators.settings import check_settings
 from plait.store.model_files import plain_values
 from plait.training import history
@@ -124,7 +124,7 @@ def _trained(
     given = GivenRows(table, codes, np.ones(len(table)), groups, tuple(model.labels), model._regressor)
     prepared = preparing.prepare(settings, given)
     seed, modality = preparing.seed_of(settings.random_state), prepared.pipeline.schema.modalities[0]
-    together = None if groups is None else preparing.groups_of(groups, prepared.row_index)
+    together = None if groups is None else groups_of(groups, prepared.row_index)
     fold, valid = folds_of(prepared.task.strata(prepared.target), 5, seed, together)[0]
     training = regime.paced(settings, prepared, fitting.training_of(settings, [modality.name], 0.0))
     weight = prepared.weight / prepared.weight.mean()

@@ -1,4 +1,4 @@
-"""What the fields ``target_transform``, ``metric`` and ``threshold`` make of the task, before anything learns."""
+"""What the task is to be good at: what the fields ``metric``, ``costs``, ``threshold`` and ``target_transform`` make of it."""
 
 from __future__ import annotations
 
