@@ -568,3 +568,26 @@ def test_a_long_list_of_columns_is_broken_into_lines_that_read_back() -> None:
     assert len(lists) > 5
     assert max(map(len, lists)) <= 80
     assert schema.from_yaml(text) == found
+
+
+@pytest.mark.parametrize(
+    ("head", "target", "task", "expected"),
+    [
+        ("target: price", None, None, ("price", "regression")),
+        ("target: price\ntask: classification", None, None, ("price", "classification")),
+        ("target: kind\ntask: classification", "price", None, ("price", "regression")),
+        ("target: price\ntask: regression", "kind", None, ("kind", "classification")),
+        ("task: regression", "price", None, ("price", "regression")),
+        ("target: kind", None, "multilabel", ("kind", "multilabel")),
+        ("target: [price, kind]\ntask: {kind: classification}", "price", None, ("price", "regression")),
+        ("target: nowhere", None, None, ("nowhere", "classification")),
+        ("", None, None, (None, "classification")),
+    ],
+)
+def test_a_task_that_no_file_tells_is_inferred(
+    head: str, target: str | None, task: str | None, expected: tuple[str | None, str]
+) -> None:
+    frame = pd.DataFrame({"size": [1.5, 2.5] * 30, "price": [i / 7 for i in range(60)], "kind": ["a", "b"] * 30})
+    text = head + "\nmodalities: {tabular: {kind: tabular, columns: [size]}}\n"
+    found = schema.for_table(frame, text, "s.yaml", target, task)
+    assert (found.target, found.task) == expected

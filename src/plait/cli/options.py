@@ -167,16 +167,12 @@ def read_schema(
     settings = config.read_yaml(schema_file).get("settings") or {}
     if not isinstance(settings, dict):
         raise ConfigError(f"{schema_file}: 'settings' must be a mapping of the estimator's fields")
-    result = schema.from_yaml(schema_file.read_text(encoding="utf-8"), str(schema_file))
+    result = schema.for_table(frame, schema_file.read_text(encoding="utf-8"), str(schema_file), target, task)
     if root is None and _is_everything(result.root):
         raise ConfigError(
             f"{schema_file}: root {result.root!r}: a file may not open the whole disk; pass --root yourself"
         )
-    target, root = target or result.target, root or result.root or str(table.parent)
-    task = task or (result.task if result.target else None)
-    if task is None and target is not None:
-        task = schema.infer(frame, target=target, root=root).task
-    return dataclasses.replace(result, target=target, root=root, task=task or result.task), settings
+    return dataclasses.replace(result, root=root or result.root or str(table.parent)), settings
 
 
 def media_root(given: str | None, saved: Any, table: Path) -> str:

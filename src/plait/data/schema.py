@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
+from plait.base.documents import read_yaml_node, value_of
 from plait.base.errors import TableError, nearest, warn
 from plait.data.cells import MEDIA, absent_rows, is_media, vector_of
 from plait.data.column import Column, Verdict, gapped
@@ -25,6 +27,7 @@ __all__ = [
     "Modality",
     "Schema",
     "absent",
+    "for_table",
     "from_dict",
     "from_yaml",
     "infer",
@@ -148,6 +151,25 @@ def infer_task(series: pd.Series) -> tuple[str, str, str | None]:
     if numeric and not code_name(column) and _leaves_out(column):
         doubt = "whole numbers with gaps, taken for classes; if they are amounts, choose task regression"
     return "classification", f"one class per row: {column.distinct:,} distinct {kind}", doubt
+
+
+def for_table(
+    frame: pd.DataFrame, text: str, where: str = "schema", target: str | None = None, task: str | None = None
+) -> Schema:
+    """A schema from YAML with the target that is asked for, or its own; where no task is told, the column says which.
+
+    Raises:
+        ConfigError: as ``from_yaml`` does.
+    """
+    result = from_yaml(text, where)
+    told = dict(value_of(read_yaml_node(text, where), where)).get("task")  # of the target that the file names
+    target, same = target or result.target, result.target in (None, target or result.target)
+    task = task or (told if same and isinstance(told, str) else None)
+    if task is None and target in frame.columns:
+        task, _, doubt = infer_task(frame[target])
+        if doubt:
+            warn(f"target '{target}' is doubtful: {doubt}")
+    return dataclasses.replace(result, target=target, task=task or result.task)
 
 
 def _is_amount(column: Column) -> bool:

@@ -96,23 +96,7 @@ def fit(settings: FitSettings, given: GivenRows, test: tuple[pd.DataFrame, Any] 
         alone = regime.stage(settings, prepared, weight, training, seed, listener)
         identity = {k: v for k, v in vars(settings).items() if k not in _BESIDE} | {"design": vars(design)}
         follow = FitCallbacks(machine.device_of(settings.device), score, events, settings.checkpoint, identity)
-        everything = torch.arange(len(inputs))  # those to learn from come first
-        folds = None if settings.validation == "folds" else [(everything[:rows], everything[rows:])] * members
-        plan = Plan(
-            names=pipeline.names,
-            training=training,
-            members=members,
-            seed=seed,
-            strata=task.strata(prepared.target),
-            groups=None if given.groups is None or folds else groups_of(given.groups, prepared.row_index),
-            warns=settings.branches != FitSettings.branches,
-            folds=folds,
-            mix=settings.mix,
-            engine=settings.engine,
-            workers=settings.workers,
-            end=given.end,
-            progress=settings.progress,
-        )
+        plan = _plan(settings, given, prepared, training, members, seed)
         examples = Examples(task, inputs, task.encode(prepared.target), weight)
         held = rows * min(1.0, members / 5) * len(patterns(pipeline.names))
         with given.end.expecting(deadline.MIXTURE + deadline.ANSWER * held):
@@ -120,13 +104,32 @@ def fit(settings: FitSettings, given: GivenRows, test: tuple[pd.DataFrame, Any] 
         bar.advance((bar.total or 0) - bar.done)  # of few rows there are fewer members
     regime.tell(alone, clock)
     record = record_of(settings, seed, prepared, clock, result, design, training)
-    record |= {"pretrain": alone.record(), "pairs": list(inputs.pairs), "ngrams": list(inputs.words)}
-    record["tuned"] = prepared.tuned
-    if result.samples:
-        record["samples"] = {what: list(rows) for what, rows in result.samples.items()}
-    record["target_transform"] = getattr(task, "transform", "none")
+    record["pretrain"] = alone.record()
     follow.close()
     return Fitted(prepared, result, record, follow.checkpoints, alone.history)
+
+
+def _plan(
+    settings: FitSettings, given: GivenRows, prepared: Prepared, training: Training, members: int, seed: int
+) -> Plan:
+    """How the members are cross-fitted, or learn from all rows but those that choose."""
+    everything, rows = torch.arange(len(prepared.inputs)), prepared.learned_from  # those to learn from come first
+    folds = None if settings.validation == "folds" else [(everything[:rows], everything[rows:])] * members
+    return Plan(
+        names=prepared.pipeline.names,
+        training=training,
+        members=members,
+        seed=seed,
+        strata=prepared.task.strata(prepared.target),
+        groups=None if given.groups is None or folds else groups_of(given.groups, prepared.row_index),
+        warns=settings.branches != FitSettings.branches,
+        folds=folds,
+        mix=settings.mix,
+        engine=settings.engine,
+        workers=settings.workers,
+        end=given.end,
+        progress=settings.progress,
+    )
 
 
 def _check(settings: FitSettings) -> None:
@@ -278,6 +281,11 @@ def record_of(
         + sum(enhancer.record.get("trained_weights", 0) for enhancer in enhancers.values())
         + sum(one["trained_weights"] for one in prepared.tuned.values()),
         "align": {name: dict(enhancer.record) for name, enhancer in enhancers.items()},
+        "pairs": list(prepared.inputs.pairs),
+        "ngrams": list(prepared.inputs.words),
+        "tuned": prepared.tuned,
+        **({"samples": {what: list(rows) for what, rows in result.samples.items()}} if result.samples else {}),
+        "target_transform": getattr(prepared.task, "transform", "none"),
         "frozen_weights": frozen_weights(encoders, prepared.pipeline.schema, result.members),
         "device": str(machine.device_of(settings.device)),
         "seconds": {k: round(v, 3) for k, v in clock.seconds.items()},

@@ -184,7 +184,7 @@ def _table(spec: DataSpec, base: Path, schema_told: Mapping[str, object] | None,
         file = base / spec.schema
         if not file.is_file():
             raise ConfigError(f"{file}: there is no such schema file")
-        result = schema.from_yaml(file.read_text(encoding="utf-8"), str(file))
+        result = schema.for_table(frame, file.read_text(encoding="utf-8"), str(file), spec.target, spec.task)
     else:
         if spec.target is None and not pairs:
             raise ConfigError(f"data: which column of {path.name} is to be predicted? expected target: NAME")
