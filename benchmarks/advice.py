@@ -94,7 +94,7 @@ def raced(study: Study, seed: int, out: Path, store: str) -> tuple[str, int]:
     racing = Racing(metric, lower=metrics(schema.task)[metric].direction == "lower", kept=[DEFAULT])
     race = Study.from_dict(told, {"table": (rows, schema)})
     found = race.run(out, engine="inline", store=store, race=racing, view=False)
-    return winner_of(found, metric, racing), sum(line["status"] == "done" for line in found.lines)
+    return winner_of(found, racing), sum(line["status"] == "done" for line in found.lines)
 
 
 def lines_of(study: Study, results: Results, names: dict[int, tuple[str, int]]) -> Iterator[ev.Line]:

@@ -83,11 +83,13 @@ def ranked(known: pd.DataFrame, tables: Sequence[str], datasets: Mapping[str, st
     shown = [name for name in tables if name in first.values()]
     seeds = known.pivot_table(index="table", columns="system", values="seed", aggfunc="nunique").reindex(shown)
     systems = [s for s in order(known) if (seeds[s].fillna(0) >= fewest).sum() == len(shown)]
+    if len(systems) < 2:
+        return None
     means = alike(known[known["system"].isin(systems)], fewest).pivot_table(
         index="table", columns="system", values="loss"
     )
     means = means.reindex(index=shown, columns=systems).dropna()
-    if len(means) < 3 or means.shape[1] < 2:
+    if len(means) < 3:
         return None
     return rank(-means.to_numpy(), list(means.columns), list(means.index))
 

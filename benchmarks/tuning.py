@@ -41,7 +41,7 @@ from plait.base.tokens import Tokens
 from plait.data.cells import cells as cells_of
 from plait.data.targets import Labels, target_values
 from plait.encoders import minilm as minilm_file
-from plait.encoders.efficientnet_lite0 import Above, Below, lite0
+from plait.encoders.efficientnet_lite0 import Above, below, lite0
 from plait.encoders.embed import Column
 from plait.encoders.featurize import make_encoder
 from plait.encoders.packages import package_file
@@ -73,7 +73,7 @@ class NoCache(Single):
 
     def _parts(self) -> Any:
         if self._loaded is None:
-            cells = [self.column._cells[self.column.rows[key][0]] for key in self.keys]
+            cells = [self.column.cells[self.column.rows[key][0]] for key in self.keys]
             cut = self.base.cut(self.tuning.layers)
             self._loaded = cut, Recomputed(cut.lower, prepared_cells(self.base, cells))  # type: ignore[assignment]
         return self._loaded
@@ -130,7 +130,7 @@ class Lite0(nn.Module):
 
         upper = Above(lite0(fast=False), told.layers)
         settings = peft.LoraConfig(r=told.rank, lora_alpha=told.alpha, target_modules=list(upper.targets()))
-        self.lower, self.upper = Below(lite0(fast=False), told.layers), peft.inject_adapter_in_model(settings, upper)
+        self.lower, self.upper = below(lite0(fast=False), told.layers), peft.inject_adapter_in_model(settings, upper)
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         with torch.no_grad():
@@ -141,7 +141,7 @@ class Lite0(nn.Module):
 def ordinary(column: Column, encoder: Encoder, told: Tuning, known: FinetuningTarget) -> list[float]:
     """The loop that a user would write; the least validation loss of each fold."""
     one = Single(column, encoder, told, known, None, False)  # for the same rows in the same folds
-    cells = prepared_cells(encoder, [column._cells[column.rows[key][0]] for key in one.keys])
+    cells = prepared_cells(encoder, [column.cells[column.rows[key][0]] for key in one.keys])
     fold, found = one._fold(), []
     embeddings = torch.zeros(len(one.rows.cell), encoder.dim)
 
@@ -206,7 +206,13 @@ def problem(asked: argparse.Namespace, seed: int, rows: int) -> tuple[list[Any],
     modality = next(m for m in schema.modalities if m.name == name)
     (column,) = cells_of(frame, modality, schema.root)
     y: Any = target_values(frame[target], schema.task)
-    y = y.indicator if isinstance(y, Labels) else y
+    y = (
+        y.indicator
+        if isinstance(y, Labels)
+        else np.unique(y, return_inverse=True)[1]
+        if schema.task == "classification"
+        else y
+    )
     task = task_class(schema.task).learn(y, np.ones(len(frame)))
     known = FinetuningTarget(task, task.encode(y), torch.ones(len(frame)), task.strata(y), None, seed)
     return list(column), make_encoder(modality), known
@@ -218,13 +224,13 @@ def ways(asked: argparse.Namespace, told: Tuning, seed: int, rows: int) -> dict[
 
     def by(kind: type[Single]) -> Callable[[], list[float]]:
         def run() -> list[float]:
-            one = kind(Column(cells, "cells", False), encoder, told, known, None, False)
+            one = kind(Column(cells, name="cells"), encoder, told, known, None, False)
             return list(one.run()[2]["valid_loss"])
 
         return run
 
     def users() -> list[float]:
-        return ordinary(Column(cells, "cells", False), encoder, told, known)
+        return ordinary(Column(cells, name="cells"), encoder, told, known)
 
     found = {"plait": by(Single), "no cache": by(NoCache), "ordinary": users}
     return {name: found[name] for name in asked.ways}

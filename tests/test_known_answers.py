@@ -938,6 +938,21 @@ def test_outputs_are_pooled_as_log_probabilities_and_others_held_in_bounds() -> 
     assert comparable(torch.tensor([[-99.0, 2.0, 99.0]]), Multilabel((0, 1, 2))).tolist() == [[-30.0, 2.0, 30.0]]
 
 
+def test_what_is_rare_stays_as_rare_however_far_outputs_are_stretched() -> None:
+    """A branch says nothing but the classes' shares: whatever its weight, so does the mixture."""
+    mixture = Mixture(["a"], {"linear": ("a",)})
+    share = torch.tensor([0.9, 0.1])
+    mixture.weights = {("a",): {"linear": 3.0}}
+    outputs, there = {"linear": share.log().repeat(2, 1)}, {"a": torch.tensor([True, True])}
+    mixture.prior = mixture.centre = share.log().tolist()
+    torch.testing.assert_close(TWO.decode(mixture.combine(outputs, there, TWO)), share.repeat(2, 1))
+    again = Mixture.restore(mixture.state())
+    assert (again.centre, again.prior) == (mixture.centre, mixture.prior)
+    before = Mixture.restore({k: v for k, v in mixture.state().items() if k != "centre"})
+    found = TWO.decode(before.combine(outputs, there, TWO))
+    torch.testing.assert_close(found, (share**3 / (share**3).sum()).repeat(2, 1))
+
+
 def test_without_held_out_rows_all_branches_of_a_pattern_count_alike() -> None:
     mixture = Mixture(["a", "b"], {"joint": ("a", "b"), "own:a": ("a",), "own:b": ("b",)})
     mixture.set_equal()

@@ -91,7 +91,7 @@ def mix(
         equal: all branches count alike, whatever held-out rows say; thresholds of several labels are still chosen by them.
     """
     mixture = Mixture(held_out.names, sources)
-    mixture.prior = list(prior)
+    mixture.prior, mixture.centre = list(prior), list(prior)
     if not len(held_out.rows):
         mixture.set_equal()
         return mixture, held_out.task
@@ -119,9 +119,9 @@ class _Pool:
     target: Tensor
     weight: Tensor
 
-    def losses(self, weights: Mapping[str, float], task: Task) -> Tensor:
-        """(n,) of the branches mixed so."""
-        mixed = torch.stack([w * comparable(self.outputs[name], task) for name, w in weights.items()]).sum(0)
+    def losses(self, mixture: Mixture, pattern: Pattern, task: Task) -> Tensor:
+        """(n,) of the branches mixed by the weights of this pattern."""
+        mixed = mixture.mixed(self.outputs, mixture.weights[pattern], task)
         return task.answer_loss(mixed, self.target) * self.weight
 
 
@@ -137,9 +137,10 @@ def _weigh(mixture: Mixture, pools: Mapping[Pattern, _Pool], task: Task) -> None
 
 def _drop(mixture: Mixture, pools: Mapping[Pattern, _Pool], task: Task) -> None:
     """Leave out, one after another, the branches that no pattern misses by more than noise; those of least weight first."""
-    full = {pattern: pool.losses(mixture.weights[pattern], task) for pattern, pool in pools.items()}
+    full = {pattern: pool.losses(mixture, pattern, task) for pattern, pool in pools.items()}
     for name in sorted(mixture.sources, key=lambda n: max(w.get(n, 0.0) for w in mixture.weights.values())):
         without = Mixture(mixture.names, {n: sees for n, sees in mixture.sources.items() if n != name})
+        without.centre = mixture.centre
         if not pools or any(not without.available(pattern) for pattern in mixture.weights):
             continue
         for pattern, weights in mixture.weights.items():
@@ -151,7 +152,7 @@ def _drop(mixture: Mixture, pools: Mapping[Pattern, _Pool], task: Task) -> None:
                 without.weights[pattern] = rest
             else:
                 without.fit_pattern(pattern, pool.outputs, task, pool.target, pool.weight)
-                if _worse(pool.losses(without.weights[pattern], task), full[pattern]):
+                if _worse(pool.losses(without, pattern, task), full[pattern]):
                     break
         else:
             mixture.sources, mixture.weights = without.sources, without.weights
@@ -169,7 +170,7 @@ def gains(held_out: HeldOut, sources: Mapping[str, tuple[str, ...]], name: str) 
     for kept in (sources, {key: sees for key, sees in sources.items() if key != name}):
         mixture = Mixture(pattern, kept)
         mixture.fit_pattern(pattern, outputs, held_out.task, pool.target, pool.weight)
-        losses.append(pool.losses(mixture.weights[pattern], held_out.task))
+        losses.append(pool.losses(mixture, pattern, held_out.task))
     return _worse(losses[1], losses[0], GAIN_NOISE)
 
 

@@ -38,6 +38,7 @@ class Saved(Protocol):
     sources: Mapping[str, Sequence[str]]
     weights: Sequence[Mapping[str, Any]]
     prior: Sequence[float]
+    centre: Sequence[float]
 
 
 class SavedWeights(Protocol):
@@ -50,9 +51,9 @@ class SavedWeights(Protocol):
 class Mixture:
     """A log-linear pool of branches, with weights for every pattern of present modalities.
 
-    Formula: out = sum over branches h of w_h(pattern) log p_h (logits for several labels, values for a number), w >= 0. The
-    weights minimise the task's loss on held-out predictions; since their sum is free they calibrate too (it is the
-    inverse of a temperature).
+    Formula: out = c + sum over branches h of w_h(pattern) (log p_h - c), w >= 0 (logits for several labels, values for a
+    number); c is the log of the classes' shares, or the mean. The weights minimise the task's loss on held-out predictions;
+    since their sum is free they calibrate too (it is the inverse of a temperature), and what is rare stays as rare.
 
     Source: stacked generalisation (Wolpert 1992); log-linear pooling (Heskes 1998); temperature scaling (Guo et al. 2017).
     """
@@ -63,6 +64,8 @@ class Mixture:
         self.sources = dict(sources)
         self.weights: dict[Pattern, dict[str, float]] = {}
         self.prior: list[float] = []
+        #: What weights do not stretch: the prior; 0 in files of before.
+        self.centre: list[float] = []
         #: Of several labels: from where on one is answered when just these modalities are present.
         self.thresholds: dict[Pattern, float] = {}
 
@@ -76,6 +79,8 @@ class Mixture:
         """Weights of one pattern from held-out outputs (n, out_dim) of its branches under that pattern."""
         branches = self.available(pattern)
         stacked = torch.stack([comparable(outputs[name], task) for name in branches]).double()  # (H, n, O)
+        centre = self.centred(task).double()
+        stacked -= centre
         target = target.double() if target.is_floating_point() else target
         share = (weight / weight.sum().clamp_min(1e-12)).double()
         start = np.full(len(branches), 1.0 / len(branches))
@@ -83,13 +88,23 @@ class Mixture:
 
         def objective(w: np.ndarray) -> tuple[float, np.ndarray]:
             leaf = torch.tensor(w, dtype=torch.float64, requires_grad=True)
-            mixed = torch.einsum("h,hno->no", leaf, stacked)
+            mixed = centre + torch.einsum("h,hno->no", leaf, stacked)
             loss = (task.answer_loss(mixed, target) * share).sum() + pull * _distance(leaf)
             (gradient,) = torch.autograd.grad(loss, leaf)
             return float(loss.detach()), gradient.numpy()
 
         result = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=[(0.0, None)] * len(branches))
         self.weights[pattern] = {name: float(w) for name, w in zip(branches, result.x, strict=True)}
+
+    def centred(self, task: Task) -> Tensor:
+        """What weights do not stretch (out_dim,), as the branches' outputs are compared."""
+        return comparable(torch.tensor([self.centre]), task)[0] if self.centre else torch.zeros(task.out_dim)
+
+    def mixed(self, outputs: Mapping[str, Tensor], weights: Mapping[str, float], task: Task) -> Tensor:
+        """Raw outputs (n, out_dim) of branches, mixed by these weights; of branches without a weight none need be there."""
+        centre = self.centred(task)
+        parts = [w * (comparable(outputs[name], task) - centre) for name, w in weights.items() if w]
+        return centre + (torch.stack(parts).sum(0) if parts else torch.zeros(len(next(iter(outputs.values()))), 1))
 
     def set_equal(self) -> None:
         """Equal weights for every pattern: what is left when there are no held-out rows."""
@@ -127,13 +142,11 @@ class Mixture:
     def combine(self, outputs: Mapping[str, Tensor], present: Mapping[str, Tensor], task: Task) -> Tensor:
         """Mixed raw outputs (n, out_dim); rows with nothing present get the prior. Of branches without a weight none need be."""
         mixed = torch.tensor(self.prior, dtype=torch.float32).repeat(len(next(iter(present.values()))), 1)
-        prepared = {name: comparable(out, task) for name, out in outputs.items()}
         for pattern, rows in self._patterns(present):
             weights = self.weights_for(pattern)
             if not weights:  # of a file that knows no part of this pattern: the prior, as for nothing
                 continue
-            none = torch.zeros(int(rows.sum()), mixed.shape[1])
-            mixed[rows] = torch.stack([w * prepared[name][rows] if w else none for name, w in weights.items()]).sum(0)
+            mixed[rows] = self.mixed({name: out[rows] for name, out in outputs.items()}, weights, task)
         return mixed
 
     def thresholds_at(self, present: np.ndarray, usual: np.ndarray) -> np.ndarray:
@@ -151,12 +164,14 @@ class Mixture:
             "sources": {k: list(v) for k, v in self.sources.items()},
             "weights": weights,
             "prior": self.prior,
+            "centre": self.centre,
             "thresholds": [{"pattern": list(p), "threshold": t} for p, t in self.thresholds.items()],
         }
 
     @classmethod
     def restore(cls, state: Mapping[str, Any]) -> Mixture:
         """Rebuild the mixture from its saved state."""
+        state = {"centre": [], **state}
         checks.refuse(checks.problems(Saved, state), "mixture")
         for entry in state["weights"]:
             checks.refuse(checks.problems(SavedWeights, entry), "mixture")
@@ -168,7 +183,7 @@ class Mixture:
         mixture.weights = {
             tuple(w["pattern"]): {name: float(one) for name, one in w["weights"].items()} for w in state["weights"]
         }
-        mixture.prior = list(state["prior"])
+        mixture.prior, mixture.centre = list(state["prior"]), list(state["centre"])
         mixture.thresholds = {tuple(t["pattern"]): float(t["threshold"]) for t in state.get("thresholds", ())}
         return mixture
 

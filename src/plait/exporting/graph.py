@@ -286,6 +286,7 @@ class _MixtureGraph(nn.Module):
 
     weights: Tensor
     prior: Tensor
+    centre: Tensor
     limits: Tensor
     decides: Tensor
 
@@ -299,6 +300,7 @@ class _MixtureGraph(nn.Module):
         rows = [[result.get(name, 0.0) for name in self.branches] for result in weights]
         self.register_buffer("weights", torch.tensor(rows, dtype=torch.float32))
         self.register_buffer("prior", torch.tensor(mixture.prior, dtype=torch.float32))
+        self.register_buffer("centre", mixture.centred(task))
         usual = (task.thresholds if isinstance(task, Multilabel) else ()) or (0.5,) * task.out_dim
         present = np.array([[name in pattern for name in self.names] for pattern in patterns])
         self.register_buffer("limits", torch.from_numpy(mixture.thresholds_at(present, np.asarray(usual))).float())
@@ -312,9 +314,12 @@ class _MixtureGraph(nn.Module):
     def forward(self, outputs: Mapping[str, Tensor], place: Tensor) -> Tensor:
         weights = self.weights[place]  # (n, H)
         mixed = torch.stack(
-            [comparable(outputs[n], self.task) * weights[:, i, None] for i, n in enumerate(self.branches)]
+            [
+                (comparable(outputs[n], self.task) - self.centre) * weights[:, i, None]
+                for i, n in enumerate(self.branches)
+            ]
         )
-        return torch.where((place == 0)[:, None], self.prior, mixed.sum(0))
+        return torch.where((place == 0)[:, None], self.prior, self.centre + mixed.sum(0))
 
     def answer(self, decoded: Tensor, place: Tensor) -> Tensor:
         """What ``predict`` reads from it: the place of a class (n,), indicators (n, C), or the value."""
