@@ -104,7 +104,8 @@ class Mixture:
         """Raw outputs (n, out_dim) of branches, mixed by these weights; of branches without a weight none need be there."""
         centre = self.centred(task)
         parts = [w * (comparable(outputs[name], task) - centre) for name, w in weights.items() if w]
-        return centre + (torch.stack(parts).sum(0) if parts else torch.zeros(len(next(iter(outputs.values()))), 1))
+        rows = len(next(iter(outputs.values()), [0]))
+        return centre + (torch.stack(parts).sum(0) if parts else torch.zeros(rows, 1))
 
     def set_equal(self) -> None:
         """Equal weights for every pattern: what is left when there are no held-out rows."""
