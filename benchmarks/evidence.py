@@ -65,7 +65,7 @@ recipe of full size with its cost. Most verdicts are therefore *not decided* or 
 
 ## Also measured
 
-- [plait beside its peers](peers.md): sixteen tables, three seeds; AutoGluon ahead of plait on one.
+- [plait beside its peers](peers.md): sixteen tables, three seeds, CatBoost one; AutoGluon ahead of plait on one.
 - [A million rows](scale.md): memory and time.
 - [Speed](../speed.md): ratios of parts, each in one run.
 
