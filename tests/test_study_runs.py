@@ -16,7 +16,7 @@ import torch
 
 from plait import FusionClassifier
 from plait.base.errors import TableError
-from plait.base.inputs import Inputs, all_subsets
+from plait.base.inputs import Inputs, subsets_of
 from plait.conditions.parse import parse
 from plait.data.modality import Modality, Schema
 from plait.evaluation.baselines import Baseline
@@ -141,7 +141,7 @@ def test_absence_put_together_from_patterns_is_absence_in_the_table(one: StudyTa
     x = one.frame[["size", "weight", "text"]]
     model = FusionClassifier(modalities=one.schema, members=1, epochs=2, store="none", progress=False).fit(x, one.y)
     condition = parse({"absent": {"text": 0.5, "tabular": 0.3}})
-    outputs = model.predict_subsets(x, all_subsets(("tabular", "text")))
+    outputs = model.predict_subsets(x, subsets_of(("tabular", "text")))
     gone = conditions.lost([condition], x, one.schema, None)
     assert 0 < gone["text"].sum() < len(x)
     found = assembled(outputs, gone, ("tabular", "text"))

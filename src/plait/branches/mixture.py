@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from plait.base import checks
 from plait.base.errors import ConfigError
+from plait.base.inputs import subsets_of
 from plait.networks.tasks import Task
 
 Pattern = tuple[str, ...]
@@ -28,7 +28,7 @@ def patterns(names: Sequence[str], limit: int = 5) -> list[Pattern]:
         [('text', 'image'), ('text',), ('image',)]
     """
     sizes = range(len(names), 0, -1) if len(names) <= limit else (len(names), len(names) - 1, 1)
-    return [result for size in sizes for result in itertools.combinations(names, size)]
+    return subsets_of(names, sizes)
 
 
 class Saved(Protocol):
