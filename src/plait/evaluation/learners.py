@@ -14,11 +14,10 @@ from scipy.optimize import minimize
 from scipy.sparse.linalg import lsqr
 from scipy.special import expit
 from sklearn.model_selection import KFold
-from threadpoolctl import threadpool_limits
 
 from plait.base.branch import FoldRows
 from plait.base.inputs import Inputs
-from plait.base.machine import blas_on_one_core
+from plait.base.machine import libraries_on
 from plait.base.tokens import Tokens
 from plait.branches import trees
 from plait.branches.growth import rare_classes
@@ -175,14 +174,14 @@ class Learner(ABC):
         }
         self._held = np.concatenate([part for _, part in folds])
         self._y = y
-        with blas_on_one_core(), threadpool_limits(1, user_api="openmp"):
+        with libraries_on(1):
             self._try(inputs, folds)
         return self
 
     def fit(self, inputs: Inputs) -> Learner:
         """Learn from all training rows with what was chosen."""
         # One thread: products this narrow gain nothing from more, and on a busy machine lose ten times.
-        with blas_on_one_core(), threadpool_limits(1, user_api="openmp"):
+        with libraries_on(1):
             self._learn(inputs)
         return self
 
