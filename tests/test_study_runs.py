@@ -242,6 +242,16 @@ def test_baselines_learn_and_stand_absence(task: str, tmp_path: Path) -> None:
         assert all(results.predictions(line["run"]).threshold is not None for line in results.lines)
 
 
+def test_baselines_stand_beside_a_grid_once_and_their_absence_is_said(tmp_path: Path) -> None:
+    told: dict[str, Any] = {"grid": {"depth": ["early", "late"]}, "variants": {"linear": {"estimator": "linear"}}}
+    one = study(tmp_path, baselines=True, exclude=[{"estimator": "linear", "depth": "late"}], **told)
+    names = ["linear depth=early", "trees", "single", "majority"]
+    assert [v.label for v in one.variants] == names
+    assert [v.model["estimator"] for v in one.variants] == ["linear", *names[1:]]
+    assert one.subject.lacks() == ""
+    assert "baselines: true" in study(tmp_path, grid=told["grid"]).subject.lacks()
+
+
 WORD = ("red apple", "blue sky")
 
 
