@@ -129,7 +129,6 @@ class Contest:
         self.metric, self.names = MAIN[schema.task], [m.name for m in schema.modalities]
         lower = metrics(schema.task)[self.metric].direction == "lower"
         self.racing = Racing(self.metric, lower=lower, kept=[DEFAULT])
-        in_memory = isinstance(data, pd.DataFrame)
         self.frames: dict[str, tuple[pd.DataFrame, Schema]] = {}
         if isinstance(data, pd.DataFrame):
             self.frames, data = {"table": (data, schema)}, {"frame": "table"}
