@@ -299,7 +299,8 @@ def _alone(lines: Sequence[ev.Line], name: str, how: str) -> str:
 END = """## Full size, and what is open
 
 `conv_lstm_grid`, `conv_lstm_image_alone` and `conv_lstm_audio_alone` are the paper's own size (87,516 pairs, 28 x 28 pixels, 64
-cells, 100 test cells) and want a GPU: `plait study run conv_lstm_grid`. The paper tests on speakers that it trained on.
+cells, 100 test cells): `plait study run conv_lstm_grid`. One core would need about three hours for each of the 16 networks and
+epochs (from [8 rows in a second](../conv_lstm.md)), so it wants a GPU. The paper tests on speakers that it trained on.
 `python benchmarks/conv_lstm_grid.py run --seeds 6` gives every speaker its turn at the reduced size: about an hour of one core.
 """
 
