@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/frozen_epoch.py [--epochs 9] [--rounds 9] [--out results/frozen_epoch.json]
 
-9,500 rows of 1,724 features (the size of the Hearthstone table of issue 4), a head of one block (1,724 -> 128 -> 13,
+9,500 rows of 1,724 features (the size of the Hearthstone table), a head of one block (1,724 -> 128 -> 13,
 batch normalisation, ReLU, dropout) and batches of 512 rows. The ways are measured in turn, ``--rounds`` times in one
 process; told are wall and processor seconds (which other processes disturb less) and the ratios of each round. plait's
 epoch is that of ``plait.training.loop.train``, validation left out, and with several threads also that of one of as many members,

@@ -345,7 +345,8 @@ What absence in training does stands on [its own page](missing_in_training.md).
 
 ## Full size
 
-`plait study run pretraining_regimes` (900 runs; about 80 minutes of one core), `collapse --seeds 20` (about half an hour).
+`plait study run pretraining_regimes` (900 runs, about 80 minutes of one core; with `seeds: 20` in a copy of the recipe over five
+hours), `python -m plait.papers.late_fusion_pretrained_encoders.collapse --seeds 20` (about half an hour).
 AV digits to a target accuracy stand on [their own page](target_cost.md). MOSI's video (`mosi_regimes_video`) is not to be had
 here.
 """

@@ -203,7 +203,8 @@ LOGARITHM = f"0.22 in the first row is a ratio of {RATIO:g}, 0.69 one of 2.\n"
 END = """## Full size, and what is open
 
 `plait study run av_digits_regimes` (800 pairs, ResNet-34 and ResNet-18 of a quarter of the width, 15 epochs, 5 seeds: about an
-hour of one core) and `av_mnist_regimes` (full width) stand ready and want an idle machine, or a GPU.
+hour of one core) wants an idle machine. `av_mnist_regimes` (full width, its cost not measured) wants a GPU and AV-MNIST, which is
+not here.
 """
 
 
