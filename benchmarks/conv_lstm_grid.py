@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ import evidence_lines as ev
 from early_late_noise import MODALITIES, linear_of
 from plait.papers.early_fusion_conv_lstm.figures import curves, heat_maps, level_name
 from plait.papers.early_fusion_conv_lstm.noise_grids import Grid
+from plait.report.canvas import svg
 from plait.study import Study, conditions
 from plait.study.results import Results
 from plait.study.statistics.paired import resampled_t
@@ -39,6 +40,8 @@ BOTH = "+".join(MODALITIES)
 
 #: What the picture calls the places of the tests.
 _SHORT = {"at the training ratios": "", "at the training ratio": ""}
+#: Treatments of the other modality, where one is alone.
+_HOW = {"absent": "{} truly absent", "zeros": "{} zeroed"}
 
 
 def levels(label: str) -> tuple[list[float], str]:
@@ -87,7 +90,7 @@ def keep(told: argparse.Namespace) -> None:
     print(len(lines), "lines", flush=True)
 
 
-def _line(results: Results, done: dict[str, Any], recipe: str) -> ev.Line:
+def _line(results: Results, done: Mapping[str, Any], recipe: str) -> ev.Line:
     trained, zeroed = levels(done["train_condition"])
     tests = [(levels(e["condition"]), e) for e in done["evaluations"]]
     kept = [(at, float(e["metrics"]["accuracy"])) for (at, gone), e in tests if gone == zeroed]
@@ -151,7 +154,8 @@ def build() -> list[list[str]]:
     parts += [ev.draw(LINES.with_suffix(".svg"), tests, "difference of accuracy", _SHORT)]
     parts += [ev.tests_table(tests, "where", "first less second")]
     parts += ["## Figure 2: every model on every pair of ratios\n", _maps(fused), "## One modality alone\n"]
-    parts += [_alone(lines, name) for name in MODALITIES]
+    parts += ["The mean over the seeds; squares: the ratio of training.\n"]
+    parts += [_alone(lines, name, how) for name in MODALITIES for how in _HOW]
     parts += [END]
     page = ev.write_page(LINES, parts)
     both = "Convolutional LSTM, figure 2: are both modalities better than one, speakers unheard?"
@@ -173,12 +177,11 @@ def _against(lines: Sequence[ev.Line], fused: Sequence[ev.Line]) -> list[ev.Test
     """Both less each alone, and less the one with the lower loss on validation pairs; means over the training ratios."""
     gaps: dict[str, dict[int, list[float]]] = {}
     for line in fused:
-        alone = {name: _single(lines, line, name) for name in MODALITIES}
-        known = [x for x in alone.values() if x]
+        known = {name: x for name in MODALITIES if (x := _single(lines, line, name))}
         if len(known) < len(MODALITIES):
             continue
-        better = min(known, key=lambda x: min(x["valid_loss"]))
-        for name, other in (("the better one", better), *alone.items()):
+        better = min(known.values(), key=lambda x: min(x["valid_loss"]))
+        for name, other in (("the better one", better), *known.items()):
             gaps.setdefault(f"both less {name}", {}).setdefault(line["seed"], []).append(line["value"] - other["value"])
         for other in [
             x for x in lines if x["study"] == "linear" and x["seed"] == line["seed"] and x["trained"] == line["trained"]
@@ -247,49 +250,57 @@ def _scores(lines: Sequence[ev.Line], fused: Sequence[ev.Line]) -> str:
     return "The commonest digit is right in about 0.1.\n\n" + ev.table(head, rows)
 
 
+def _over_seeds(lines: Sequence[ev.Line]) -> dict[str, float]:
+    """Accuracy at every pair of test ratios, the mean of these runs."""
+    return {key: float(np.mean([x["accuracy"][key] for x in lines])) for key in lines[0]["accuracy"]}
+
+
 def _maps(fused: Sequence[ev.Line]) -> str:
     grids = []
-    for line in [x for x in fused if x["seed"] == min(y["seed"] for y in fused)]:
-        at = [[math.inf if v == "orig" else float(v) for v in key.split(", ")] for key in line["accuracy"]]
+    for trained in dict.fromkeys(tuple(x["trained"]) for x in fused):
+        own = [x for x in fused if tuple(x["trained"]) == trained]
+        mean, rows = _over_seeds(own), own[0]["test_rows"]
+        at = [tuple(map(_ratio, key.split(", "))) for key in mean]
         axes = [sorted({pair[i] for pair in at}, reverse=True) for i in (0, 1)]
-        correct = np.zeros((*map(len, axes), line["test_rows"]), bool)
-        for pair, value in zip(at, line["accuracy"].values(), strict=True):
-            correct[axes[0].index(pair[0]), axes[1].index(pair[1]), : round(value * line["test_rows"])] = True
-        trained = [math.inf if v == "orig" else float(v) for v in line["trained"]]
+        correct = np.zeros((*map(len, axes), rows), bool)
+        for pair, value in zip(at, mean.values(), strict=True):
+            correct[axes[0].index(pair[0]), axes[1].index(pair[1]), : round(value * rows)] = True
         levels = tuple(axes[0]), tuple(axes[1])
-        grids.append(Grid(MODALITIES, levels, correct, (trained[0], trained[1]), "", "amplitude_ratio"))
+        grids.append(Grid(MODALITIES, levels, correct, (_ratio(trained[0]), _ratio(trained[1])), "", "amplitude_ratio"))
     path = LINES.with_name("conv_lstm_grid-maps.svg")
-    path.write_text(ev.svg(heat_maps(grids)), encoding="utf-8")
-    return f"Accuracy; the red box is where a network was trained.\n\n![accuracy over ratios of picture and sound]({path.name})\n"
+    path.write_text(svg(heat_maps(grids)), encoding="utf-8")
+    told = "Accuracy, the mean over the seeds; the red box is where a network was trained."
+    return f"{told}\n\n![accuracy over ratios of picture and sound]({path.name})\n"
 
 
-def _alone(lines: Sequence[ev.Line], name: str) -> str:
-    """Accuracy over the ratios of one modality, a line for each training ratio and treatment of the other."""
-    place, drawn, trained, across = MODALITIES.index(name), {}, {}, []
-    first = min((x["seed"] for x in lines if x["study"] == "alone"), default=0)
-    for line in lines:
-        if line["study"] != "alone" or line["seed"] != first or line["zeroed"] == name:
-            continue
-        if line["subset"] not in (name, BOTH):
-            continue
-        at = [key.split(", ")[place] for key in line["accuracy"]]
-        across = sorted({math.inf if v == "orig" else float(v) for v in at}, reverse=True)
-        label = f"{line['trained'][place]}, {'absent' if line['subset'] == name else 'zeros'}"
-        values = dict(zip(at, line["accuracy"].values(), strict=True))
-        drawn[label] = [values[level_name(v)] for v in across]
-        trained[label] = math.inf if line["trained"][place] == "orig" else float(line["trained"][place])
-    if not drawn:
+def _ratio(name: str) -> float:
+    return math.inf if name == "orig" else float(name)
+
+
+def _alone(lines: Sequence[ev.Line], name: str, how: str) -> str:
+    """Accuracy over the ratios of one modality, the other ``absent`` or ``zeros``, a line for each training ratio."""
+    place, drawn = MODALITIES.index(name), {}
+    of = [x for x in lines if x["study"] == "alone" and x["zeroed"] != name]
+    of = [x for x in of if x["subset"] == (name if how == "absent" else BOTH)]
+    if not of:
         return "Not measured yet.\n"
-    path = LINES.with_name(f"conv_lstm_grid-{name}.svg")
-    figure = curves(across, drawn, modality=name, ratio="amplitude_ratio", trained=trained)
-    path.write_text(ev.svg(figure), encoding="utf-8")
-    return f"![{name} alone: accuracy over its ratios, by training ratio]({path.name})\n"
+    for trained in dict.fromkeys(x["trained"][place] for x in of):
+        mean = _over_seeds([x for x in of if x["trained"][place] == trained])
+        drawn[trained] = {_ratio(key.split(", ")[place]): value for key, value in mean.items()}
+    across = sorted(next(iter(drawn.values())), reverse=True)
+    values = {trained: [by_ratio[v] for v in across] for trained, by_ratio in drawn.items()}
+    path = LINES.with_name(f"conv_lstm_grid-{name}-{how}.svg")
+    figure = curves(across, values, modality=name, ratio="amplitude_ratio", trained={t: _ratio(t) for t in values})
+    path.write_text(svg(figure), encoding="utf-8")
+    told = f"{name} alone, {_HOW[how].format(MODALITIES[1 - place])}"
+    return f"{told}:\n\n![accuracy over its ratios, by training ratio]({path.name})\n"
 
 
 END = """## Full size, and what is open
 
 `conv_lstm_grid`, `conv_lstm_image_alone` and `conv_lstm_audio_alone` are the paper's own size (87,516 pairs, 28 x 28 pixels, 64
-cells, 100 test cells) and want a GPU: `plait study run conv_lstm_grid`. The paper tests on speakers that it trained on.
+cells, 100 test cells): `plait study run conv_lstm_grid`. One core would need about three hours for each of the 16 networks and
+epochs (from [8 rows in a second](../conv_lstm.md)), so it wants a GPU. The paper tests on speakers that it trained on.
 `python benchmarks/conv_lstm_grid.py run --seeds 6` gives every speaker its turn at the reduced size: about an hour of one core.
 """
 

@@ -193,7 +193,7 @@ def _picture(runs: Sequence[ev.Line]) -> str:
         own = [x["curve"] for x in runs if x["arm"] == arm]
         epoch, before = costs(runs, arm)
         values = np.mean(own, axis=0)
-        curves.append(Curve(arm, before + epoch * np.arange(1, len(values) + 1), values))
+        curves.append(Curve(arm, list(before + epoch * np.arange(1, len(values) + 1)), list(values)))
     return ev.draw_curves(
         LINES.with_suffix(".svg"), curves, "processor seconds, pretraining counted", "test accuracy, mean"
     )
@@ -203,7 +203,8 @@ LOGARITHM = f"0.22 in the first row is a ratio of {RATIO:g}, 0.69 one of 2.\n"
 END = """## Full size, and what is open
 
 `plait study run av_digits_regimes` (800 pairs, ResNet-34 and ResNet-18 of a quarter of the width, 15 epochs, 5 seeds: about an
-hour of one core) and `av_mnist_regimes` (full width) stand ready and want an idle machine, or a GPU.
+hour of one core) wants an idle machine. `av_mnist_regimes` (full width, its cost not measured) wants a GPU and AV-MNIST, which is
+not here.
 """
 
 

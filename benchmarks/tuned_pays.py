@@ -89,8 +89,9 @@ def _cost(lines: list[ev.Line], datasets: list[str]) -> str:
 
 END = """## Full size, and what is open
 
-`plait study run tuned_2000` (two tables, three seeds, about an hour of one core); pictures, more rows and encoders from the hub
-(`codebert`, `transformers_text`, `transformers_image`) want a GPU. At 320 to 400 training rows: [tuning](../measured/tuning.md).
+`plait study run tuned_2000` (two tables, three seeds, about an hour of one core) is whole here. More rows (`rows` in a copy, a
+run at 2,000 takes two to eight minutes of one core), pictures, and encoders from the hub (`codebert`, `transformers_text`,
+`transformers_image`) want a GPU. At 320 to 400 training rows: [tuning](../measured/tuning.md).
 """
 
 

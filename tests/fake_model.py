@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
-from plait.base.inputs import all_subsets
+from plait.base.inputs import subsets_of
 from plait.data.modality import Modality, Schema
 from plait.data.schema import absent
 
@@ -32,7 +32,7 @@ class FakeModel:
         elif self.task_ == "multilabel":
             self.classes_ = np.array(sorted({name for cell in raw for name in cell.split("|") if name}))
         y = self.target_of(frame)
-        self.models = {s: self._fitted(frame, s, y) for s in all_subsets(self.names)}
+        self.models = {s: self._fitted(frame, s, y) for s in subsets_of(self.names)}
         return self
 
     def _fitted(self, frame: pd.DataFrame, subset: tuple[str, ...], y: np.ndarray) -> Any:
@@ -62,7 +62,7 @@ class FakeModel:
         self.asked += 1
         gone = absent(self.schema_, frame)
         found = {}
-        for subset in all_subsets(self.names) if subsets is None else subsets:
+        for subset in subsets_of(self.names) if subsets is None else subsets:
             own = [tuple(n for i, n in enumerate(self.names) if n in subset and not row[i]) for row in gone]
             parts = [self._answer(frame, have) for have in sorted(set(own))]
             place = {have: parts[i] for i, have in enumerate(sorted(set(own)))}

@@ -22,7 +22,7 @@ from plait.cli import main
 from plait.data import schema
 from plait.data.modality import Modality, Schema
 from plait.study import advice
-from plait.study.advice import advise, evidence_folder, fit_command, merged, winner_of
+from plait.study.advice import Contest, advise, evidence_folder, fit_command, merged, winner_of
 from plait.study.answer import pareto
 from plait.study.designs import DEFAULT, Racing, candidates, noises
 from plait.study.folder import StudyFolder
@@ -260,9 +260,10 @@ def test_a_race_that_goes_on_may_have_another_winner(tmp_path: Path, monkeypatch
 
 @pytest.mark.usefixtures("few")
 def test_without_time_for_evidence_the_race_still_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    usual = advice._study
-    spent = {"budget": {"minutes": 1e-9}}
-    monkeypatch.setattr(advice, "_study", lambda name, *t: usual(name, *t) | (spent if name == "evidence" else {}))
+    usual, spent = Contest.study, {"budget": {"minutes": 1e-9}}
+    monkeypatch.setattr(
+        Contest, "study", lambda own, name, model: usual(own, name, model) | (spent if name == "evidence" else {})
+    )
     frame = table()
     given = advise(frame, schema.infer(frame, target="label"), minutes=5, splits=2, out=tmp_path, settings=LIGHT)
     assert set(given.race["label"]) == {DEFAULT, "late gated", "tabular aligned"}

@@ -18,6 +18,7 @@ from plait.evaluation import spaces
 from plait.evaluation.probes import fine_tuning, linear_probe
 from plait.evaluation.similarity import best_threshold, paraphrase, retrieval, sentence_similarity, top_k
 from plait.evaluation.spaces import Asked, check_evaluation, judged
+from plait.training.loop import Diverged
 
 
 def test_tolerance_counts_each_class() -> None:
@@ -134,6 +135,12 @@ def test_probes_learn_and_are_reproducible() -> None:
     assert set(found) == {1, 8}
     assert found[8] > 0.9
     assert found == linear_probe(x, names[y], held, names[truth], looks=(1, 8), batch_size=16)
+
+
+def test_a_probe_that_diverges_says_so() -> None:
+    (x, y), (held, truth) = clusters(120, 0), clusters(60, 1)
+    with pytest.raises(Diverged, match="lower learning_rate"):
+        linear_probe(x, y, held, truth, looks=(8,), learning_rate=1e39)
 
 
 def test_fine_tuning_moves_a_copy() -> None:

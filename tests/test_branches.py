@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -292,9 +293,22 @@ def test_a_branch_that_brings_nothing_is_dropped_and_the_others_stay() -> None:
     held, sources = held_out_of()
     mixture, _ = mix(held, sources, [0.0, 0.0], 0)
     assert set(mixture.sources) == {"joint", "own:a"} == set(mixture.weights["a",])
-    assert gains(held, sources, "joint")
-    assert gains(held, sources, "own:a")
-    assert not gains(held, sources, "linear")
+    assert gains(held, sources, [0.0, 0.0], "joint")
+    assert gains(held, sources, [0.0, 0.0], "own:a")
+    assert not gains(held, sources, [0.0, 0.0], "linear")
+
+
+def test_nothing_is_gained_by_a_branch_that_knows_only_the_shares_of_the_classes() -> None:
+    rng = torch.Generator().manual_seed(0)
+    y = (torch.rand(400, generator=rng) < 0.1).long()
+    known = [math.log(0.9), math.log(0.1)]
+    score = (2.0 * y - 1.0) + torch.randn(400, generator=rng)  # alike for both classes, as if they were as many
+    outputs = {"joint": torch.stack([-score, score], 1), "linear": torch.tensor(known).repeat(400, 1)}
+    inputs = Inputs({"a": Tokens.of_vectors(torch.zeros(400, 1))}, {}, {"a": torch.ones(400, dtype=torch.bool)})
+    held = HeldOut(["a"], Classification((0, 1)), inputs, y, torch.ones(400), torch.arange(400), {("a",): outputs})
+    sources = dict.fromkeys(outputs, ("a",))
+    assert not gains(held, sources, known, "linear")
+    assert gains(held, sources, [0.0, 0.0], "linear")  # were the classes as many, it would be news
 
 
 def test_a_branch_without_a_weight_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:

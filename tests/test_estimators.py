@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+import warnings
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -172,6 +173,18 @@ def test_multilabel_from_bars_lists_and_indicators() -> None:
     np.testing.assert_allclose(a.predict_proba(frame), b.predict_proba(frame))
     np.testing.assert_allclose(a.predict_proba(frame), c.predict_proba(frame))
     assert (a.predict(frame) == indicator).mean() > 0.85
+
+
+def test_bars_taken_for_one_class_a_row_are_warned_of() -> None:
+    frame, y = table(60)
+    bars = np.array([f"{v[0]}|{v[1]}" for v in y], dtype=object)
+    few = QUICK | {"epochs": 1}
+    with pytest.warns(PlaitWarning, match="several labels a row .*task='multilabel'"):
+        model = FusionClassifier(modalities=MODALITIES, **few).fit(frame, bars)
+    assert model.task_ == "classification"
+    with warnings.catch_warnings(record=True) as given:
+        FusionClassifier(modalities=MODALITIES, task="classification", **few).fit(frame, bars)
+    assert not any("several labels" in str(w.message) for w in given)
 
 
 def test_regression_in_its_own_unit() -> None:

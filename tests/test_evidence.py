@@ -221,3 +221,23 @@ def test_a_condition_says_its_ratios_and_what_it_zeroes(module: Any) -> None:
     assert grid.levels(zeroed) == ([1.4, np.inf], "audio")
     both = "white_noise:image:amplitude_ratio=0.35,side=8 + white_noise:audio:amplitude_ratio=inf"
     assert grid.levels(both) == ([0.35, np.inf], "")
+
+
+def test_pictures_of_the_grid_are_means_over_seeds(
+    module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid, drawn = module("conv_lstm_grid"), []
+    monkeypatch.setattr(grid, "LINES", tmp_path / "a.jsonl")
+    monkeypatch.setattr(module("evidence_lines"), "svg", lambda figure: "<svg/>")
+    monkeypatch.setattr(grid, "heat_maps", drawn.extend)
+    monkeypatch.setattr(grid, "curves", lambda across, values, **more: drawn.append(values))
+    about = {"study": "alone", "zeroed": "", "subset": "image", "trained": ["1.4", "orig"], "test_rows": 10}
+    lines = [
+        about | {"seed": seed, "accuracy": {"orig, orig": value, "1.4, orig": 1.0}}
+        for seed, value in ((0, 0.2), (1, 0.4))
+    ]
+    grid._maps(lines)
+    grid._alone(lines, "image", "absent")
+    maps, curves = drawn
+    assert maps.accuracy.ravel().tolist() == [0.3, 1.0]
+    assert curves == {"1.4": [pytest.approx(0.3), 1.0]}

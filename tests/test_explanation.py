@@ -8,7 +8,7 @@ import pytest
 
 from fake_model import FakeModel, fitted, schema, table
 from plait.base.errors import ConfigError
-from plait.base.inputs import all_subsets
+from plait.base.inputs import subsets_of
 from plait.data.schema import absent
 from plait.evaluation.evaluate import evaluate
 from plait.evaluation.explain import explain, shapley_interactions, shapley_values
@@ -227,7 +227,7 @@ def test_eight_modalities_are_exact():
     weights = np.arange(8.0)
     model.predict_subsets = lambda rows, subsets: {
         s: sum((weights[names.index(n)] * rows[f"{n}_a"].to_numpy() for n in s), np.zeros(len(rows)))
-        for s in all_subsets(names)
+        for s in subsets_of(names)
     }
     found = explain(model, frame, bootstrap=50)
     for place, name in enumerate(names):

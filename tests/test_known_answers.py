@@ -19,7 +19,7 @@ from plait.base.errors import ConfigError, TableError
 from plait.base.inputs import Inputs
 from plait.base.tokens import Tokens
 from plait.branches.branches import Branches
-from plait.branches.mixing import HeldOut, with_thresholds
+from plait.branches.mixing import HeldOut, prior, with_thresholds
 from plait.branches.mixture import Mixture, comparable, patterns
 from plait.data.labels import codes_of
 from plait.encoders.scale import Scaler
@@ -28,7 +28,7 @@ from plait.networks.fusion import FusionNetwork
 from plait.networks.linear import LinearNetwork
 from plait.networks.tasks import Classification, Multilabel, Regression, Task, task_class
 from plait.training.checkpoint import Checkpoint
-from plait.training.crossfit import Plan, crossfit, prior
+from plait.training.crossfit import Plan, crossfit
 from plait.training.design import Design, maker
 from plait.training.loop import BestState, Callbacks, Learner, StatePart, train
 from plait.training.member import MemberLearner
@@ -926,29 +926,28 @@ def test_for_an_unseen_pattern_those_of_several_modalities_within_it_are_average
 
 
 def test_outputs_are_pooled_as_log_probabilities_and_others_held_in_bounds() -> None:
-    mixture = Mixture(["a", "b"], {"own:a": ("a",), "own:b": ("b",)})
-    mixture.prior = [math.log(0.2), math.log(0.8)]
+    share = torch.tensor([0.2, 0.8])
+    mixture = Mixture(["a", "b"], {"own:a": ("a",), "own:b": ("b",)}, share.log().tolist())
     mixture.weights = {("a", "b"): {"own:a": 2.0, "own:b": 0.5}, ("a",): {"own:a": 1.0}, ("b",): {"own:b": 1.0}}
     p, q = torch.tensor([0.9, 0.1]), torch.tensor([0.4, 0.6])
     outputs = {"own:a": p.log().repeat(4, 1) + 3.0, "own:b": q.log().repeat(4, 1) - 7.0}  # what is added says nothing
     there = {"a": torch.tensor([True, True, False, False]), "b": torch.tensor([True, False, True, False])}
     found = TWO.decode(mixture.combine(outputs, there, TWO))
-    both = p**2 * q**0.5
-    torch.testing.assert_close(found, torch.stack([both / both.sum(), p, q, torch.tensor([0.2, 0.8])]))
+    both = p**2 * q**0.5 / share**1.5
+    torch.testing.assert_close(found, torch.stack([both / both.sum(), p, q, share]))
     assert comparable(torch.tensor([[-99.0, 2.0, 99.0]]), Multilabel((0, 1, 2))).tolist() == [[-30.0, 2.0, 30.0]]
 
 
 def test_what_is_rare_stays_as_rare_however_far_outputs_are_stretched() -> None:
     """A branch says nothing but the classes' shares: whatever its weight, so does the mixture."""
-    mixture = Mixture(["a"], {"linear": ("a",)})
     share = torch.tensor([0.9, 0.1])
+    mixture = Mixture(["a"], {"linear": ("a",)}, share.log().tolist())
     mixture.weights = {("a",): {"linear": 3.0}}
     outputs, there = {"linear": share.log().repeat(2, 1)}, {"a": torch.tensor([True, True])}
-    mixture.prior = mixture.centre = share.log().tolist()
     torch.testing.assert_close(TWO.decode(mixture.combine(outputs, there, TWO)), share.repeat(2, 1))
     again = Mixture.restore(mixture.state())
-    assert (again.centre, again.prior) == (mixture.centre, mixture.prior)
-    before = Mixture.restore({k: v for k, v in mixture.state().items() if k != "centre"})
+    assert (again.centred, again.prior) == (True, mixture.prior)
+    before = Mixture.restore({k: v for k, v in mixture.state().items() if k != "centred"})
     found = TWO.decode(before.combine(outputs, there, TWO))
     torch.testing.assert_close(found, (share**3 / (share**3).sum()).repeat(2, 1))
 

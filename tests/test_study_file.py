@@ -129,6 +129,8 @@ def test_a_claim_on_a_metric_that_is_not_measured(tmp_path: Path) -> None:
     [
         ({"budget": {"trained_weights": 5000}}, "'width' and budget"),
         ({"variants": {"a": {"depth": "late"}}}, "varied by the grid too"),
+        ({"baselines": "yes"}, "expected true or false"),
+        ({"baselines": True, "variants": {"trees": {"members": 2}}}, "name of a baseline"),
         ({"exclude": [{"depth": ["early", "late"]}]}, "leaves no variant"),
         ({"grid": {"depth": ["early", "decision"], "fusion": ["low_rank"]}}, "joins features; depth 'decision'"),
         ({"grid": {"depth": ["early", 0]}}, None),
@@ -219,4 +221,4 @@ def test_the_study_of_the_documentation_has_no_mistake(tmp_path: Path) -> None:
     (tmp_path / "study.yaml").write_text(text)
     one = Study.load(tmp_path / "study.yaml")
     assert one.check(data=False) == []
-    assert len(one.variants) == 6
+    assert len(one.variants) == 6 + 4  # the grid, and baselines

@@ -16,7 +16,7 @@ import torch
 
 from plait import FusionClassifier
 from plait.base.errors import TableError
-from plait.base.inputs import Inputs, all_subsets
+from plait.base.inputs import Inputs, subsets_of
 from plait.conditions.parse import parse
 from plait.data.modality import Modality, Schema
 from plait.evaluation.baselines import Baseline
@@ -141,7 +141,7 @@ def test_absence_put_together_from_patterns_is_absence_in_the_table(one: StudyTa
     x = one.frame[["size", "weight", "text"]]
     model = FusionClassifier(modalities=one.schema, members=1, epochs=2, store="none", progress=False).fit(x, one.y)
     condition = parse({"absent": {"text": 0.5, "tabular": 0.3}})
-    outputs = model.predict_subsets(x, all_subsets(("tabular", "text")))
+    outputs = model.predict_subsets(x, subsets_of(("tabular", "text")))
     gone = conditions.lost([condition], x, one.schema, None)
     assert 0 < gone["text"].sum() < len(x)
     found = assembled(outputs, gone, ("tabular", "text"))
@@ -240,6 +240,16 @@ def test_baselines_learn_and_stand_absence(task: str, tmp_path: Path) -> None:
     assert found["linear", "n+t"] > found["linear", "t"]
     if task == "multilabel":
         assert all(results.predictions(line["run"]).threshold is not None for line in results.lines)
+
+
+def test_baselines_stand_beside_a_grid_once_and_their_absence_is_said(tmp_path: Path) -> None:
+    told: dict[str, Any] = {"grid": {"depth": ["early", "late"]}, "variants": {"linear": {"estimator": "linear"}}}
+    one = study(tmp_path, baselines=True, exclude=[{"estimator": "linear", "depth": "late"}], **told)
+    names = ["linear depth=early", "trees", "single", "majority"]
+    assert [v.label for v in one.variants] == names
+    assert [v.model["estimator"] for v in one.variants] == ["linear", *names[1:]]
+    assert one.subject.lacks() == ""
+    assert "baselines: true" in study(tmp_path, grid=told["grid"]).subject.lacks()
 
 
 WORD = ("red apple", "blue sky")

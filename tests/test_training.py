@@ -12,10 +12,11 @@ from plait.base.errors import ConfigError, PlaitError
 from plait.base.inputs import Inputs
 from plait.base.tokens import Tokens
 from plait.branches.branches import trained_weights
+from plait.branches.mixing import prior
 from plait.branches.mixture import Mixture, patterns
 from plait.encoders.scale import Scaler
 from plait.networks.tasks import Classification, Multilabel, Regression, Task, restore
-from plait.training.crossfit import Plan, crossfit, prior
+from plait.training.crossfit import Plan, crossfit
 from plait.training.design import Design, maker, sources_of
 from plait.training.loop import train
 from plait.training.member import MemberLearner, Members

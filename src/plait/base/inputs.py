@@ -259,11 +259,11 @@ def together(parts: Mapping[str, Inputs]) -> Inputs:
     )
 
 
-def all_subsets(modalities: Sequence[str]) -> list[tuple[str, ...]]:
-    """Every subset, the empty one first, small before large, each in the given order.
+def subsets_of(names: Sequence[str], sizes: Iterable[int] | None = None) -> list[tuple[str, ...]]:
+    """Every subset of these sizes, one size after the other, each in the given order; None: all, the empty one first.
 
     Example:
-        >>> all_subsets(("a", "b"))
-        [(), ('a',), ('b',), ('a', 'b')]
+        >>> subsets_of(("a", "b")), subsets_of(("a", "b", "c"), (3, 1))
+        ([(), ('a',), ('b',), ('a', 'b')], [('a', 'b', 'c'), ('a',), ('b',), ('c',)])
     """
-    return [chosen for size in range(len(modalities) + 1) for chosen in combinations(modalities, size)]
+    return [kept for size in (range(len(names) + 1) if sizes is None else sizes) for kept in combinations(names, size)]

@@ -100,19 +100,36 @@ if hasattr(os, "register_at_fork"):  # blocks of threads that a forked process d
     os.register_at_fork(after_in_child=_held.__init__)  # type: ignore[misc]
 
 
-@contextmanager
-def blas_on_one_core() -> Iterator[None]:
-    """Within the block numpy multiplies matrices on one core: those of a fit are so small that more only wait.
+def blas_on_one_core() -> AbstractContextManager[None]:
+    """Within the block numpy multiplies matrices on one core: those of a fit are so small that more only wait."""
+    return libraries_on(1, "blas")
 
-    A limit is one of the process, and of several threads each would give back what the first has set: the last one to end
-    gives back what was before all of them.
+
+@contextmanager
+def all_on(cores: int) -> Iterator[None]:
+    """Within the block torch and the libraries of numpy and scipy compute on so many cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(cores)
+    try:
+        with libraries_on(cores):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def libraries_on(cores: int, api: str | None = None) -> Iterator[None]:
+    """Within the block the libraries of numpy and scipy (``api``: of ``blas`` or ``openmp`` alone) compute on so many cores.
+
+    A limit of BLAS is one of the process, and of several threads each would give back what the first has set: the last one
+    to end gives back what was before all of them.
     """
     with _held.lock:
         if not _held.blocks:
             _held.before = [library for library in threadpool_info() if library["user_api"] == "blas"]
         _held.blocks += 1
     try:
-        with threadpool_limits(1, user_api="blas"):
+        with threadpool_limits(cores, user_api=api):
             yield
     finally:
         with _held.lock:

@@ -73,6 +73,18 @@ class HeldOut:
         return self.rows[there]
 
 
+def prior(task: Task, target: Tensor, weight: Tensor) -> list[float]:
+    """Raw outputs that say what is known of a row of which nothing is present: class shares, or the mean."""
+    share = weight / weight.sum().clamp_min(1e-12)
+    if task.name == "classification":
+        counts = torch.zeros(task.out_dim).index_add_(0, target, share)
+        return [float(v) for v in counts.clamp_min(1e-6).log()]
+    mean = (target * share[:, None]).sum(0)
+    if task.name == "multilabel":
+        return [float(v) for v in torch.logit(mean, eps=1e-6)]
+    return [float(v) for v in mean]
+
+
 def mix(
     held_out: HeldOut,
     sources: Mapping[str, tuple[str, ...]],
@@ -90,8 +102,7 @@ def mix(
         seed: of the rows that are drawn.
         equal: all branches count alike, whatever held-out rows say; thresholds of several labels are still chosen by them.
     """
-    mixture = Mixture(held_out.names, sources)
-    mixture.prior, mixture.centre = list(prior), list(prior)
+    mixture = Mixture(held_out.names, sources, prior)
     if not len(held_out.rows):
         mixture.set_equal()
         return mixture, held_out.task
@@ -139,8 +150,8 @@ def _drop(mixture: Mixture, pools: Mapping[Pattern, _Pool], task: Task) -> None:
     """Leave out, one after another, the branches that no pattern misses by more than noise; those of least weight first."""
     full = {pattern: pool.losses(mixture, pattern, task) for pattern, pool in pools.items()}
     for name in sorted(mixture.sources, key=lambda n: max(w.get(n, 0.0) for w in mixture.weights.values())):
-        without = Mixture(mixture.names, {n: sees for n, sees in mixture.sources.items() if n != name})
-        without.centre = mixture.centre
+        others = {n: sees for n, sees in mixture.sources.items() if n != name}
+        without = Mixture(mixture.names, others, mixture.prior)
         if not pools or any(not without.available(pattern) for pattern in mixture.weights):
             continue
         for pattern, weights in mixture.weights.items():
@@ -158,7 +169,7 @@ def _drop(mixture: Mixture, pools: Mapping[Pattern, _Pool], task: Task) -> None:
             mixture.sources, mixture.weights = without.sources, without.weights
 
 
-def gains(held_out: HeldOut, sources: Mapping[str, tuple[str, ...]], name: str) -> bool:
+def gains(held_out: HeldOut, sources: Mapping[str, tuple[str, ...]], prior: Sequence[float], name: str) -> bool:
     """Whether the rows that have everything gain by a branch, beside the others, more than noise."""
     pattern = tuple(held_out.names)
     rows = held_out.whole(pattern)
@@ -168,7 +179,7 @@ def gains(held_out: HeldOut, sources: Mapping[str, tuple[str, ...]], name: str) 
     pool = _Pool(outputs, held_out.target[rows], held_out.weight[rows])
     losses = []
     for kept in (sources, {key: sees for key, sees in sources.items() if key != name}):
-        mixture = Mixture(pattern, kept)
+        mixture = Mixture(pattern, kept, prior)
         mixture.fit_pattern(pattern, outputs, held_out.task, pool.target, pool.weight)
         losses.append(pool.losses(mixture, pattern, held_out.task))
     return _worse(losses[1], losses[0], GAIN_NOISE)

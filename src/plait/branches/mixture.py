@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from plait.base import checks
 from plait.base.errors import ConfigError
+from plait.base.inputs import subsets_of
 from plait.networks.tasks import Task
 
 Pattern = tuple[str, ...]
@@ -28,7 +28,7 @@ def patterns(names: Sequence[str], limit: int = 5) -> list[Pattern]:
         [('text', 'image'), ('text',), ('image',)]
     """
     sizes = range(len(names), 0, -1) if len(names) <= limit else (len(names), len(names) - 1, 1)
-    return [result for size in sizes for result in itertools.combinations(names, size)]
+    return subsets_of(names, sizes)
 
 
 class Saved(Protocol):
@@ -38,7 +38,7 @@ class Saved(Protocol):
     sources: Mapping[str, Sequence[str]]
     weights: Sequence[Mapping[str, Any]]
     prior: Sequence[float]
-    centre: Sequence[float]
+    centred: bool
 
 
 class SavedWeights(Protocol):
@@ -58,14 +58,21 @@ class Mixture:
     Source: stacked generalisation (Wolpert 1992); log-linear pooling (Heskes 1998); temperature scaling (Guo et al. 2017).
     """
 
-    def __init__(self, names: Sequence[str], sources: Mapping[str, Pattern]) -> None:
-        """``names``: modalities in schema order; ``sources``: each branch's modalities."""
+    def __init__(
+        self, names: Sequence[str], sources: Mapping[str, Pattern], prior: Sequence[float] = (), *, centred: bool = True
+    ) -> None:
+        """What is mixed, and around what.
+
+        Args:
+            names: modalities in schema order.
+            sources: each branch's modalities.
+            prior: raw outputs (out_dim,) where nothing is present; without, every class is as likely.
+            centred: weights leave the prior as it is; in files of before they stretched it, too.
+        """
         self.names = tuple(names)
         self.sources = dict(sources)
         self.weights: dict[Pattern, dict[str, float]] = {}
-        self.prior: list[float] = []
-        #: What weights do not stretch: the prior; 0 in files of before.
-        self.centre: list[float] = []
+        self.prior, self.centred = list(prior), centred
         #: Of several labels: from where on one is answered when just these modalities are present.
         self.thresholds: dict[Pattern, float] = {}
 
@@ -79,7 +86,7 @@ class Mixture:
         """Weights of one pattern from held-out outputs (n, out_dim) of its branches under that pattern."""
         branches = self.available(pattern)
         stacked = torch.stack([comparable(outputs[name], task) for name in branches]).double()  # (H, n, O)
-        centre = self.centred(task).double()
+        centre = self.centre(task).double()
         stacked -= centre
         target = target.double() if target.is_floating_point() else target
         share = (weight / weight.sum().clamp_min(1e-12)).double()
@@ -96,13 +103,15 @@ class Mixture:
         result = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=[(0.0, None)] * len(branches))
         self.weights[pattern] = {name: float(w) for name, w in zip(branches, result.x, strict=True)}
 
-    def centred(self, task: Task) -> Tensor:
+    def centre(self, task: Task) -> Tensor:
         """What weights do not stretch (out_dim,), as the branches' outputs are compared."""
-        return comparable(torch.tensor([self.centre]), task)[0] if self.centre else torch.zeros(task.out_dim)
+        if not (self.centred and self.prior):
+            return torch.zeros(task.out_dim)
+        return comparable(torch.tensor([self.prior]), task)[0]
 
     def mixed(self, outputs: Mapping[str, Tensor], weights: Mapping[str, float], task: Task) -> Tensor:
         """Raw outputs (n, out_dim) of branches, mixed by these weights; of branches without a weight none need be there."""
-        centre = self.centred(task)
+        centre = self.centre(task)
         parts = [w * (comparable(outputs[name], task) - centre) for name, w in weights.items() if w]
         rows = len(next(iter(outputs.values()), [0]))
         return centre + (torch.stack(parts).sum(0) if parts else torch.zeros(rows, 1))
@@ -165,14 +174,14 @@ class Mixture:
             "sources": {k: list(v) for k, v in self.sources.items()},
             "weights": weights,
             "prior": self.prior,
-            "centre": self.centre,
+            "centred": self.centred,
             "thresholds": [{"pattern": list(p), "threshold": t} for p, t in self.thresholds.items()],
         }
 
     @classmethod
     def restore(cls, state: Mapping[str, Any]) -> Mixture:
         """Rebuild the mixture from its saved state."""
-        state = {"centre": [], **state}
+        state = {"centred": False, **state}
         checks.refuse(checks.problems(Saved, state), "mixture")
         for entry in state["weights"]:
             checks.refuse(checks.problems(SavedWeights, entry), "mixture")
@@ -180,11 +189,11 @@ class Mixture:
                 raise ConfigError(f"mixture: no weights for {', '.join(entry['pattern']) or 'a pattern of nothing'}")
             if unknown := set(entry["weights"]) - set(state["sources"]):
                 raise ConfigError(f"mixture: weights of branches that there are not: {', '.join(sorted(unknown))}")
-        mixture = cls(state["names"], {k: tuple(v) for k, v in state["sources"].items()})
+        sources = {k: tuple(v) for k, v in state["sources"].items()}
+        mixture = cls(state["names"], sources, state["prior"], centred=state["centred"])
         mixture.weights = {
             tuple(w["pattern"]): {name: float(one) for name, one in w["weights"].items()} for w in state["weights"]
         }
-        mixture.prior, mixture.centre = list(state["prior"]), list(state["centre"])
         mixture.thresholds = {tuple(t["pattern"]): float(t["threshold"]) for t in state.get("thresholds", ())}
         return mixture
 

@@ -164,9 +164,12 @@ def _show(study_results: Results, json: bool) -> None:
         return
     from plait.study.subjects import subject_of
 
-    for title, part in subject_of(study_results.spec).shown(rows):
+    subject = subject_of(study_results.spec)
+    for title, part in subject.shown(rows):
         typer.echo(f"\n{title}" if title else "", nl=bool(title))
         show_table(part)
+    if lacks := subject.lacks():
+        show_text(lacks)
     typer.echo(f"\n{value['done']} of {value['runs']} runs done, {value['failed']} failed, {value['waiting']} waiting")
     for reason, count in value["reasons"].items():
         typer.echo(f"  failed {count} times: {reason}")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from plait.base.documents import read_yaml_node, value_of
-from plait.base.errors import TableError, nearest, warn
+from plait.base.errors import TableError, hidden, nearest, warn
 from plait.data.cells import MEDIA, absent_rows, is_media, vector_of
 from plait.data.column import Column, Verdict, gapped
 from plait.data.dates import ISO
@@ -118,6 +119,17 @@ def _modalities(result: Mapping[str, Verdict]) -> list[Modality]:
         wanted.append((f"{name}_{kind}" if name != kind and name in kinds else name, kind))
     names = distinct_names(wanted)
     return [Modality(n, kind, tuple(c)) for n, ((kind, _), c) in zip(names, groups.items(), strict=True)]
+
+
+def warn_of_lists(target: Any) -> None:
+    """Warn of texts (n,), taken for one class each, that read like several labels joined by a bar."""
+    column = Column(pd.Series(target, dtype=object))
+    if (listed := items_list(column)) is not None:
+        example = next(v for v in column.sample if "|" in v)
+        warn(
+            f"the target reads like several labels a row ({listed.reason}, as in {hidden(repr(example)):.40}), and is "
+            "taken for one class a row; task='multilabel' parts them, task='classification' says that this is meant"
+        )
 
 
 def infer_task(series: pd.Series) -> tuple[str, str, str | None]:

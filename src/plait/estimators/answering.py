@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from plait.alignment.enhancement import Enhancer
 from plait.base.config import CheckedFields
 from plait.base.errors import ConfigError, ModelError, TableError, warn
-from plait.base.inputs import Comparison, Inputs, all_subsets
+from plait.base.inputs import Comparison, Inputs, subsets_of
 from plait.data.cells import media_columns
 from plait.data.labels import label_text
 from plait.data.modality import Schema
@@ -205,7 +205,7 @@ class Answering(FitSettings, CheckedFields, BaseEstimator):  # type: ignore[misc
         inputs = self._inputs(X, partial)
         names = self.modality_names_
         if subsets is None:
-            subsets = all_subsets(names)
+            subsets = subsets_of(names)
         for subset in subsets:
             if unknown := set(subset) - set(names):
                 raise ConfigError(f"unknown modality {sorted(unknown)}; the model has: {', '.join(names)}")

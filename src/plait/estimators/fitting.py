@@ -18,6 +18,7 @@ from plait.base.fusion import resolve
 from plait.base.inputs import Inputs
 from plait.base.progress import step, track
 from plait.branches.branches import Branches, trained_weights
+from plait.branches.mixing import prior
 from plait.branches.mixture import patterns
 from plait.data.modality import Schema
 from plait.encoders import ngrams
@@ -30,7 +31,7 @@ from plait.networks.tasks import Task
 from plait.training import design as choice
 from plait.training.callbacks import FitCallbacks, Scorer, truth_given
 from plait.training.checkpoint import Checkpoints
-from plait.training.crossfit import Plan, crossfit, prior
+from plait.training.crossfit import Plan, crossfit
 from plait.training.design import Design, dropouts, maker, member_count, schedule
 from plait.training.member import Members
 from plait.training.pretraining import EncoderListener

@@ -143,9 +143,8 @@ def rebuild(kind: type[Any], manifest: Mapping[str, Any], arrays: Mapping[str, n
     model.record_, model.history_, model.task_ = manifest["record"], manifest["history"], task.name
     model.pretrain_history_ = pretrain_history(model.record_)
     mixture = Mixture.restore(manifest["mixture"])
-    for name, value in (("prior", mixture.prior), ("centre", mixture.centre or mixture.prior)):
-        if len(value) != task.out_dim:
-            raise ModelError(f"mixture: a {name} of {len(value)} for {task.out_dim} outputs")
+    if len(mixture.prior) != task.out_dim:
+        raise ModelError(f"mixture: a prior of {len(mixture.prior)} for {task.out_dim} outputs")
     if unknown := set(mixture.names) - {m.name for m in model.schema_.modalities} - set(model.pairs_):
         raise ModelError(f"mixture: modalities that there are not: {', '.join(sorted(unknown))}")
     model.advised_ = {}

@@ -187,6 +187,8 @@ def described(settings: FitSettings, given: GivenRows) -> tuple[Featurizer, str]
         schema.tell_unused(result, given.frame)
     result = regime.schema_for(vars(settings), design.schema_for(settings.network, result, settings.encoders))
     task_name = rows.infer_task(given.target, given.regressor) if settings.task is None else settings.task
+    if settings.task is None and any("|" in str(label) for label in given.classes) and task_name == "classification":
+        schema.warn_of_lists(readable_target(given.target, tuple(given.classes), task_name))
     objective.check(task_name, settings.target_transform, settings.metric, settings.costs)
     features = Featurizer(result, encoders_of(settings, result), schema.tabular_types(result, given.frame))
     check_found_again(features.encoders)

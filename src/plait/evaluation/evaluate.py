@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from plait.base import notebook
 from plait.base.errors import ConfigError, TableError
-from plait.base.inputs import all_subsets
+from plait.base.inputs import subsets_of
 from plait.data.schema import validate
 from plait.data.table import as_frame
 from plait.data.targets import with_target
@@ -257,7 +257,7 @@ def _bounded(metric: Metric, value: float, drawn: Array | None, note: str = "") 
 
 def _subsets(modalities: Subset) -> list[Subset]:
     if len(modalities) <= EVERY_SUBSET:
-        return all_subsets(modalities)
+        return subsets_of(modalities)
     single = [(name,) for name in modalities]
     without = [tuple(other for other in modalities if other != name) for name in modalities]
     return [(), *single, *without, modalities]

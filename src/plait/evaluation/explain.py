@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from plait.base import notebook
 from plait.base.errors import ConfigError
-from plait.base.inputs import all_subsets
+from plait.base.inputs import subsets_of
 from plait.data.table import as_frame
 from plait.evaluation.baselines import constant_answer
 from plait.evaluation.parts import Moved, moved
@@ -159,7 +159,7 @@ def explain(
             f"{MOST}: put columns of one kind together in the schema"
         )
     predictions = gather(model, frame, None, y=y, outputs=outputs, partial=partial)
-    subsets = sorted(all_subsets(modalities), key=lambda s: sum(1 << modalities.index(name) for name in s))
+    subsets = sorted(subsets_of(modalities), key=lambda s: sum(1 << modalities.index(name) for name in s))
     values, confidence = _rows(predictions, subsets, frame.index)
     names = () if predictions.y is None else _names(predictions)
     games = [_scored(predictions, name, subsets, bootstrap, seed) for name in names]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,11 +14,10 @@ from scipy.optimize import minimize
 from scipy.sparse.linalg import lsqr
 from scipy.special import expit
 from sklearn.model_selection import KFold
-from threadpoolctl import threadpool_limits
 
 from plait.base.branch import FoldRows
 from plait.base.inputs import Inputs
-from plait.base.machine import blas_on_one_core
+from plait.base.machine import libraries_on
 from plait.base.tokens import Tokens
 from plait.branches import trees
 from plait.branches.growth import rare_classes
@@ -55,7 +53,7 @@ class LinearModel:
             return np.asarray(expit(raw))
         result = np.zeros((len(x), self.outputs))
         result[:, self.seen] = (
-            np.stack([expit(-raw[:, 0]), expit(raw[:, 0])], 1) if raw.shape[1] == 1 else _softmax(raw)
+            np.stack([expit(-raw[:, 0]), expit(raw[:, 0])], 1) if raw.shape[1] == 1 else _softmax(raw.T).T
         )
         return result
 
@@ -90,19 +88,20 @@ def fit_linear(x: Array, y: Array, task: str, outputs: int, *, strength: float, 
 
 def _logistic(x: Array, goal: Array, strength: float, steps: int, *, together: bool) -> tuple[Array, Array]:
     """Weights (D, k) and biases (k,) for shares (n, k), by L-BFGS from zero; ``together``: of each row they are one in all."""
-    rows, shape = len(x), (x.shape[1] + 1, goal.shape[1])
+    rows, shape, goal = len(x), (x.shape[1] + 1, goal.shape[1]), np.ascontiguousarray(goal.T)
 
     def objective(flat: Array) -> tuple[float, Array]:
         both = flat.reshape(shape)
-        raw = x @ both[:-1].astype(np.float32) + both[-1].astype(np.float32)
+        # (k, n): sums over few classes and the second product take a third less in this order.
+        raw = np.ascontiguousarray((x @ both[:-1].astype(np.float32) + both[-1].astype(np.float32)).T)
         if together:
             answer = _softmax(raw)
-            loss = -np.log(np.maximum((answer * goal).sum(1), 1e-30)).sum(dtype=np.float64)
+            loss = -np.log(np.maximum((answer * goal).sum(0), 1e-30)).sum(dtype=np.float64)
         else:
             answer = expit(raw)
             loss = (np.logaddexp(0.0, raw) - raw * goal).sum(dtype=np.float64)
         wrong = answer - goal
-        gradient = np.vstack([x.T @ wrong + both[:-1] / strength, wrong.sum(0, dtype=np.float64)])
+        gradient = np.vstack([(wrong @ x).T + both[:-1] / strength, wrong.sum(1, dtype=np.float64)])
         return (loss + 0.5 * float((both[:-1] ** 2).sum()) / strength) / rows, gradient.ravel() / rows
 
     options = {"maxiter": steps, "gtol": 1e-4, "ftol": 64 * np.finfo(float).eps, "maxls": 50}
@@ -112,8 +111,9 @@ def _logistic(x: Array, goal: Array, strength: float, steps: int, *, together: b
 
 
 def _softmax(raw: Array) -> Array:
-    powers = np.exp(raw - raw.max(1, keepdims=True))
-    return np.asarray(powers / powers.sum(1, keepdims=True))
+    """Probabilities (k, n) of raw outputs (k, n)."""
+    powers = np.exp(raw - raw.max(0))
+    return np.asarray(powers / powers.sum(0))
 
 
 Folds = Sequence[tuple[Array, Array]]
@@ -174,14 +174,14 @@ class Learner(ABC):
         }
         self._held = np.concatenate([part for _, part in folds])
         self._y = y
-        with blas_on_one_core(), threadpool_limits(1, user_api="openmp"):
+        with libraries_on(1):
             self._try(inputs, folds)
         return self
 
     def fit(self, inputs: Inputs) -> Learner:
         """Learn from all training rows with what was chosen."""
         # One thread: products this narrow gain nothing from more, and on a busy machine lose ten times.
-        with blas_on_one_core(), threadpool_limits(1, user_api="openmp"):
+        with libraries_on(1):
             self._learn(inputs)
         return self
 
@@ -214,11 +214,15 @@ class Linear(Learner):
 
     def _try(self, inputs: Inputs, folds: Folds) -> None:
         views: list[dict[str, Array]] = [self._narrow, {}] if self._narrow else [{}]
-        x = [self._matrix(inputs, axes, self.names) for axes in views]
-        for view, strength in itertools.product(range(len(views)), STRENGTHS):
-            parts = [self._model(x[view][a], self._y[a], strength, STEPS[0])(x[view][b]) for a, b in folds]
-            if self._judged(np.concatenate(parts)):
-                self._axes, self._strength = views[view], strength
+        rows = np.unique(np.concatenate([part for fold in folds for part in fold]))  # few, of a large table
+        tried = inputs.take(torch.from_numpy(rows))
+        for axes in views:
+            x = self._matrix(tried, axes, self.names)
+            parts = [(x[rows.searchsorted(a)], self._y[a], x[rows.searchsorted(b)]) for a, b in folds]
+            for strength in STRENGTHS:
+                outputs = [self._model(fold, y, strength, STEPS[0])(held) for fold, y, held in parts]
+                if self._judged(np.concatenate(outputs)):
+                    self._axes, self._strength = axes, strength
 
     def _learn(self, inputs: Inputs) -> None:
         x = self._matrix(inputs, self._axes, self.names)

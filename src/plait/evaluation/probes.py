@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,10 +13,15 @@ from torch.nn import functional
 
 from plait.alignment.network import AlignmentNetwork, unit
 from plait.base.machine import seeded
+from plait.networks.base import Masks
+from plait.training.loop import Callbacks, Diverged, Learner, StatePart, train
 from plait.training.optimiser import AdamW
 
 #: Epochs after which the papers look at the test part.
 LOOKS = (20, 40, 60, 80, 100)
+
+#: A batch, and the class of each of its rows (n,).
+Classed = tuple[Mapping[str, Tensor], np.ndarray]
 
 
 def linear_probe(
@@ -37,14 +43,15 @@ def linear_probe(
     """
     mean, scale = train.mean(0), np.maximum(train.std(0), 1e-6)
     x, held = ({"x": torch.from_numpy(((part - mean) / scale).astype(np.float32))} for part in (train, test))
-    return _trained(_Given(), (x, train_classes), (held, test_classes), looks, learning_rate, batch_size, seed)
+    learner = Probing(_Given(), (x, train_classes), learning_rate, batch_size, max(looks), seed)
+    return _followed(learner, (held, test_classes), looks)
 
 
 def fine_tuning(
     network: AlignmentNetwork,
     name: str,
-    train: tuple[Mapping[str, Tensor], np.ndarray],
-    test: tuple[Mapping[str, Tensor], np.ndarray],
+    train: Classed,
+    test: Classed,
     *,
     looks: Sequence[int] = LOOKS,
     learning_rate: float = 1e-3,
@@ -57,7 +64,8 @@ def fine_tuning(
 
     Source: Faye et al., Context-Based Multimodal Fusion, table VI.
     """
-    return _trained(_Tower(copy.deepcopy(network), name), train, test, looks, learning_rate, batch_size, seed)
+    body = _Tower(copy.deepcopy(network), name)
+    return _followed(Probing(body, train, learning_rate, batch_size, max(looks), seed), test, looks)
 
 
 class _Given(nn.Module):
@@ -76,42 +84,67 @@ class _Tower(nn.Module):
         return result
 
 
+class Probing(Learner[Tensor]):
+    """Trains a linear layer over a body, and the body where it can learn, by the cross-entropy of classes."""
+
+    def __init__(
+        self, body: nn.Module, rows: Classed, learning_rate: float, batch_size: int, epochs: int, seed: int
+    ) -> None:
+        """``seed``: of the layer, the order of the rows and what the body drops."""
+        self.body, (self.x, classes), self.size, self.seed = body, rows, batch_size, seed
+        self.classes, target = np.unique(classes, return_inverse=True)
+        self.y, self.generator = torch.from_numpy(target), torch.Generator().manual_seed(seed)
+        self.masks = Masks(self.generator)
+        with seeded(seed), torch.no_grad():
+            width = body.eval()(_taken(self.x, slice(1))).shape[1]
+            self.model = nn.Sequential(body, nn.Linear(width, len(self.classes)))
+        steps = -(-len(classes) // batch_size) * epochs
+        self.optimiser = AdamW(self.model.parameters(), learning_rate, 1e-2, steps)
+
+    def parts(self) -> list[StatePart]:
+        """The whole model; without held-out rows the last epoch is the best."""
+        return [StatePart.of(self.model, ["loss"])]
+
+    def begin(self, epoch: int) -> None:
+        """What is dropped in an epoch does not depend on whether there was a look before it."""
+        if isinstance(self.body, _Tower):
+            self.body.network.draw_from(self.seed + epoch + 1)
+        self.model.train()
+
+    def batches(self) -> Sequence[Tensor]:
+        """All rows, in an order of each epoch's own."""
+        return torch.split(torch.randperm(len(self.y), generator=self.generator), self.size)
+
+    def step(self, batch: Tensor) -> dict[str, Tensor]:
+        """Learn from these rows."""
+        loss = functional.cross_entropy(self.model(_taken(self.x, batch)), self.y[batch])
+        self.optimiser.clear()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step()
+        return {"loss": loss.detach()}
+
+    @torch.no_grad()
+    def accuracy(self, rows: Classed) -> float:
+        """Share of rows whose class the model as it is now names."""
+        batch, classes = rows
+        self.model.eval()
+        parts = [_taken(batch, slice(start, start + 1024)) for start in range(0, len(classes), 1024)]
+        answer = torch.cat([self.model(part).argmax(1) for part in parts]).numpy()
+        return float((self.classes[answer] == classes).mean())
+
+
 def _taken(batch: Mapping[str, Tensor], rows: Tensor | slice) -> dict[str, Tensor]:
     return {key: array[rows] for key, array in batch.items()}
 
 
-def _trained(
-    body: nn.Module,
-    train: tuple[Mapping[str, Tensor], np.ndarray],
-    test: tuple[Mapping[str, Tensor], np.ndarray],
-    looks: Sequence[int],
-    learning_rate: float,
-    batch_size: int,
-    seed: int,
-) -> dict[int, float]:
-    (x, classes), (held, held_classes) = train, test
-    known, target = np.unique(classes, return_inverse=True)
-    y = torch.from_numpy(target)
-    with seeded(seed), torch.no_grad():
-        model = nn.Sequential(body, nn.Linear(body.eval()(_taken(x, slice(1))).shape[1], len(known)))
-    generator = torch.Generator().manual_seed(seed)
-    starts = range(0, len(classes), batch_size)
-    optimiser = AdamW(model.parameters(), learning_rate, 1e-2, len(starts) * max(looks))
-    result = {}
-    for epoch in range(1, max(looks) + 1):
-        if isinstance(body, _Tower):
-            body.network.draw_from(seed + epoch)
-        model.train()
-        order = torch.randperm(len(classes), generator=generator)
-        for start in starts:
-            rows = order[start : start + batch_size]
-            optimiser.clear()
-            functional.cross_entropy(model(_taken(x, rows)), y[rows]).backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-        if epoch in looks:
-            model.eval()
-            with torch.no_grad():
-                parts = [_taken(held, slice(i, i + 1024)) for i in range(0, len(held_classes), 1024)]
-                answer = torch.cat([model(part).argmax(1) for part in parts]).numpy()
-            result[epoch] = float((known[answer] == held_classes).mean())
+def _followed(learner: Probing, test: Classed, looks: Sequence[int]) -> dict[int, float]:
+    """Train up to the last look; the accuracy at each."""
+    result: dict[int, float] = {}
+
+    def look(record: Mapping[str, Any]) -> None:
+        if (epochs := record["epoch"] + 1) in looks:
+            result[epochs] = learner.accuracy(test)
+
+    if lost := train(learner, max(looks), max(looks), Callbacks(on_epoch=look)).diverged:
+        raise Diverged(lost)
     return result

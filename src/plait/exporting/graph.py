@@ -300,7 +300,7 @@ class _MixtureGraph(nn.Module):
         rows = [[result.get(name, 0.0) for name in self.branches] for result in weights]
         self.register_buffer("weights", torch.tensor(rows, dtype=torch.float32))
         self.register_buffer("prior", torch.tensor(mixture.prior, dtype=torch.float32))
-        self.register_buffer("centre", mixture.centred(task))
+        self.register_buffer("centre", mixture.centre(task))
         usual = (task.thresholds if isinstance(task, Multilabel) else ()) or (0.5,) * task.out_dim
         present = np.array([[name in pattern for name in self.names] for pattern in patterns])
         self.register_buffer("limits", torch.from_numpy(mixture.thresholds_at(present, np.asarray(usual))).float())

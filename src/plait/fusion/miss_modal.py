@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import combinations
 from typing import Annotated
 
 import torch
@@ -12,6 +11,7 @@ from torch.nn import functional
 
 from plait.base.checks import NonNegative, Width, Within
 from plait.base.fusion import Fusion
+from plait.base.inputs import subsets_of
 from plait.base.tokens import Tokens
 
 
@@ -75,15 +75,11 @@ class MissModal(Fusion):
             return total
         whole = out[rows].detach()  # the complete rows teach, and are not pulled
         places = torch.arange(len(whole), device=whole.device)
-        for size in range(1, len(self.names)):
-            for kept in combinations(range(len(self.names)), size):
-                shown = torch.zeros_like(present[rows])
-                shown[:, list(kept)] = True
-                part = self._joined(x[rows], shown)
-                near = functional.normalize(part, dim=1) @ functional.normalize(whole, dim=1).t() / self.temperature
-                total = (
-                    total
-                    + contrast * functional.cross_entropy(near, places)
-                    + distance * functional.mse_loss(part, whole)
-                )
+        for kept in subsets_of(self.names, range(1, len(self.names))):
+            shown = present.new_tensor([name in kept for name in self.names]).expand(len(whole), -1)
+            part = self._joined(x[rows], shown)
+            near = functional.normalize(part, dim=1) @ functional.normalize(whole, dim=1).t() / self.temperature
+            total = (
+                total + contrast * functional.cross_entropy(near, places) + distance * functional.mse_loss(part, whole)
+            )
         return total

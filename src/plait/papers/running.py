@@ -69,6 +69,7 @@ def reproduce(
     folder = Path(out) if out is not None else Path("runs") / f"reproduce-{known.name}{'-quick' * quick}"
     not_run: list[str] = []
     results: dict[str, dict[str, Results]] = {}
+    options: dict[str, Any] = {"engine": engine, "store": store, "workers": None if engine == "local" else 1}
     states = by_name()
     for recipe in dict.fromkeys(name for element in elements for name in element.recipes):
         results[recipe] = {}
@@ -76,31 +77,46 @@ def reproduce(
             study, gone = _study(known, recipe, number, quick, states)
             given = study.spec.data[0]
             dataset = given.name or (f"{given.source}/{given.target}" if given.target else given.source)
-            reason = _not_there(study)
-            if reason is not None:
-                not_run.append(f"{recipe}, {label(dataset)}: {reason}")
-                continue
-            not_run += [
-                f"{recipe}, {label(dataset)}: {title}: {state.label} is not here; {how(state)}"
-                for title, state in gone.items()
-            ]
-            space = study.spec.space
-            if space is not None and gone.keys() >= {title_of(one) for one in space.evaluations}:
-                continue  # nothing to judge by
-            say(f"{recipe}, {label(dataset)}: {len(study.runs)} runs")
-            names = dict.fromkeys(state.name for state in gone.values())
-            without = "".join(f"-without-{name}" for name in names)  # another study, once they are here
-            place = folder / f"{recipe}-{dataset.replace('/', '-').replace(' ', '-')}{without}"
-            workers = None if engine == "local" else 1
-            measured = study.run(place, engine=engine, store=store, workers=workers, retry_failed=True)
-            state = measured.status()
-            not_run += [f"{recipe}, {label(dataset)}: {n} runs failed: {why}" for why, n in state["reasons"].items()]
-            results[recipe][dataset] = measured
+            place, name = (
+                folder / f"{recipe}-{dataset.replace('/', '-').replace(' ', '-')}",
+                f"{recipe}, {label(dataset)}",
+            )
+            measured, reasons = _measured(study, gone, place, options, (name, say))
+            not_run += [f"{name}: {reason}" for reason in reasons]
+            if measured is not None:
+                results[recipe][dataset] = measured
     lines = [line for element in elements for line in _lines(known, element, results)]
     if quick:
         lines = [_of_a_quick_run(line) for line in lines]
     result = Reproduction(known, elements, lines, not_run, results, folder, quick)
     return dataclasses.replace(result, page=_page(result))
+
+
+def _measured(
+    study: Study,
+    gone: Mapping[str, State],
+    place: Path,
+    options: Mapping[str, Any],
+    telling: tuple[str, Callable[[str], None]],
+) -> tuple[Results | None, list[str]]:
+    """What a recipe gives on one table, and why what of it is not run; None: its data are not here, or nothing to judge by.
+
+    ``gone``: evaluations whose data are not here; ``place``: the study's folder; ``options``: of ``Study.run``; ``telling``:
+    what the study is called as it begins, and who hears of it.
+    """
+    if (reason := _not_there(study)) is not None:
+        return None, [reason]
+    reasons = [f"{title}: {state.label} is not here; {how(state)}" for title, state in gone.items()]
+    space = study.spec.space
+    if space is not None and gone.keys() >= {title_of(one) for one in space.evaluations}:
+        return None, reasons
+    name, say = telling
+    say(f"{name}: {len(study.runs)} runs")
+    names = dict.fromkeys(state.name for state in gone.values())
+    without = "".join(f"-without-{name}" for name in names)  # another study, once they are here
+    measured = study.run(place.with_name(place.name + without), retry_failed=True, **options)
+    failed = measured.status()["reasons"]
+    return measured, reasons + [f"{count} runs failed: {why}" for why, count in failed.items()]
 
 
 def _of_a_quick_run(line: Line) -> Line:

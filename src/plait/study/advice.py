@@ -25,7 +25,7 @@ from plait.data.modality import Schema
 from plait.metrics.base import MAIN, metrics
 from plait.study import Study
 from plait.study.answer import Advice, answer, pareto
-from plait.study.designs import DEFAULT, Racing, candidates, differences, noises
+from plait.study.designs import DEFAULT, Candidate, Racing, candidates, differences, noises
 from plait.study.folder import STUDY
 from plait.study.results import Results
 from plait.study.statistics.compare import compare
@@ -40,6 +40,8 @@ RACE = 0.6
 LONGEST = 0.2
 #: Share of the minutes within which fits may end; the rest is for what comes before and after them.
 WITHIN = 0.95
+#: The second step, as the terminal shows it.
+LOOK = "measure what modalities, absence and noise are worth"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,47 +93,95 @@ def advise(
     Raises:
         ConfigError: the schema has no target, or too little time for a single comparison.
     """
-    chosen_options = config.build(AdviceOptions, options, "advise")
+    chosen = config.build(AdviceOptions, options, "advise")
     if schema.target is None:
         raise ConfigError("advice needs a target (--target)")
     if minutes <= 0:
         raise ConfigError(f"minutes {minutes:g}: expected more than 0")
-    end, place = Deadline(minutes, begun=chosen_options.begun), Path(out)
-    metric = MAIN[schema.task]
-    common, view = dict(chosen_options.settings or {}), chosen_options.view
-    begun = _begun(place / "race")  # with more minutes it goes on with the designs and the limit that it began with
-    known = [c for c in candidates(schema, common) if begun is None or c.name in begun.spec.variants]
-    known = [c for c in known if begun is not None or minutes >= c.minutes]
-    tried = {c.name: c for c in known if c.name == DEFAULT or merged(common, c.settings) != common}
-    value, frames = _data(data, schema, chosen_options.group)
-    progress.plan([f"race {len(tried)} designs", "measure what modalities, absence and noise are worth"], view)
-    progress.step(f"race {len(tried)} designs", view)
-    race = _study("race", value, common, end, metric, splits)
-    race |= {"variants": {name: dict(c.settings) for name, c in tried.items()}}
-    names = [m.name for m in schema.modalities]
-    race |= {"present": _alone(names)} if len(names) > 1 else {}
-    # How long a first fit of a design takes nobody knows: one that learns its encoders must not eat the others' time.
-    longest = round(minutes * LONGEST, 6) if begun is None else begun.spec.model.get("minutes")
-    race["model"] = {"minutes": longest, **common}
-    racing = Racing(metric, lower=metrics(schema.task)[metric].direction == "lower", kept=[DEFAULT])
-    raced = _run(race, frames, place / "race", chosen_options, racing)
-    if not _done(raced):
-        why = next(iter(raced.status()["reasons"]), _unfinished(raced))
-        raise ConfigError(f"{place / 'race'}: not one design could be fitted ({why})")
-    chosen = winner_of(raced, racing)
-    progress.step("measure what modalities, absence and noise are worth", view)
-    evidence = _study("evidence", value, merged(common, tried[chosen].settings), end, metric, splits)
-    without = [[n for n in names if n != gone] for gone in names] if len(names) > 1 else []
-    evidence |= {"modalities": {"subsets": [names, *without]}, "present": _alone(names)}
-    evidence |= {"conditions": {"test": ["clean", *noises(schema).values()]}}
-    shown = None
-    if end.left(WITHIN) > _seconds(raced, chosen) or evidence_folder(place, chosen).exists():
-        shown = _run(evidence, frames, evidence_folder(place, chosen), chosen_options, None)
-    command = fit_command(chosen_options.table, schema, tried[chosen].settings)
-    about = {"settings": dict(tried[chosen].settings), "variant": chosen, "command": command, "folder": place}
+    contest = Contest(schema, data, chosen, minutes, splits, Path(out))
+    tried, raced = contest.race()
+    winner = winner_of(raced, contest.racing)
+    settings = tried[winner].settings
+    shown = contest.evidence(raced, winner, settings)
+    command = fit_command(chosen.table, schema, settings)
+    about = {"settings": dict(settings), "variant": winner, "command": command, "folder": contest.place}
+    racing, metric = contest.racing, contest.metric
     about["pareto"] = pareto(raced.lines, metric, racing.scores(raced.lines), racing.sign)
     result = _advice(schema, metric, raced, shown, **about)
     return dataclasses.replace(result, lines=answer(result, schema, tried, raced, metric, minutes))
+
+
+class Contest:
+    """Designs on one table, which first race each other, and of which the winner is then looked at."""
+
+    def __init__(
+        self,
+        schema: Schema,
+        data: pd.DataFrame | Mapping[str, object],
+        options: AdviceOptions,
+        minutes: float,
+        splits: int,
+        place: Path,
+    ) -> None:
+        """As ``advise`` takes them; ``place``: the folder of both studies."""
+        self.schema, self.options, self.minutes, self.splits, self.place = schema, options, minutes, splits, place
+        self.end, self.common = Deadline(minutes, begun=options.begun), dict(options.settings or {})
+        self.metric, self.names = MAIN[schema.task], [m.name for m in schema.modalities]
+        lower = metrics(schema.task)[self.metric].direction == "lower"
+        self.racing = Racing(self.metric, lower=lower, kept=[DEFAULT])
+        self.frames: dict[str, tuple[pd.DataFrame, Schema]] = {}
+        if isinstance(data, pd.DataFrame):
+            self.frames, data = {"table": (data, schema)}, {"frame": "table"}
+        split = {"kind": "holdout", "fractions": [0.8, 0.2], **({"group": options.group} if options.group else {})}
+        self.data = {"rows": ROWS, **data, "split": split}
+
+    def race(self) -> tuple[dict[str, Candidate], Results]:
+        """The designs that are tried, and how they did.
+
+        Raises:
+            ConfigError: not one could be fitted.
+        """
+        folder, view = self.place / "race", self.options.view
+        begun = _begun(folder)  # with more minutes it goes on with the designs and the limit that it began with
+        known = [c for c in candidates(self.schema, self.common) if begun is None or c.name in begun.spec.variants]
+        known = [c for c in known if begun is not None or self.minutes >= c.minutes]
+        differ = [c for c in known if c.name == DEFAULT or merged(self.common, c.settings) != self.common]
+        tried = {c.name: c for c in differ}
+        progress.plan([f"race {len(tried)} designs", LOOK], view)
+        progress.step(f"race {len(tried)} designs", view)
+        # How long a first fit of a design takes nobody knows: one that learns its encoders must not eat the others' time.
+        longest = round(self.minutes * LONGEST, 6) if begun is None else begun.spec.model.get("minutes")
+        spec = self.study("race", {"minutes": longest, **self.common})
+        spec |= {"variants": {name: dict(c.settings) for name, c in tried.items()}}
+        spec |= {"present": _alone(self.names)} if len(self.names) > 1 else {}
+        raced = self._run(spec, folder, self.racing)
+        if not _done(raced):
+            why = next(iter(raced.status()["reasons"]), _unfinished(raced))
+            raise ConfigError(f"{folder}: not one design could be fitted ({why})")
+        return tried, raced
+
+    def evidence(self, raced: Results, winner: str, settings: Mapping[str, Any]) -> Results | None:
+        """What modalities, their absence and noise cost the winner; None where the time is too short for a fit of it."""
+        progress.step(LOOK, self.options.view)
+        folder = evidence_folder(self.place, winner)
+        if self.end.left(WITHIN) <= _seconds(raced, winner) and not folder.exists():
+            return None
+        spec = self.study("evidence", merged(self.common, settings))
+        without = [[n for n in self.names if n != gone] for gone in self.names] if len(self.names) > 1 else []
+        spec |= {"modalities": {"subsets": [self.names, *without]}, "present": _alone(self.names)}
+        spec |= {"conditions": {"test": ["clean", *noises(self.schema).values()]}}
+        return self._run(spec, folder, None)
+
+    def study(self, name: str, model: Mapping[str, object]) -> dict[str, Any]:
+        """What both studies have in common; ``model``: settings of all its variants."""
+        budget = {"minutes": round(max(0.0, self.end.left(WITHIN)) / 60, 6)}
+        said = {"name": name, "data": self.data, "model": dict(model), "seeds": self.splits}
+        return {**said, "metrics": [self.metric], "budget": budget}
+
+    def _run(self, spec: Mapping[str, Any], folder: Path, race: Racing | None) -> Results:
+        engine, share = "inline" if self.frames else "local", 1.0 if race is None else RACE
+        asked = {name: getattr(self.options, name) for name in ("workers", "store", "view")}
+        return Study.from_dict(spec, self.frames).run(folder, engine=engine, race=race, share=share, **asked)
 
 
 def _begun(folder: Path) -> Results | None:
@@ -180,31 +230,6 @@ def merged(settings: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, 
     """
     nested = [k for k, v in others.items() if isinstance(v, Mapping) and isinstance(settings.get(k), Mapping)]
     return {**settings, **others, **{k: {**settings[k], **others[k]} for k in nested}}
-
-
-def _data(
-    data: pd.DataFrame | Mapping[str, object], schema: Schema, group: str | None
-) -> tuple[dict[str, object], dict[str, tuple[pd.DataFrame, Schema]]]:
-    split = {"kind": "holdout", "fractions": [0.8, 0.2], **({"group": group} if group else {})}
-    if isinstance(data, pd.DataFrame):
-        return {"frame": "table", "rows": ROWS, "split": split}, {"table": (data, schema)}
-    return {"rows": ROWS, **data, "split": split}, {}
-
-
-def _study(
-    name: str, data: Mapping[str, object], model: Mapping[str, object], end: Deadline, metric: str, splits: int
-) -> dict[str, object]:
-    budget = {"minutes": round(max(0.0, end.left(WITHIN)) / 60, 6)}
-    said = {"name": name, "data": dict(data), "model": dict(model), "seeds": splits}
-    return {**said, "metrics": [metric], "budget": budget}
-
-
-def _run(
-    spec: Mapping[str, Any], frames: Mapping[str, Any], folder: Path, options: AdviceOptions, race: Racing | None
-) -> Results:
-    engine, share = "inline" if frames else "local", 1.0 if race is None else RACE
-    given: dict[str, Any] = {"workers": options.workers, "store": options.store, "view": options.view}
-    return Study.from_dict(spec, frames).run(folder, engine=engine, race=race, share=share, **given)
 
 
 def _done(results: Results) -> bool:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from plait.base.errors import PlaitError, PlaitWarning
-from plait.base.machine import give_back, peak_mb, reset_peak
+from plait.base.machine import all_on, give_back, peak_mb, reset_peak
 from plait.base.parts import Closing
 from plait.data.modality import Modality, Schema
 from plait.data.row_numbers import numbered
@@ -31,7 +31,7 @@ from plait.study.reading import read_spec
 from plait.study.runs import Run
 from plait.study.spec import CLEAN, Spec
 from plait.study.subjects import Finished, subject_of
-from plait.study.tables import Latest, Setting, StudyTable, load_table, threads
+from plait.study.tables import Latest, Setting, StudyTable, load_table
 from plait.training import design
 from plait.training.settings import with_regimes
 
@@ -73,7 +73,7 @@ class Executor:
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
             try:
-                with threads(self._threads(run)):
+                with all_on(self._threads(run)):
                     table = self.table(run.data, run.data_seed)
                     result = self._subject.execute(table, run, self.setting, self._groups)
             except PlaitError as error:
@@ -303,7 +303,7 @@ def encode(table: StudyTable, setting: Setting, job: Mapping[str, Any]) -> dict[
         changing, _ = conditions.divided(conditions.parsed(job["condition"]))
         for part in changing:
             rows = conditions.changed(part, rows, rows, table.schema, table.schema.root)
-        with Store(setting.store) as store, threads(setting.threads):
+        with Store(setting.store) as store, all_on(setting.threads):
             features.transform(rows, table.schema.root, store, strict=False, progress=False)
     facts = {"key": encoder_key(job["data"], modality.name, job["encoder"]), "rows": len(rows)}
     if job["weigh"]:

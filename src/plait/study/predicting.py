@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from plait.base.errors import nearest
-from plait.base.inputs import all_subsets
+from plait.base.inputs import subsets_of
 from plait.base.machine import begin_stage, stage_mb
 from plait.data.labels import label_text
 from plait.estimators import settings
@@ -127,7 +127,7 @@ def judge(
         condition = conditions.parsed(value)
         changing, absences = conditions.divided(condition)
         if absences:
-            gone, every = group.lost(absences), all_subsets(subset)
+            gone, every = group.lost(absences), subsets_of(subset)
             given = {subset: assembled(fitted.outputs(changing, every), gone, subset)}
             limits = {subset: assembled(threshold(changing, every), gone, subset)} if callable(threshold) else {}
         else:

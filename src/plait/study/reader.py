@@ -75,6 +75,12 @@ class Reader:
                 self.wrong((*place, str(key)), f"{what}: unknown field '{key}' ({nearest(str(key), known)})")
         return {k: v for k, v in value.items() if k in known and v is not None}
 
+    def flag(self, value: object, place: Place) -> bool:
+        """True or false."""
+        if not isinstance(value, bool):
+            self.wrong(place, f"{place[-1]}: expected true or false, found {value!r:.60}")
+        return value is True
+
     def text(self, value: Any, place: Place) -> str:
         """Text; a number is taken by its digits."""
         if isinstance(value, str | int | float) and not isinstance(value, bool):

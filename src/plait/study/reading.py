@@ -235,6 +235,7 @@ def read_spec(option: Mapping[str, object], fallback: str) -> tuple[Spec, Reader
         grid=read_grid(read, given.get("grid")),
         variants=read_variants(read, given.get("variants")),
         exclude=tuple(read.mapping(entry, ("exclude", i)) for i, entry in enumerate(excluded)),
+        baselines=read.flag(given.get("baselines", False), ("baselines",)),
         seeds=read_seeds(read, given.get("seeds", 1 if "search" in given else 5)),
         split=read_split(read, given.get("split", "holdout"), ("split",)),
         modalities=read_modalities(read, given.get("modalities", "all")),
@@ -245,7 +246,23 @@ def read_spec(option: Mapping[str, object], fallback: str) -> tuple[Spec, Reader
         budget=_budget(read, given.get("budget")),
         claims=_claims(read, given.get("claims")),
     )
+    _check_baselines(read, spec)
     return spec, read
+
+
+def _check_baselines(read: Reader, spec: Spec) -> None:
+    """What is wrong with asking for baselines: a study that has none, a name that is theirs."""
+    if not spec.baselines:
+        return
+    from plait.evaluation.baselines import NAMES
+
+    if spec.subject != "model":
+        read.wrong(("baselines",), f"baselines: a study of a {spec.subject} has none; leave it out")
+    for name, fields in spec.variants.items():
+        if name in NAMES and fields.get("estimator") != name:
+            read.wrong(
+                ("variants", name), f"variants: '{name}' is the name of a baseline (baselines: true); take another"
+            )
 
 
 def _remote(read: Reader, value: Any, place: Place) -> tuple[str, ...]:

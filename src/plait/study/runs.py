@@ -11,6 +11,7 @@ from hashlib import blake2b
 from typing import Any
 
 from plait.base import __version__
+from plait.base.inputs import subsets_of
 from plait.study import conditions
 from plait.study.spec import Spec, SplitSpec
 from plait.study.tables import StudyTable
@@ -81,7 +82,7 @@ def subsets(values: str | Sequence[Sequence[str]], names: Sequence[str]) -> list
     if isinstance(values, str):
         most = {"full": 0, "singles": 1, "pairs": 2, "every": len(names)}[values]
         sizes = [size for size in range(1, len(names)) if size <= most]
-        return [s for size in sizes for s in itertools.combinations(names, size)] + [tuple(names)]
+        return subsets_of(names, [*sizes, len(names)])
     known = [pattern for pattern in values if set(pattern) <= set(names)]
     return [tuple(name for name in names if name in pattern) for pattern in known]
 

@@ -167,6 +167,7 @@ class Spec:
         model: fields of the estimator that all variants share; ``estimator: linear`` is the baseline on the same features.
         grid: dotted field -> values; all combinations are variants, but for those that match an entry of ``exclude``.
         variants: name -> fields; crossed with the grid if there is one.
+        baselines: trees, a tuned linear model, the best single modality and the majority are variants, too.
         modalities: what models are trained on: ``full`` (all at once), ``singles``, ``pairs``, ``every``, or subsets by name.
         train: conditions on training rows, each a model of its own.
         test: conditions on test rows, which every model is judged under.
@@ -183,6 +184,7 @@ class Spec:
     grid: Mapping[str, Sequence[Any]] = dataclasses.field(default_factory=dict)
     variants: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     exclude: tuple[Mapping[str, Any], ...] = ()
+    baselines: bool = False
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     split: SplitSpec = SplitSpec()
     modalities: str | tuple[tuple[str, ...], ...] = "full"
@@ -204,7 +206,7 @@ class Spec:
         options["conditions"] = {k: options.pop(k) for k in ("train", "test")}
         options["modalities"] = _MODALITIES.get(str(self.modalities)) or {"subsets": options["modalities"]}
         options["present"] = "all" if self.present == "every" else options["present"]
-        usual: dict[str, Any] = {"modalities": "all", "present": "full"}
+        usual: dict[str, Any] = {"modalities": "all", "present": "full", "baselines": False}
         usual["conditions"] = {"train": [CLEAN], "test": [CLEAN]}
         return {k: options[k] for k in FIELDS if options[k] not in ("", [], {}) and options[k] != usual.get(k)}
 
@@ -213,7 +215,8 @@ class Spec:
 _MODALITIES: dict[str, Any] = {"full": "all", "every": {"subsets": "all"}}
 #: Fields of a study file, in the order in which it is written.
 FIELDS = (
-    *("name", "about", "source", "space", "search", "data", "model", "grid", "variants", "exclude", "seeds", "split"),
+    *("name", "about", "source", "space", "search", "data", "model", "grid", "variants", "exclude", "baselines"),
+    *("seeds", "split"),
     *("modalities", "conditions", "present", "metrics", "budget", "claims"),
 )
 

@@ -7,8 +7,7 @@ import inspect
 import json
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Mapping
 from functools import cached_property, lru_cache
 from hashlib import blake2b
 from pathlib import Path
@@ -16,8 +15,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
-import torch
-from threadpoolctl import ThreadpoolController
 
 from plait.base import registry
 from plait.base.config import check_fields
@@ -230,23 +227,6 @@ class Setting:
     store: str | None = None
     frames: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     threads: int = 1
-
-
-@lru_cache(maxsize=1)
-def _controller() -> ThreadpoolController:
-    return ThreadpoolController()
-
-
-@contextmanager
-def threads(count: int) -> Iterator[None]:
-    """Within the block torch and the libraries of numpy and scipy compute with so many threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        with _controller().limit(limits=count):
-            yield
-    finally:
-        torch.set_num_threads(before)
 
 
 T = TypeVar("T")

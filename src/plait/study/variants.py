@@ -44,7 +44,18 @@ def variants(spec: Spec, defaults: Mapping[str, object]) -> list[Variant]:
             if not any(_matches(model, rule, defaults) for rule in spec.exclude):
                 label = " ".join(filter(None, [name, *(f"{key}={short(value)}" for key, value in point.items())]))
                 result.append(Variant(label or ONLY, {k: plain(v) for k, v in settings.items()}, model))
-    return result
+    return [*result, *_baselines(spec, {variant.model.get("estimator") for variant in result})]
+
+
+def _baselines(spec: Spec, there: set[Any]) -> Iterator[Variant]:
+    """Those that are asked for beside the variants that are there."""
+    if not spec.baselines:
+        return
+    from plait.evaluation.baselines import NAMES
+
+    for name in NAMES:
+        if name not in there:
+            yield Variant(name, {"estimator": name}, with_fields(spec.model, {"estimator": name}))
 
 
 def budgeted(spec: Spec) -> dict[str, Any]:

@@ -141,8 +141,7 @@ class Scorer:
     def _part(
         self, model: Branches, inputs: Inputs, truth: np.ndarray, *, with_loss: bool = False
     ) -> dict[str, object]:
-        mixture = Mixture(self.names, model.sources)
-        mixture.prior = self.prior
+        mixture = Mixture(self.names, model.sources, self.prior)
         mixture.set_equal()
         outputs, seconds = self._outputs(model, inputs)
         result: dict[str, Any] = {

@@ -22,9 +22,8 @@ from plait.base.progress import track
 from plait.branches.branches import Branches
 from plait.branches.growth import rare_classes
 from plait.branches.intervals import Intervals
-from plait.branches.mixing import HeldOut, alone, leaderboard, mix
+from plait.branches.mixing import HeldOut, alone, leaderboard, mix, prior
 from plait.networks.linear import LinearNetwork
-from plait.networks.tasks import Task
 from plait.training import units
 from plait.training.callbacks import FitCallbacks, warn_diverged
 from plait.training.member import Members
@@ -322,15 +321,3 @@ def side_by_side(run: Callable[[int], Result], count: int, halt: threading.Event
         except BaseException:  # Ctrl-C, or a member that diverged: the others stop after their epoch
             halt.set()
             raise
-
-
-def prior(task: Task, target: Tensor, weight: Tensor) -> list[float]:
-    """Raw outputs that say what is known of a row of which nothing is present: class shares, or the mean."""
-    share = weight / weight.sum().clamp_min(1e-12)
-    if task.name == "classification":
-        counts = torch.zeros(task.out_dim).index_add_(0, target, share)
-        return [float(v) for v in counts.clamp_min(1e-6).log()]
-    mean = (target * share[:, None]).sum(0)
-    if task.name == "multilabel":
-        return [float(v) for v in torch.logit(mean, eps=1e-6)]
-    return [float(v) for v in mean]

@@ -18,7 +18,7 @@ from plait.base.inputs import Inputs
 from plait.base.machine import seeded
 from plait.base.tokens import concatenate
 from plait.branches.branches import Branches, moved
-from plait.branches.mixing import HeldOut, gains
+from plait.branches.mixing import HeldOut, gains, prior
 from plait.networks.tasks import Regression
 from plait.training.callbacks import FitCallbacks
 from plait.training.loop import Learner, train
@@ -146,9 +146,10 @@ def _promising(piece: Piece, branch: FittedBranch, member: Branches, rows: FoldR
     held, pattern = rows.inputs.take(rows.valid), tuple(piece.names)
     outputs = {**member.outputs(held, names=list(member.networks)), branch.name(): out}
     target, weight = rows.target[rows.valid], rows.weight[rows.valid]
-    held_out = HeldOut(pattern, piece.examples.task, held, target, weight, torch.arange(len(held)), {pattern: outputs})
+    task, known = piece.examples.task, prior(piece.examples.task, rows.target[rows.fold], rows.weight[rows.fold])
+    held_out = HeldOut(pattern, task, held, target, weight, torch.arange(len(held)), {pattern: outputs})
     sources = {name: member.sources[name] for name in member.networks}
-    return gains(held_out, {**sources, **branch.sources(pattern)}, branch.name())
+    return gains(held_out, {**sources, **branch.sources(pattern)}, known, branch.name())
 
 
 class Elsewhere:

@@ -134,18 +134,12 @@ def fit_table(
     rows = split if isinstance(split, Split) else config.build(Split, dict(split or {}), "split")
     if rows.split_column is None:
         checks.number(rows.test_fraction, "test_fraction", 0, 1, above=True, below=True)
-    frame = table.as_frame(frame)
-    if settings.get("remote"):
-        media = media_columns(table_schema.modalities) if table_schema is not None else []
-        root = settings.get("root") or (table_schema.root if table_schema is not None else None)
-        frame = fetch_cells(frame, settings["remote"], root, media, settings.get("progress"))
-    frame = typed(frame)  # each column is read once
-    one = target is None or isinstance(target, str)
+    frame, one = _read(frame, table_schema, settings), target is None or isinstance(target, str)
     schemas = _schemas(frame, table_schema, target)
-    models = {name: make_model(each, settings) for name, each in schemas.items()}
-    for model in models.values():
+    models = [make_model(each, settings) for each in schemas.values()]
+    for model in models:
         check_settings(model)
-    budget = Deadline(next(iter(models.values())).minutes, BEFORE_REPORT, begun=command.begun, after=PAGE)
+    budget = Deadline(models[0].minutes, BEFORE_REPORT, begun=command.begun, after=PAGE)
     if out is not None:
         check_folder(out, "Fusion")
     with contextlib.ExitStack() as kept:
@@ -161,18 +155,25 @@ def fit_table(
             outcomes[name].model.record_["held_out"]["other_targets"] = others
             if not one:
                 outcomes[name].model.set_params(**{k: settings.get(k) for k in ("store", "checkpoint")})
-        if out is None:
-            note_outcomes(tracked, outcomes, {})
-            return outcomes[next(iter(outcomes))] if one else TargetOutcomes(outcomes)
-        progress.step("write model and report", settings.get("progress"))
-        if not one:
-            saved = save_outcomes(TargetOutcomes(outcomes), Path(out), report=report, command=command.words)
-            note_outcomes(tracked, saved, {name: each.folder for name, each in saved.items()})
-            return saved
-        outcome = outcomes[next(iter(outcomes))]
-        page = save_outcome(outcome, Path(out), report=report, command=command.words)
-    note_outcomes(tracked, outcomes, dict.fromkeys(outcomes, Path(out)))
-    return dataclasses.replace(outcome, folder=Path(out), report=page)
+        saved: Mapping[str, Outcome] = outcomes if one else TargetOutcomes(outcomes)
+        if out is not None:
+            progress.step("write model and report", settings.get("progress"))
+            if isinstance(saved, TargetOutcomes):
+                saved = save_outcomes(saved, Path(out), report=report, command=command.words)
+            else:
+                saved = {k: save_outcome(v, Path(out), report=report, command=command.words) for k, v in saved.items()}
+    note_outcomes(tracked, saved)
+    return saved if isinstance(saved, TargetOutcomes) else saved[next(iter(saved))]
+
+
+def _read(frame: pd.DataFrame, given: Schema | None, settings: Mapping[str, Any]) -> pd.DataFrame:
+    """The table with each of its columns read once, and with the cells that lie elsewhere, where these are to be fetched."""
+    frame = table.as_frame(frame)
+    if settings.get("remote"):
+        media = media_columns(given.modalities) if given is not None else []
+        root = settings.get("root") or (given.root if given is not None else None)
+        frame = fetch_cells(frame, settings["remote"], root, media, settings.get("progress"))
+    return typed(frame)
 
 
 def _schemas(frame: pd.DataFrame, given: Schema | None, target: Any) -> dict[str, Schema]:
@@ -211,6 +212,24 @@ def _of_their_task(
     return result
 
 
+@dataclasses.dataclass
+class Sides:
+    """Both sides of a split.
+
+    Attributes:
+        seen: cells that are learned from, their target ``y``, and ``groups``: what stays together.
+        held_out: cells that are judged by, and their target ``truth``.
+        chosen: cells and target of the rows that choose the best state; None: the fit draws its own.
+    """
+
+    seen: pd.DataFrame
+    y: Any
+    groups: np.ndarray | None
+    held_out: pd.DataFrame
+    truth: Any
+    chosen: tuple[pd.DataFrame, Any] | None
+
+
 def _fit_one(
     frame: pd.DataFrame,
     table_schema: Schema,
@@ -223,77 +242,92 @@ def _fit_one(
     ``around``: what is to be closed when all is saved, as what is kept for a killed fit; and when work must end.
     """
     kept, end = around
+    model, seed = make_model(table_schema, settings), int(settings.get("random_state") or 0)
+    sides = _sides(model, frame, table_schema, split, seed)
+    progress.plan(_steps(model, table_schema), model.progress)
+    kept.enter_context(model.keeping())  # its checkpoint, until the model is saved
+    members = member_count(of_quality(model.settings()).members, len(sides.seen), bool(model.train))
+    worth = WORTH * members * len({column for modality in table_schema.modalities for column in modality.columns})
+    judging = JUDGING + ANSWER * members * len(patterns([m.name for m in table_schema.modalities]))
+    known: list[tuple[Any, Inputs]] = []
+    with model.remembering(known):
+        rows = _learn(model, sides, end, (judging, worth), seed)
+        if not (used := model.learned_rows_).all():
+            sides.seen, sides.y = known[-1][0], part_of(sides.y, np.flatnonzero(used))
+        if len(rows) < len(sides.held_out):
+            end.left_out.append(f"{len(sides.held_out) - len(rows):,} of {len(sides.held_out):,} rows to judge by")
+            rows = np.sort(rows)
+            sides.held_out, sides.truth = sides.held_out.iloc[rows], part_of(sides.truth, rows)
+        outcome = _judge(model, sides, end, worth)
+        end.note(model.record_)
+        end.tell()
+    model.record_["test_rows"] = len(sides.held_out)
+    model.record_["held_out"] = {**dataclasses.asdict(split), "seed": seed}
+    return outcome
+
+
+def _sides(model: FusionEstimator, frame: pd.DataFrame, table_schema: Schema, split: Split, seed: int) -> Sides:
+    """Check the table, and hold rows out of it."""
     name = str(table_schema.target)
-    model = make_model(table_schema, settings)
     frame = with_target(frame, name)
     schema.validate(table_schema, frame)
     schema.tell_unused(table_schema, frame, (split.split_column, split.group))
     target = target_values(frame[name], table_schema.task)  # refuses labels that no file can hold
-    seed = int(settings.get("random_state") or 0)
     train, test = split_rows(frame, table_schema, split.test_fraction, split.split_column, split.group, seed)
     chosen = train[:0]
     if model.validation == "given":
         train, chosen = choosing_rows(frame, table_schema, train, split)
-    progress.plan(_steps(model, table_schema), model.progress)
-    used = {column for modality in table_schema.modalities for column in modality.columns}
-    cells = frame if name in used else frame.drop(columns=name)
+    an_input = any(name in modality.columns for modality in table_schema.modalities)
+    cells = frame if an_input else frame.drop(columns=name)
     seen, held_out = cells.iloc[train], cells.iloc[test]  # each row keeps its number
     groups = None if split.group is None else seen[split.group].to_numpy()
-    y_train, truth = part_of(target, train), part_of(target, test)
-    valid = (cells.iloc[chosen], part_of(target, chosen)) if len(chosen) else None
-    kept.enter_context(model.keeping())  # its checkpoint, until the model is saved
-    members = _members(model, len(train))
-    answer = ANSWER * members * len(patterns([m.name for m in table_schema.modalities]))
-    known: list[tuple[Any, Inputs]] = []
-    with model.remembering(known):
-        value = (held_out, truth) if model.record_epochs else None
-        judging = JUDGING + answer
-        judged_rows = _judged(len(test), JUDGE * end.left(), end.lasting(judging), seed)
-        with end.expecting(len(judged_rows) * judging):
-            model.fit(seen, y_train, groups=groups, test=value, valid=valid, end=end)
-        if not (used_rows := model.learned_rows_).all():
-            seen, y_train = known[-1][0], part_of(y_train, np.flatnonzero(used_rows))
-        if end.encoding:
-            rest = end.lasting(PAGE + len(seen) * ALL + WORTH * members * len(used))
-            left = JUDGE_TRAINED * (end.left() - rest)
-            judged_rows = judged_rows[: len(_judged(len(judged_rows), left, end.encoding + end.lasting(judging), seed))]
-        if len(judged_rows) < len(test):
-            end.left_out.append(f"{len(test) - len(judged_rows):,} of {len(test):,} rows to judge by")
-            judged_rows = np.sort(judged_rows)
-            held_out, truth = held_out.iloc[judged_rows], part_of(truth, judged_rows)
-        progress.step("judge on held-out rows", model.progress)
-        with _test_stage(model.record_):
-            outputs = model.predict_subsets(held_out)
-        y = truth.indicator if isinstance(truth, Labels) else truth
-        simple_seconds = len(seen) * (LINEAR if light(model) else ALL)
-        names = NAMES if end.room("baselines but the majority", PAGE + simple_seconds) else ("majority",)
-        compare = partial(baselines_beside, model, (seen, y_train), (held_out, truth), outputs, names)
-        # A linear baseline takes a second core while this one judges and explains; other learners are not made for two threads.
-        with machine.blas_on_one_core(), ThreadPoolExecutor(1) as pool:
-            waiting = pool.submit(compare) if light(model) else None
-            judged = evaluate(model, held_out, y=y, subsets=outputs)
-            explained = explain(model, held_out, y=y, outputs=outputs)
-            columns = pd.DataFrame()
-            rest = PAGE + (simple_seconds if names is NAMES else 0.0) + WORTH * members * len(used)
-            if end.room("the worth of columns", rest):
-                columns = importance(model, held_out, y=y, explanation=explained)
-            simple = compare() if waiting is None else waiting.result()
-        end.note(model.record_)
-        end.tell()
-    model.record_["test_rows"] = len(held_out)
-    model.record_["held_out"] = {**dataclasses.asdict(split), "seed": seed}
-    return Outcome(model, judged, explained, columns, simple, model.leaks_)
+    choosing = (cells.iloc[chosen], part_of(target, chosen)) if len(chosen) else None
+    return Sides(seen, part_of(target, train), groups, held_out, part_of(target, test), choosing)
 
 
-def _judged(rows: int, left: float, seconds: float, seed: int) -> np.ndarray:
+def _learn(model: FusionEstimator, sides: Sides, end: Deadline, costs: tuple[float, float], seed: int) -> np.ndarray:
+    """Fit; places of the held-out rows that the time is enough to judge by.
+
+    ``costs``: seconds of the processor for judging one row, and for the worth of all columns.
+    """
+    judging, worth = costs
+    rows = _affordable(len(sides.held_out), JUDGE * end.left(), end.lasting(judging), seed)
+    value = (sides.held_out, sides.truth) if model.record_epochs else None
+    with end.expecting(len(rows) * judging):
+        model.fit(sides.seen, sides.y, groups=sides.groups, test=value, valid=sides.chosen, end=end)
+    if not end.encoding:
+        return rows
+    rest = end.lasting(PAGE + int(model.learned_rows_.sum()) * ALL + worth)
+    left = JUDGE_TRAINED * (end.left() - rest)
+    return rows[: len(_affordable(len(rows), left, end.encoding + end.lasting(judging), seed))]
+
+
+def _affordable(rows: int, left: float, seconds: float, seed: int) -> np.ndarray:
     """Places of the held-out rows, drawn, that the time ``left`` is enough for, of so many seconds each."""
     room = rows if math.isinf(left) else max(LEAST_JUDGED, int(max(left, 0.0) / max(seconds, 1e-9)))
     return np.random.default_rng(seed).permutation(rows)[:room]
 
 
-def _members(model: FusionEstimator, rows: int) -> int:
-    """How many members a fit of so many rows has."""
-    return member_count(of_quality(model.settings()).members, rows, bool(model.train))
+def _judge(model: FusionEstimator, sides: Sides, end: Deadline, worth: float) -> Outcome:
+    """Answer the held-out rows once, and say what follows from the answers; ``worth``: seconds for the worth of all columns."""
+    held_out, truth = sides.held_out, sides.truth
+    progress.step("judge on held-out rows", model.progress)
+    with _test_stage(model.record_):
+        outputs = model.predict_subsets(held_out)
+    y = truth.indicator if isinstance(truth, Labels) else truth
+    simple_seconds = len(sides.seen) * (LINEAR if light(model) else ALL)
+    names = NAMES if end.room("baselines but the majority", PAGE + simple_seconds) else ("majority",)
+    compare = partial(baselines_beside, model, (sides.seen, sides.y), (held_out, truth), outputs, names)
+    # A linear baseline takes a second core while this one judges and explains; other learners are not made for two threads.
+    with machine.blas_on_one_core(), ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(compare) if light(model) else None
+        judged = evaluate(model, held_out, y=y, subsets=outputs)
+        explained = explain(model, held_out, y=y, outputs=outputs)
+        columns = pd.DataFrame()
+        if end.room("the worth of columns", PAGE + (simple_seconds if names is NAMES else 0.0) + worth):
+            columns = importance(model, held_out, y=y, explanation=explained)
+        simple = compare() if waiting is None else waiting.result()
+    return Outcome(model, judged, explained, columns, simple, model.leaks_)
 
 
 def _steps(model: FusionEstimator, table_schema: Schema) -> list[str]:

@@ -183,11 +183,11 @@ class TargetOutcomes(Mapping[str, Outcome]):
         return TargetModels({target: outcome.model for target, outcome in self.outcomes.items()})
 
 
-def save_outcome(outcome: Outcome, folder: Path, *, report: bool, command: str) -> Path | None:
-    """The model folder with its evaluation, explanation and page, whole or not at all; the page, if there is one."""
+def save_outcome(outcome: Outcome, folder: Path, *, report: bool, command: str) -> Outcome:
+    """The model folder with its evaluation, explanation and page, whole or not at all."""
     with whole_folder(folder, "Fusion") as place:
         written = _write(outcome, place, report, command)
-    return folder / "report.html" if written else None
+    return dataclasses.replace(outcome, folder=folder, report=folder / "report.html" if written else None)
 
 
 def save_outcomes(outcomes: TargetOutcomes, folder: Path, *, report: bool, command: str) -> TargetOutcomes:
@@ -245,18 +245,15 @@ def _write_page(place: Path, outcome: Outcome, command: str) -> bool:
     return True
 
 
-def note_outcomes(
-    tracked: tracking.Track | None, outcomes: Mapping[str, Outcome], folders: Mapping[str, Path | None]
-) -> None:
+def note_outcomes(tracked: tracking.Track | None, outcomes: Mapping[str, Outcome]) -> None:
     """Note each target's run with its scores, those of its baselines, and the files that say how it went."""
-    for target, outcome in outcomes.items() if tracked is not None else ():
+    for outcome in outcomes.values() if tracked is not None else ():
         judged, main = outcome.evaluation, outcome.evaluation.main_metric
         scores: dict[str, Any] = {f"test.{name}": value["value"] for name, value in judged.metrics.items()}
         scores |= {f"test.{main}.{end}": judged.score[end] for end in ("low", "high")}
         scores |= {f"baseline.{name}.{main}": each.get(main) for name, each in outcome.baselines.items()}
         scores |= {f"worth.{entry['modality']}": entry["value"] for entry in outcome.explanation.overall}
-        folder = folders.get(target)
-        names = ("report.html", "results.json", "README.md")
+        folder, names = outcome.folder, ("report.html", "results.json", "README.md")
         files = [folder / name for name in names if (folder / name).is_file()] if folder is not None else []
         assert tracked is not None
         tracking.note(tracked, tracking.noted_fit(outcome.model), scores, files)

@@ -25,7 +25,7 @@ from plait.estimators.settings import check_settings
 from plait.store.model_files import plain_values
 from plait.training import history
 from plait.training.pretrained import Pretrained, Saved, write
-from plait.training.pretraining import EncoderListener
+from plait.training.pretraining import EncoderListener, PretrainedWeights, Stage
 from plait.training.rows import folds_of
 from plait.workflow.fit import make_model
 from plait.workflow.rows import group_column, part_of, split_rows
@@ -137,25 +137,26 @@ def _trained(
     result = stage.trained(modality.name, 0, fold, valid, encoder.module())
     if tell is not None:
         tell.close()
-    record = {
-        "seed": seed,
-        "rows": len(fold),
-        "held_out_rows": len(valid),
-        "data_hash": prepared.digest,
+    sizes = {"seed": seed, "rows": len(fold), "held_out_rows": len(valid), "data_hash": prepared.digest}
+    facts = {
+        "task": {"name": prepared.task.name, "target": one.target, "classes": [str(c) for c in model.labels]},
+        "columns": list(modality.columns),
+        "record": {**sizes, **_record(stage, modality.name, result)},
+        "history": history.slim(stage.history),
+    }
+    inner = encoder.held.encoder if isinstance(encoder, Pretrained) else encoder
+    return Saved(inner, modality.kind, result.weights, plain_values(facts)), stage.history
+
+
+def _record(stage: Stage, name: str, result: PretrainedWeights) -> dict[str, object]:
+    """What is kept of how an encoder was trained."""
+    return {
         "seconds": result.seconds,
         "epochs": len(result.history),
         "trained_weights": result.trained_weights,
         "valid_loss": min((r["valid_loss"] for r in result.history if "valid_loss" in r), default=None),
         "from_store": result.stored,
         "peak_mb": stage.peak_mb,
-        "settings": dataclasses.asdict(stage.spec[modality.name]),
+        "settings": dataclasses.asdict(stage.spec[name]),
         "versions": versions(),
     }
-    facts = {
-        "task": {"name": prepared.task.name, "target": one.target, "classes": [str(c) for c in model.labels]},
-        "columns": list(modality.columns),
-        "record": record,
-        "history": history.slim(stage.history),
-    }
-    inner = encoder.held.encoder if isinstance(encoder, Pretrained) else encoder
-    return Saved(inner, modality.kind, result.weights, plain_values(facts)), stage.history

@@ -149,6 +149,10 @@ class Subject(ABC):
         """The summary as tables for a terminal, each with its title."""
         yield "", [{str(k): v for k, v in row.items()} for row in rows.to_dict("records")]
 
+    def lacks(self) -> str:
+        """What should stand beside the variants and does not, with the words that bring it; empty if nothing."""
+        return ""
+
     @abstractmethod
     def evidence(self, results: Results, metric: str | None, resamples: int) -> Sequence[Any]:
         """What the sections of the report read; empty where no run is done."""

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from plait.data.schema_yaml import Place, Problem
+from plait.evaluation.baselines import NAMES
 from plait.report.words import span
 from plait.study import splits
 from plait.study.predicting import Predicting
@@ -42,6 +43,14 @@ class Model(Predicting):
         keys = [key for key in keys if key in ("dataset", "variant") or frame[key].nunique() > 1]
         groups = frame.groupby(keys, sort=False)
         return pd.DataFrame([{**dict(zip(keys, place, strict=True)), **means(part)} for place, part in groups])
+
+    def lacks(self) -> str:
+        if {variant.model.get("estimator") for variant in self.variants()} & set(NAMES):
+            return ""
+        return (
+            "No baseline stands beside these models: nothing here says whether they beat a simple answer; "
+            "'baselines: true' in the study's file adds trees, a tuned linear model, the best single modality and the majority."
+        )
 
     def evidence(self, results: Results, metric: str | None, resamples: int) -> Sequence[Any]:
         from plait.study.report.evidence import gather

@@ -13,6 +13,7 @@ from plait.report.words import brief, counted, listed, number
 from plait.study.report import Material, ReportSection
 from plait.study.report.evidence import INTERVAL, Evidence, differences_figure, scores_figure
 from plait.study.statistics.verdicts import p_text
+from plait.study.subjects import subject_of
 
 #: Rows of a table that are shown at once.
 UNFOLDED = 25
@@ -39,6 +40,8 @@ class Scores(ReportSection):
                 section.add(Heading(e.dataset), Text(text))
             _add_figures(section, e)
             section.add(_sheet(e), tests_sheet(e), metrics_sheet(e))
+        if lacks := subject_of(material.results.spec).lacks():
+            section.add(Text(lacks))
         yield section
 
 
