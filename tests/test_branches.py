@@ -108,6 +108,18 @@ def test_columns_of_an_encoder_are_parted_at_a_few_places_drawn_anew() -> None:
     assert first[1] != second[1]
 
 
+@pytest.mark.parametrize(("rate", "least"), [(0.5, 1), (0.02, 41)])
+def test_trees_wait_half_as_long_as_the_best_round_took_and_twenty_rounds_at_least(rate: float, least: int) -> None:
+    rng = np.random.default_rng(0)
+    x, held = rng.normal(size=(2, 300, 3)).astype(np.float32)
+    y, z = (rows[:, 0] + rng.normal(size=300) for rows in (x, held))
+    rounds: list[int] = []
+    bed = Seedbed(x, y, np.ones(300), (held, z, np.ones(300)), 0, 1, "squared", 0, lambda: bool(rounds.append(1)))
+    _, best = scikit_learn(bed, Pace(300, rate, 8, 5, 1.0, 1.0, 255))
+    assert best >= least
+    assert len(rounds) == best + max(20, -(-best // 2))
+
+
 def test_categories_of_hundreds_of_levels_are_learned_by_their_targets() -> None:
     rng = np.random.default_rng(0)
     answer, codes = rng.normal(size=400), rng.integers(0, 400, 3000)
