@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -111,11 +111,11 @@ def lines_of(study: Study, results: Results, names: dict[int, tuple[str, int]]) 
             yield about | {"level": _level(results, best, line, way)}
 
 
-def _score(results: Results, line: dict[str, Any]) -> float:
+def _score(results: Results, line: Mapping[str, Any]) -> float:
     return float(line["evaluations"][0]["metrics"][MAIN[line["task"]]])
 
 
-def _level(results: Results, best: dict[str, Any], line: dict[str, Any], way: float) -> bool:
+def _level(results: Results, best: Mapping[str, Any], line: Mapping[str, Any], way: float) -> bool:
     """Whether the other's lead over these test rows is no more than the margin, or goes to 0 in 2.5 % of resamples."""
     lead = way * (_score(results, best) - _score(results, line))
     if lead <= MARGIN:
@@ -176,18 +176,24 @@ def build() -> list[list[str]]:
     return [ev.front_row(question, tests, len(datasets), page)]
 
 
+#: What a line must be to count.
+KINDS: dict[str, Callable[[ev.Line], bool]] = {
+    "named": lambda x: bool(x["named"]),
+    "default": lambda x: bool(x["arm"] == DEFAULT),
+    "chance": lambda x: True,
+}
+
+
 def _of(lines: Sequence[ev.Line], data: str, key: str) -> float:
     """Mean over draws of the named design's score, the default's, or a blindly taken one's (``chance``); higher is better."""
     own = [x for x in lines if x["data"] == data and x["design"]]
-    kinds = {"named": lambda x: x["named"], "default": lambda x: x["arm"] == DEFAULT, "chance": lambda x: True}
-    return float(np.mean([ev.sign(x["metric"]) * x["value"] for x in own if kinds[key](x)]))
+    return float(np.mean([ev.sign(x["metric"]) * x["value"] for x in own if KINDS[key](x)]))
 
 
 def _hits(lines: Sequence[ev.Line], datasets: Sequence[str], key: str) -> list[float]:
     """By table: share of draws in which it was level with the best; of ``chance``, share of the designs that are."""
-    kinds = {"named": lambda x: x["named"], "default": lambda x: x["arm"] == DEFAULT, "chance": lambda x: True}
     return [
-        float(np.mean([x["level"] for x in lines if x["data"] == d and x["design"] and kinds[key](x)]))
+        float(np.mean([x["level"] for x in lines if x["data"] == d and x["design"] and KINDS[key](x)]))
         for d in datasets
     ]
 

@@ -74,9 +74,9 @@ def taken(folder: Path) -> Iterator[dict[str, Any]]:
     """One record per value that a study has measured."""
     results = Results.open(folder)
     known = {line["run"]: line for line in results.lines if line["status"] == "done"}
-    keys = ("dataset", "evaluation", "part", "metric", "variant", "seed", "split", "value")
-    keys += ("train_rows", "test_rows", "run")
-    wanted = {one[:3] for shown in SHOWN.values() for one in shown}
+    what = ("dataset", "evaluation", "part", "metric", "variant")
+    keys = (*what, "seed", "split", "value", "train_rows", "test_rows", "run")
+    wanted: set[tuple[str, str | None, str]] = {one[:3] for shown in SHOWN.values() for one in shown}
     wanted |= {(evaluation, None, metric) for evaluation, _, metric in wanted}
     for row in scores(results).to_dict("records"):
         part = None if row["variant"] == "-" else row["part"]
@@ -116,14 +116,17 @@ def tests_of(frame: pd.DataFrame, name: str) -> list[ev.Test]:
     """At every size: each learned arm against the reference; a family of a measure."""
     keys, tests = ["seed", "split", "things"], []
     learned = frame[frame["arm"].isin(LEARNED)].sort_values("things", kind="stable")
-    for (arm, n), mine in learned.groupby(["arm", "things"], sort=False):
+    for place, mine in learned.groupby(["arm", "things"], sort=False):
+        arm, things = str(place[0]), f"{mine['things'].iloc[0]:,.0f}"
         both = mine.merge(frame[frame["arm"] == REFERENCE], on=keys, suffixes=("", "_other"))
         if len(both):
             gaps = (both["value"] - both["value_other"]).to_numpy()
             ratio = float((both["test_rows"] / both["train_rows"].clip(lower=1)).mean())
             same = len(gaps) > 1 and not gaps.any()
-            name, unfinished = (f"{arm}, {int(n):,}",), int((both["epochs"] >= both["most_epochs"]).sum())
-            test = ev.Test(name, resampled_t(gaps, ratio), ratio, MARGIN, identical=same, unfinished=unfinished)
+            unfinished = int((both["epochs"] >= both["most_epochs"]).sum())
+            test = ev.Test(
+                (f"{arm}, {things}",), resampled_t(gaps, ratio), ratio, MARGIN, identical=same, unfinished=unfinished
+            )
             tests.append(test)
     return ev.corrected(tests)
 
@@ -145,7 +148,7 @@ def costs(frame: pd.DataFrame) -> str:
     rows = []
     for (data, arm), part in frame.groupby(["dataset", "arm"], sort=False):
         by_size = part.drop_duplicates("run").groupby("things")["fit_processor_seconds"].median()
-        rows.append([data, arm, ", ".join(f"{int(n):,}: {s:.1f}" for n, s in by_size.items())])
+        rows.append([data, arm, ", ".join(f"{n:,.0f}: {s:.1f}" for n, s in by_size.items())])
     return ev.table(("data", "arm", "photographs: seconds of the processor"), rows)
 
 
@@ -167,7 +170,7 @@ def build() -> list[list[str]]:
             sized = sizes_of(mine)
             tests = tests_of(sized, heading)
             text += [f"## {heading}\n", *table(sized), ""]
-            alone = frozen.groupby("part", sort=False)["value"].mean() if len(frozen) else {}
+            alone: Any = frozen.groupby("part", sort=False)["value"].mean() if len(frozen) else {}
             frozen_scores = "".join(f"{name} {value:.3f}, " for name, value in alone.items())
             text += [f"Without alignment: {frozen_scores}guessing {GUESSING[metric]}.\n"]
             text += [curve(sized, PAGE.with_name(f"context_sizes-{dataset}-{place}.svg"), f"{metric}"), ""]

@@ -23,6 +23,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,7 @@ def digit_lengths() -> np.ndarray:
     if path is None or not path.is_file():
         return np.array(DECILES)
     with np.load(path, allow_pickle=False) as archive:
-        return -(-np.diff(archive["offset"]) // STRIDE)
+        return np.asarray(-(-np.diff(archive["offset"]) // STRIDE))
 
 
 def network(side: int, width: int, precision: str, least_steps: int = 1, checkpoint: int = 0) -> ConvLSTM:
@@ -80,7 +81,7 @@ class Spent:
         model.zero_grad()
         wall, processor = time.perf_counter(), time.process_time()
         out = answer()
-        out.square().sum().backward()
+        out.square().sum().backward()  # type: ignore[no-untyped-call]
         self.wall.append(time.perf_counter() - wall)
         self.processor.append(time.process_time() - processor)
         return out.detach()
@@ -114,7 +115,7 @@ def compare(name: str, lengths: np.ndarray, padded: int, told: argparse.Namespac
     exact, fast = (network(told.side, told.width, precision).train() for precision in ("float32", "auto"))
     slow, ours, rounded = Spent(), Spent(), Spent()
     for model in (exact, fast):
-        Spent().run(model, lambda m=model: m(tokens))  # what is done once is not counted
+        Spent().run(model, partial(model, tokens))  # what is done once is not counted
     for _ in range(told.repeats):  # in turn, so that another process on the machine disturbs all of them alike
         expected = slow.run(exact, lambda: naive_outputs(exact, picture, whole, begun))
         found = ours.run(exact, lambda: exact(tokens))

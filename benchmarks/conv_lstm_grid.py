@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ import evidence_lines as ev
 from early_late_noise import MODALITIES, linear_of
 from plait.papers.early_fusion_conv_lstm.figures import curves, heat_maps, level_name
 from plait.papers.early_fusion_conv_lstm.noise_grids import Grid
+from plait.report.canvas import svg
 from plait.report.charts import Curve
 from plait.study import Study, conditions
 from plait.study.results import Results
@@ -92,7 +93,7 @@ def keep(told: argparse.Namespace) -> None:
     print(len(lines), "lines", flush=True)
 
 
-def _line(results: Results, done: dict[str, Any], recipe: str) -> ev.Line:
+def _line(results: Results, done: Mapping[str, Any], recipe: str) -> ev.Line:
     trained, zeroed = levels(done["train_condition"])
     tests = [(levels(e["condition"]), e) for e in done["evaluations"]]
     kept = [(at, float(e["metrics"]["accuracy"])) for (at, gone), e in tests if gone == zeroed]
@@ -179,12 +180,11 @@ def _against(lines: Sequence[ev.Line], fused: Sequence[ev.Line]) -> list[ev.Test
     """Both less each alone, and less the one with the lower loss on validation pairs; means over the training ratios."""
     gaps: dict[str, dict[int, list[float]]] = {}
     for line in fused:
-        alone = {name: _single(lines, line, name) for name in MODALITIES}
-        known = [x for x in alone.values() if x]
+        known = {name: x for name in MODALITIES if (x := _single(lines, line, name))}
         if len(known) < len(MODALITIES):
             continue
-        better = min(known, key=lambda x: min(x["valid_loss"]))
-        for name, other in (("the better one", better), *alone.items()):
+        better = min(known.values(), key=lambda x: min(x["valid_loss"]))
+        for name, other in (("the better one", better), *known.items()):
             gaps.setdefault(f"both less {name}", {}).setdefault(line["seed"], []).append(line["value"] - other["value"])
         for other in [
             x for x in lines if x["study"] == "linear" and x["seed"] == line["seed"] and x["trained"] == line["trained"]
@@ -271,7 +271,7 @@ def _maps(fused: Sequence[ev.Line]) -> str:
         levels = tuple(axes[0]), tuple(axes[1])
         grids.append(Grid(MODALITIES, levels, correct, (_ratio(trained[0]), _ratio(trained[1])), "", "amplitude_ratio"))
     path = LINES.with_name("conv_lstm_grid-maps.svg")
-    path.write_text(ev.svg(heat_maps(grids)), encoding="utf-8")
+    path.write_text(svg(heat_maps(grids)), encoding="utf-8")
     told = "Accuracy, the mean over the seeds; the red box is where a network was trained."
     return f"{told}\n\n![accuracy over ratios of picture and sound]({path.name})\n"
 
@@ -315,7 +315,7 @@ def _alone(lines: Sequence[ev.Line], name: str, how: str) -> str:
     values = {trained: [by_ratio[v] for v in across] for trained, by_ratio in drawn.items()}
     path = LINES.with_name(f"conv_lstm_grid-{name}-{how}.svg")
     figure = curves(across, values, modality=name, ratio="amplitude_ratio", trained={t: _ratio(t) for t in values})
-    path.write_text(ev.svg(figure), encoding="utf-8")
+    path.write_text(svg(figure), encoding="utf-8")
     told = f"{name} alone, {_HOW[how].format(MODALITIES[1 - place])}"
     return f"{told}:\n\n![accuracy over its ratios, by training ratio]({path.name})\n"
 

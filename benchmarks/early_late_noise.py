@@ -175,7 +175,7 @@ def linear_of(study: Study, seed: int, sample: Mapping[str, Any], about: dict[st
 
 
 def _noisy(frame: Any, schema: Any, name: str, level: float, size: int) -> Any:
-    side = {"side": size} if name == "image" else {}
+    side: dict[str, Any] = {"side": size} if name == "image" else {}
     return WhiteNoise(modality=name, amplitude_ratio=level, **side).apply(frame, schema)[name]
 
 
@@ -301,16 +301,16 @@ def _scores(arms: Mapping[str, dict[int, Any]], rates: Mapping[str, str], lines:
         rows.append([name, rates[name], str(len(own)), *values, f"{one['weights']:,.0f}", f"{epochs:.0f}", cost])
     none = "–"
     for subset, title in {"image+audio": "tuned, both", "image": "image alone", "audio": "sound alone"}.items():
-        own = [line for line in lines if line["variant"] == LINEAR and line["subset"] == subset]
-        if own:
-            values = [ev.mean([cells(line, part) for line in own]) for part in PARTS]
-            rows.append([f"linear, {title}", none, str(len(own)), *values, none, none, none])
+        single = [line for line in lines if line["variant"] == LINEAR and line["subset"] == subset]
+        if single:
+            values = [ev.mean([cells(line, part) for line in single]) for part in PARTS]
+            rows.append([f"linear, {title}", none, str(len(single)), *values, none, none, none])
     for subset in MODALITIES:
-        own = [line for line in lines if line["variant"] != LINEAR and line["subset"] == subset]
-        if own:
-            trained = ev.mean([float(np.array(line["accuracy"])[_at(line)].mean()) for line in own])
-            weights = f"{own[0]['weights']:,.0f}"
-            rows.append([f"{subset} alone, {ALONE}", none, str(len(own)), none, trained, none, weights, none, none])
+        single = [line for line in lines if line["variant"] != LINEAR and line["subset"] == subset]
+        if single:
+            trained = ev.mean([float(np.array(line["accuracy"])[_at(line)].mean()) for line in single])
+            weights = f"{single[0]['weights']:,.0f}"
+            rows.append([f"{subset} alone, {ALONE}", none, str(len(single)), none, trained, none, weights, none, none])
     rows.append(["majority", none, none, *["about 0.1"] * 3, none, none, none])
     table = ev.table(("fusion", "rate", "seeds", *PARTS.values(), "weights", "epochs", "processor seconds"), rows)
     return f"{table}\nSeconds are of the processor, training and the test on all cells together.\n"

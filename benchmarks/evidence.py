@@ -27,8 +27,8 @@ import tuned_pays
 
 #: The lines of each page, and what builds it.
 NOISE = ev.HERE / "early_late_noise_reduced.jsonl"
-SCRIPTS = (conv_lstm_grid, pretraining_pays, target_cost, missing_in_training, contrast_pays, context_sizes)
-SCRIPTS += (default_worth, advice, tuned_pays)
+SCRIPTS: tuple[Any, ...] = (conv_lstm_grid, pretraining_pays, target_cost, missing_in_training, contrast_pays)
+SCRIPTS += (context_sizes, default_worth, advice, tuned_pays)
 PAGES = ((NOISE, lambda: early_late_noise.build(NOISE)), *((script.LINES, script.build) for script in SCRIPTS))
 FRONT = """# Evidence: what has been measured, and what has not
 

@@ -183,7 +183,7 @@ def compared(
 
     No variance is taken below the median of the family's comparisons on the same data (``family_variance``).
     """
-    sides = [(name, *(_select(lines, keys) for keys in both)) for name, *both in pairs]
+    sides = [(name, _select(lines, one), _select(lines, other)) for name, one, other in pairs]
     gaps = [_gaps(one, other) for _, one, other in sides]
     of_data: dict[str, list[np.ndarray]] = {}
     for (_, one, _), gap in zip(sides, gaps, strict=True):
@@ -204,7 +204,7 @@ def compared(
 
 def corrected(tests: Sequence[Test]) -> list[Test]:
     """The same with p after Holm over all of them."""
-    p = holm(np.array([t.difference.p for t in tests], dtype=float)) if tests else []
+    p = holm(np.array([t.difference.p for t in tests], dtype=float)) if tests else np.zeros(0)
     return [replace(t, p=float(q)) for t, q in zip(tests, p, strict=True)]
 
 

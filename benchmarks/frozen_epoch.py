@@ -83,7 +83,10 @@ def of_members(x: Tensor, y: Tensor, told: argparse.Namespace) -> Callable[[], N
         one()
         return []
 
-    return lambda: side_by_side(run, torch.get_num_threads(), threading.Event(), learning=False) and None
+    def epoch() -> None:
+        side_by_side(run, torch.get_num_threads(), threading.Event(), learning=False)
+
+    return epoch
 
 
 def of_loader(x: Tensor, y: Tensor, told: argparse.Namespace) -> Callable[[], None]:
@@ -105,7 +108,7 @@ def of_loader(x: Tensor, y: Tensor, told: argparse.Namespace) -> Callable[[], No
             for rows, target in loader:
                 loss = nn.functional.cross_entropy(network(rows), target)
                 optimiser.zero_grad()
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
                 optimiser.step()
 
@@ -138,7 +141,7 @@ def products(told: argparse.Namespace, kind: torch.dtype, times: int = 15) -> fl
         torch.mm(x, weight.t())
         torch.mm(gradient, x)
         seconds.append(time.process_time() - start)
-    return min(seconds) * told.rows / told.batch
+    return float(min(seconds) * told.rows / told.batch)
 
 
 def main() -> None:

@@ -134,9 +134,7 @@ def _curves(lines: Sequence[ev.Line]) -> str:
             [x["value"] for x in lines if (x["arm"], x["train"], x["test"]) == ("baseline", train, t)] for t in shares
         ]
         if all(ours):
-            curves.append(
-                Curve(train if train == CLEAN else named(train), np.arange(4.0), [float(np.mean(v)) for v in ours])
-            )
+            curves.append(Curve(train if train == CLEAN else named(train), range(4), [float(np.mean(v)) for v in ours]))
     ticks = ("all there", "0.2", "0.5", "0.9")
     return ev.draw_curves(LINES.with_suffix(".svg"), curves, "share of test rows without text", "accuracy", ticks)
 

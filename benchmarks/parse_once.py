@@ -35,7 +35,7 @@ def make(rows: int, seed: int = 0) -> pd.DataFrame:
     """Ten numbers, four categories, two dates, two booleans, one short text, one code, and a target of two classes."""
     rng = np.random.default_rng(seed)
     size = rng.normal(size=(rows, 10))
-    frame = {f"number{i}": np.char.mod("%.4f", 10 * size[:, i] + i) for i in range(10)}
+    frame: dict[str, Any] = {f"number{i}": np.char.mod("%.4f", 10 * size[:, i] + i) for i in range(10)}
     frame |= {f"category{i}": rng.choice([f"c{i} {k}" for k in range(5 * 3**i)], rows) for i in range(4)}
     days = np.datetime64("2015-01-01") + rng.integers(0, 3000, (rows, 2))
     frame |= {"day0": days[:, 0].astype(str), "day1": pd.Series(days[:, 1]).dt.strftime("%d/%m/%Y").to_numpy()}
@@ -58,13 +58,14 @@ def before_training(path: Path) -> dict[str, float]:
     read = time.process_time()
     known = schema.infer(frame, target="target")
     inferred = time.process_time()
-    prepare = fitting.prepare
+    step: Any = fitting  # the same in the version before
+    prepare = step.prepare
 
     def stop(*given: Any) -> None:
         prepare(*given)
         raise _Enough
 
-    fitting.prepare = stop  # type: ignore[assignment]
+    step.prepare = stop
     try:
         fit_workflow.fit_table(
             frame, known, {"store": "none", "progress": False, "random_state": 0, "encoders": {"text": "hashed_ngrams"}}
@@ -72,7 +73,7 @@ def before_training(path: Path) -> dict[str, float]:
     except _Enough:
         pass
     finally:
-        fitting.prepare = prepare
+        step.prepare = prepare
     done = time.process_time()
     return {"read": read - clock, "infer": inferred - read, "fit": done - inferred, "after reading": done - read}
 
@@ -90,7 +91,7 @@ def count(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
 
         return wrapper
 
-    readers = {"number": numbers.read, "date": dates.clean, "text": values.text_of}
+    readers: dict[str, Callable[..., Any]] = {"number": numbers.read, "date": dates.clean, "text": values.text_of}
     for name, function in readers.items():
         wrapper = counted(name, function)
         for module in [m for n, m in sys.modules.items() if n.startswith("plait.")]:

@@ -179,10 +179,10 @@ def lightgbm(case: Case) -> Answer:
         for name in categories:
             x[name] = pd.Categorical(x[name], categories=sorted(x[name].iloc[case.train].dropna().unique()))
         kind = lgb.LGBMRegressor if case.regression else lgb.LGBMClassifier
-        common = {"n_jobs": case.threads, "random_state": case.seed, "verbose": -1}
+        common: dict[str, Any] = {"n_jobs": case.threads, "random_state": case.seed, "verbose": -1}
         first, held = case.held
         absolute = [{**one, "objective": "regression_l1"} for one in LIGHTGBM] if case.regression else []
-        trials = []
+        trials: list[tuple[float, int, dict[str, Any], Any]] = []
         for settings in (*LIGHTGBM, *absolute):
             model = kind(n_estimators=1000, **settings, **common).fit(
                 x.iloc[first],
@@ -247,7 +247,7 @@ def tabm(case: Case) -> Answer:
     def fit() -> Any:
         x, categories = case.table()
         x[categories] = x[categories].fillna("")
-        numbers = [c for c in x if c not in categories]
+        numbers = [c for c in x.columns if c not in categories]
         x[numbers] = x[numbers].fillna(x.iloc[case.train][numbers].median()).fillna(0.0)
         common = {"device": "cpu", "n_threads": case.threads, "random_state": case.seed}
         kind = TabM_D_Regressor if case.regression else TabM_D_Classifier

@@ -65,8 +65,10 @@ def _curves(results: Results) -> list[ev.Line]:
     result = []
     for line in results.lines:
         arm, _, pooling = str(line["variant"]).partition(" fusion=")
-        epochs = results.epochs(line["run"]) if line["status"] == "done" and line["seed"] == 0 else ()
-        if pooling == "mean" and len(epochs):
+        if pooling != "mean" or line["status"] != "done" or line["seed"]:
+            continue
+        epochs = results.epochs(line["run"])
+        if len(epochs):
             curve = [round(float(v), 4) for v in epochs["valid_loss"]]
             result.append({"study": "curves", "data": line["dataset"], "arm": arm, "valid_loss": curve})
     return result
@@ -264,12 +266,12 @@ modality {ev.mean(single)}.
         for fusion in dict.fromkeys(x["fusion"] for x in lines):
             for absence in ("masked", "zeros"):
                 rows.append([regime, fusion, absence, *_cells(lines, regime, fusion, absence)])
-    head = ("regime", "joined by", "absent", "both", "text alone", "image alone", "empty: both, text, image")
-    head += ("attention on the absent: text alone, image alone",)
+    columns = ("regime", "joined by", "absent", "both", "text alone", "image alone", "empty: both, text, image",
+               "attention on the absent: text alone, image alone")  # fmt: skip
     fallen = _fallen(lines)
     tests = ev.tests_table(fallen, "present", "joined by")
     return [
-        text, ev.table(head, rows), LESS,
+        text, ev.table(columns, rows), LESS,
         ev.draw(LINES.with_name("pretraining-collapse.svg"), fallen, "scratch less pretrained"), tests,
     ]  # fmt: skip
 

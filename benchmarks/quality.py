@@ -68,7 +68,7 @@ class Rules:
         from plait.branches.branches import Branches
         from plait.training import crossfit
 
-        self.parts = (mixture, Branches, crossfit)
+        self.parts: tuple[Any, Any, Any] = (mixture, Branches, crossfit)
         self.mixtures: dict[str, Any] = {}
         self.seconds: dict[str, float] = {}
 
@@ -108,7 +108,8 @@ def measured(table: Any, seed: int, word: str, learn: int) -> dict[str, Any]:
 
     frame, y, judged, truth = rows_of(table, seed, learn)
     kind = FusionRegressor if table.schema.task == "regression" else FusionClassifier
-    model = kind(modalities=table.schema, root=table.schema.root, quality=word, random_state=seed, progress=False)
+    settings: dict[str, Any] = {"quality": word, "random_state": seed}
+    model = kind(modalities=table.schema, root=table.schema.root, progress=False, **settings)
     result: dict[str, Any] = {"learned": len(frame), "judged": len(judged)}
     with Rules() if word == "balanced" else contextlib.nullcontext() as rules:
         begun = time.process_time()

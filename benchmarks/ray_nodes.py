@@ -19,6 +19,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -71,7 +72,7 @@ def found(folder: Path, name: str, command: str) -> pd.DataFrame:
         return pd.DataFrame({"run": frame["run"], "scores": scores.map(str)}).sort_values("run", ignore_index=True)
     if command == "encode":
         vectors = pd.read_parquet(folder / f"{name}.parquet")
-        return pd.DataFrame(np.hstack([np.stack(vectors[column]) for column in vectors]))
+        return pd.DataFrame(np.hstack([np.stack(vectors[column].to_list()) for column in vectors]))
     if command == "fit":  # its answers say what it learned
         plait(["predict", str(folder / f"{name}-model"), str(folder / "rows.csv"), "--out", str(folder / "x.csv")],
               None, folder / "store").wait()  # fmt: skip
@@ -81,7 +82,7 @@ def found(folder: Path, name: str, command: str) -> pd.DataFrame:
 
 def lose(cluster: Cluster, after: float) -> threading.Timer:
     """Kill the last node that was added, so many seconds from now."""
-    node = cluster.worker_nodes and list(cluster.worker_nodes)[-1]
+    node = list(cluster.worker_nodes)[-1]
     timer = threading.Timer(after, lambda: cluster.remove_node(node, allow_graceful=False))
     timer.start()
     return timer
@@ -101,11 +102,12 @@ def headless(words: list[str], options: argparse.Namespace, store: Path) -> None
     process, begun = plait(words, cluster.address, store), time.perf_counter()
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(options.after)
-    cluster.remove_node(cluster.head_node, allow_graceful=False)
+    head: Any = cluster.head_node
+    cluster.remove_node(head, allow_graceful=False)
     code = process.wait(300)
     print(f"{words[0]:8} head lost: exit code {code} after {time.perf_counter() - begun:.0f} s", flush=True)
     with contextlib.suppress(Exception):  # what is left of a cluster without a head
-        cluster.shutdown()
+        cluster.shutdown()  # type: ignore[no-untyped-call]
 
 
 def main() -> None:
@@ -141,7 +143,7 @@ def main() -> None:
                 same = code == 0 and found(folder, name, command).equals(found(folder, "one process", command))
                 said = "same as one process" if same else "DIFFERENT"
                 print(f"{command:8} {name:24} exit code {code}, {said} ({seconds:.0f} s)", flush=True)
-                cluster.shutdown()
+                cluster.shutdown()  # type: ignore[no-untyped-call]
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +88,8 @@ def as_json(row: dict[str, Any]) -> dict[str, Any]:
 
 def cases_of(model: Any, client: httpx.Client, table: pd.DataFrame) -> dict[str, tuple[Callable[[], Any], int]]:
     """What is asked, and how many times fewer than one row."""
-    rows = itertools.cycle(table.to_dict("records"))
-    plain = itertools.cycle(table[["size", "wood"]].to_dict("records"))
+    rows: Iterator[dict[Any, Any]] = itertools.cycle(table.to_dict("records"))
+    plain: Iterator[dict[Any, Any]] = itertools.cycle(table[["size", "wood"]].to_dict("records"))
 
     def upload() -> httpx.Response:
         row = next(rows)

@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 PLAIT = [sys.executable, "-m", "plait"]
 
@@ -29,7 +30,7 @@ def study(recipe: str, folder: Path, store: Path) -> list[str]:
     return [*PLAIT, "study", "run", recipe, "--out", str(folder), "--store", str(store)]
 
 
-def lines(folder: Path) -> list[dict]:
+def lines(folder: Path) -> list[dict[str, Any]]:
     """What was recorded, whole lines only."""
     file = folder / "results.jsonl"
     return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
@@ -42,7 +43,7 @@ def timed(command: list[str]) -> float:
     return time.perf_counter() - start
 
 
-def plain(line: dict, table: Path, store: Path, out: Path) -> list[str]:
+def plain(line: dict[str, Any], table: Path, store: Path, out: Path) -> list[str]:
     """The ``plait fit`` of one run."""
     told = {"members": 1, "branches": ["joint"], **line["settings"]}
     sets = [part for name, value in told.items() for part in ("--set", f"{name}={json.dumps(value)}")]

@@ -193,7 +193,7 @@ def _picture(runs: Sequence[ev.Line]) -> str:
         own = [x["curve"] for x in runs if x["arm"] == arm]
         epoch, before = costs(runs, arm)
         values = np.mean(own, axis=0)
-        curves.append(Curve(arm, before + epoch * np.arange(1, len(values) + 1), values))
+        curves.append(Curve(arm, list(before + epoch * np.arange(1, len(values) + 1)), list(values)))
     return ev.draw_curves(
         LINES.with_suffix(".svg"), curves, "processor seconds, pretraining counted", "test accuracy, mean"
     )

@@ -99,15 +99,15 @@ class Bert(nn.Module):
         from transformers import AutoModel
         from transformers.utils import logging
 
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
+        logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         package, install = minilm_file._PACKAGE, minilm_file._INSTALL
         folder = package_file(package, "model/model.safetensors", minilm_file._WEIGHTS, install).parent
         network = AutoModel.from_pretrained(folder, local_files_only=True, add_pooling_layer=False)
         count = network.config.num_hidden_layers
         settings = peft.LoraConfig(
             r=told.rank,
-            lora_alpha=told.alpha,
+            lora_alpha=int(told.alpha),
             target_modules=["query", "key", "value", "dense"],
             layers_to_transform=list(range(count - told.layers, count)),
             layers_pattern="layer",
@@ -129,13 +129,14 @@ class Lite0(nn.Module):
         import peft
 
         upper = Above(lite0(fast=False), told.layers)
-        settings = peft.LoraConfig(r=told.rank, lora_alpha=told.alpha, target_modules=list(upper.targets()))
+        settings = peft.LoraConfig(r=told.rank, lora_alpha=int(told.alpha), target_modules=list(upper.targets()))
         self.lower, self.upper = below(lite0(fast=False), told.layers), peft.inject_adapter_in_model(settings, upper)
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         with torch.no_grad():
             tokens = self.lower(batch)
-        return self.upper(tokens).pooled()
+        out: Tensor = self.upper(tokens).pooled()
+        return out
 
 
 def ordinary(column: Column, encoder: Encoder, told: Tuning, known: FinetuningTarget) -> list[float]:
@@ -146,7 +147,7 @@ def ordinary(column: Column, encoder: Encoder, told: Tuning, known: FinetuningTa
     embeddings = torch.zeros(len(one.rows.cell), encoder.dim)
 
     def loader(places: np.ndarray, shuffle: bool) -> DataLoader[Any]:
-        rows = [(cells[one.rows.cell[i]], one.rows.target[i], one.rows.weight[i]) for i in places.tolist()]
+        rows: Any = [(cells[one.rows.cell[i]], one.rows.target[i], one.rows.weight[i]) for i in places.tolist()]
 
         def collate(batch: list[Any]) -> tuple[dict[str, Tensor], Tensor, Tensor]:
             parts, targets, weights = zip(*batch, strict=True)
@@ -163,7 +164,7 @@ def ordinary(column: Column, encoder: Encoder, told: Tuning, known: FinetuningTa
         learning = [p for name, p in network.named_parameters() if "lora_" in name]
         for name, parameter in network.named_parameters():
             parameter.requires_grad_("lora_" in name)
-        groups = [{"params": learning}, {"params": head.parameters(), "lr": told.head_rate}]
+        groups: list[dict[str, Any]] = [{"params": learning}, {"params": head.parameters(), "lr": told.head_rate}]
         optimiser = torch.optim.AdamW(groups, told.learning_rate, weight_decay=told.weight_decay)
         batches, held = loader(chosen[~valid], True), loader(chosen[valid], False)
         steps = told.epochs * len(batches)

@@ -15,9 +15,10 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 
-def fit(table: Path, images: Path, out: Path, report: bool) -> tuple[float, float, dict]:
+def fit(table: Path, images: Path, out: Path, report: bool) -> tuple[float, float, dict[str, Any]]:
     """Seconds, peak memory (MB) and the record of one ``plait fit`` process."""
     command = [sys.executable, "-m", "plait", "fit", str(table), "--target", "cardClass", "--out", str(out)]
     command += ["--root", str(images)] + ([] if report else ["--no-report"])

@@ -22,7 +22,7 @@ from plait.base.errors import ConfigError, MissingDependencyError, PlaitWarning
 from plait.base.inputs import Columns, Inputs
 from plait.base.tokens import Tokens
 from plait.branches.branches import Branches
-from plait.branches.growth import forest_of
+from plait.branches.growth import Pace, Seedbed, forest_of, scikit_learn
 from plait.branches.mixing import HeldOut, gains, mix
 from plait.branches.mixture import Mixture
 from plait.branches.trees import Trees
@@ -90,6 +90,22 @@ def rows_of(columns: Columns, target: torch.Tensor, task: str, out_dim: int) -> 
 
 def codes_only(codes: np.ndarray, levels: int) -> Columns:
     return Columns(torch.zeros(len(codes), 0), torch.from_numpy(codes)[:, None], (), ("code",), (levels,))
+
+
+def test_columns_of_an_encoder_are_parted_at_a_few_places_drawn_anew() -> None:
+    x = np.random.default_rng(0).normal(size=(600, 2)).astype(np.float32)
+    y, even = np.sin(9 * x).sum(1), np.ones(600)
+
+    def places(seed: int) -> list[set[float]]:
+        bed = Seedbed(x, y, even, (x, y, even), 0, 1, "squared", seed, bool, encoded=1)
+        forest, _ = scikit_learn(bed, Pace(60, 0.3, 8, 5, 1.0, 1.0, 255, cuts=6))
+        return [
+            set(forest.number[(forest.feature >= 0) & (forest.feature % 2 == column)].tolist()) for column in (0, 1)
+        ]
+
+    first, second = places(0), places(1)
+    assert len(first[1]) <= 6 < len(first[0])
+    assert first[1] != second[1]
 
 
 def test_categories_of_hundreds_of_levels_are_learned_by_their_targets() -> None:

@@ -228,7 +228,7 @@ def test_pictures_of_the_grid_are_means_over_seeds(
 ) -> None:
     grid, drawn = module("conv_lstm_grid"), []
     monkeypatch.setattr(grid, "LINES", tmp_path / "a.jsonl")
-    monkeypatch.setattr(module("evidence_lines"), "svg", lambda figure: "<svg/>")
+    monkeypatch.setattr(module("conv_lstm_grid"), "svg", lambda figure: "<svg/>")
     monkeypatch.setattr(grid, "heat_maps", drawn.extend)
     monkeypatch.setattr(grid, "curves", lambda across, values, **more: drawn.append(values))
     about = {"study": "alone", "zeroed": "", "subset": "image", "trained": ["1.4", "orig"], "test_rows": 10}

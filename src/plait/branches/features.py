@@ -58,6 +58,11 @@ class PlainFeatures:
         """How many levels each of the first columns has."""
         return [int(numbers.max()) + 1 for numbers in self.categories.values()]
 
+    def own(self, inputs: Inputs) -> int:
+        """How many of the first columns of the matrix are the table's own."""
+        numbers = sum(columns.numbers.shape[1] for columns in inputs.columns.values())
+        return len(self.categories) + numbers + sum(table.shape[1] for table in self.encodings.values())
+
     def fit(self, rows: FoldRows) -> Array:
         """Learn from the training rows; their matrix (fold, D), in which no row's encoding knows its own target."""
         seen = dataclasses.replace(rows.inputs, tokens=dict(_embedded(rows.inputs)))  # no copy of what trees do not see

@@ -31,6 +31,7 @@ class Seedbed:
         weight: (n,).
         held: x, y and weight of the held-out rows, by which it stops.
         first: how many of the columns are categories.
+        encoded: the column from which on they are of encoders: made to be told apart together, not one by one.
         outputs: raw outputs: classes, or 1 for two of them or a value.
         loss: ``log``, or of a value ``smooth``, ``absolute`` or ``squared``.
         seed: of everything random.
@@ -48,11 +49,15 @@ class Seedbed:
     seed: int
     stop: Callable[[], bool]
     look: Callable[[Array], bool] | None = None
+    encoded: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Pace:
-    """How large an ensemble becomes, whatever grows it."""
+    """How large an ensemble becomes, whatever grows it.
+
+    ``cuts``: places, drawn, at which scikit-learn may part a column of an encoder; the others are parted into ``bins``.
+    """
 
     rounds: int
     rate: float
@@ -61,6 +66,7 @@ class Pace:
     penalty: float
     share: float
     bins: int
+    cuts: int | None = None
 
     @property
     def look(self) -> int:
@@ -83,7 +89,7 @@ def scikit_learn(bed: Seedbed, pace: Pace) -> tuple[Forest, int]:
     """One ensemble by scikit-learn's histogram gradient boosting, and its rounds."""
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
-    edges = [_edges(column, pace.bins) for column in bed.x[:, bed.first :].T]
+    edges = _all_edges(bed, pace)
     kind = HistGradientBoostingClassifier if bed.loss == "log" else HistGradientBoostingRegressor
     judge = _Judge(bed, _binned(bed.held[0], edges), pace.look)
     model = kind(
@@ -94,7 +100,7 @@ def scikit_learn(bed: Seedbed, pace: Pace) -> tuple[Forest, int]:
         min_samples_leaf=pace.min_rows,
         l2_regularization=pace.penalty,
         max_features=pace.share,
-        max_bins=_bins(bed, pace),
+        max_bins=_bins(bed, edges),
         categorical_features=list(range(bed.first)) or None,
         early_stopping=True,
         scoring=judge,
@@ -151,10 +157,27 @@ class _Judge:
         return float((losses * self.weight).sum() / max(self.weight.sum(), 1e-12))
 
 
-def _bins(bed: Seedbed, pace: Pace) -> int:
+def _bins(bed: Seedbed, edges: Sequence[Array]) -> int:
     """Places of a histogram: no more than there are, as each split adds up and looks through them all."""
-    levels = bed.x[:, : bed.first]
-    return min(255, max([pace.bins, 2, *(int(np.nanmax(c)) + 1 for c in levels.T if not np.isnan(c).all())]))
+    levels = [int(np.nanmax(c)) + 1 for c in bed.x[:, : bed.first].T if not np.isnan(c).all()]
+    return min(255, max([2, *levels, *(len(edge) + 1 for edge in edges)]))
+
+
+def _all_edges(bed: Seedbed, pace: Pace) -> list[Array]:
+    """Edges of all columns but the categories."""
+    random = np.random.default_rng(bed.seed)
+    last = bed.x.shape[1] if bed.encoded is None or pace.cuts is None else bed.encoded
+    plain = [_edges(column, pace.bins) for column in bed.x[:, bed.first : last].T]
+    return plain + [_drawn(column, pace.cuts or 0, random) for column in bed.x[:, last:].T]
+
+
+def _drawn(column: Array, cuts: int, random: np.random.Generator) -> Array:
+    """Between which values a column is parted: between all that it has, or between some, drawn."""
+    values = np.unique(column[~np.isnan(column)]).astype(np.float64)
+    places = np.arange(max(0, len(values) - 1))
+    if len(places) > cuts:
+        places = np.sort(random.choice(places, cuts, replace=False))
+    return np.asarray((values[places] + values[places + 1]) / 2)
 
 
 def _edges(column: Array, bins: int) -> Array:

@@ -35,6 +35,8 @@ LEAST_SEEN, MOST_SEEN = 16, 64
 #: Classes from which a round has so many trees that there are few rounds, at a rate of 0.25 instead of 0.1, columns have 63
 #: bins instead of 255, and embeddings 16 components instead of 30 (held-out loss of the mixture as good, a third sooner).
 MANY_CLASSES, FEW_COMPONENTS = 8, 16
+#: Places, drawn anew for each ensemble, at which a column of an encoder may be parted.
+CUTS = 32
 #: Rounds that there are at least.
 FEWEST_ROUNDS = 24
 #: Training rows from which trees have 15 leaves instead of 8, which were as good on 1,500 rows of games, payments and petfinder.
@@ -72,8 +74,8 @@ class Trees(FittedBranch):
     (symmetric trees; categories of more than 20 levels by their encodings only); ``rounds`` at most; ``learning_rate`` (none:
     0.1, of 8 classes and more 0.25); ``leaves`` of a tree (none: 8, of 3,000 rows and more 15); ``min_rows`` of a leaf;
     ``penalty`` on leaves; ``share`` of the columns that a split may look at (none: a quarter, 16 to 64 of them); ``bins`` of a
-    number (none: 255, of 8 classes and more 63); ``components`` of an embedding (none: 30, of 8 classes and more 16);
-    ``most`` trees of an ensemble, which are rounds times classes.
+    number (none: 255, of 8 classes and more 63; of an encoder's at most 33, drawn); ``components`` of an embedding (none: 30,
+    of 8 classes and more 16); ``most`` trees of an ensemble, which are rounds times classes.
 
     Example:
         >>> Trees(rounds=50).options()["rounds"]
@@ -150,6 +152,7 @@ class Trees(FittedBranch):
             penalty=self.penalty,
             share=self.share or min(1.0, max(min(0.25, MOST_SEEN / x.shape[1]), LEAST_SEEN / x.shape[1])),
             bins=self.bins or (255 if few else 63),
+            cuts=min(CUTS, (self.bins or 255) - 1),
         )
         loss = rows.loss if rows.task == "regression" else "log"
         classes = len(np.unique(known)) if rows.task == "classification" else 2
@@ -165,6 +168,7 @@ class Trees(FittedBranch):
             seed=rows.seed,
             stop=rows.stop,
             look=None if promising is None else lambda raw: promising(self._whole(raw)),
+            encoded=self._features.own(rows.inputs),
         )
         return ENGINES[self.engine](bed, pace)
 
