@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Rows that are looked at, at most; drawn with the seed.
 ROWS = 500
+#: Rows that are answered at a time.
+AT_ONCE = 4000
 #: What a data frame of importances holds.
 COLUMNS = ("modality", "column", "importance", "low", "high", "share", "worth")
 
@@ -74,19 +76,18 @@ def importance(
     names = [(m, c) for m in model.schema_.modalities for c in (m.columns if m.kind == "tabular" else ("",))]
     known = model.members_.outputs(inputs)
     losses = _losses(model, known, inputs, truth)
-    same = inputs.take(torch.arange(len(frame)).repeat(repeats))
-    repeated = {name: out.repeat(repeats, 1) for name, out in known.items()}
-    truths = np.tile(truth, (repeats, *[1] * (truth.ndim - 1)))
-    terms = []
-    for modality, column in names:
-        orders = np.concatenate([rng.permutation(len(frame)) for _ in range(repeats)])
-        changed = _shuffled(model, frame, (inputs, same), modality, column, orders)
-        weighing = model.members_.mixture.weighing(changed.present)
-        sources = model.members_.members[0].sources
-        moved = [name for name in weighing if modality.name in sources[name]]
-        outputs = repeated | model.members_.outputs(changed, moved)  # what the others say stays as it was
-        terms.append(_losses(model, outputs, changed, truths).reshape(repeats, -1).mean(0))
-    return _table(names, np.stack(terms) - losses, bootstrap, seed, explanation)
+    orders = [np.concatenate([rng.permutation(len(frame)) for _ in range(repeats)]) for _ in names]
+    mixture, sources, terms = model.members_.mixture, model.members_.members[0].sources, []
+    for group in _groups(names, max(1, AT_ONCE // max(1, len(frame) * repeats))):
+        modality, copies = names[group.start][0], repeats * len(group)
+        columns = [names[place][1] for place in group]
+        changed = _shuffled(model, frame, inputs, modality, columns, np.stack(orders[group.start : group.stop]))
+        moved = [name for name in mixture.weighing(changed.present) if modality.name in sources[name]]
+        outputs = {name: out.repeat(copies, 1) for name, out in known.items()}
+        outputs |= model.members_.outputs(changed, moved)  # what the others say stays as it was
+        truths = np.tile(truth, (copies, *[1] * (truth.ndim - 1)))
+        terms.append(_losses(model, outputs, changed, truths).reshape(len(group), repeats, -1).mean(1))
+    return _table(names, np.concatenate(terms) - losses, bootstrap, seed, explanation)
 
 
 def _losses(model: FusionEstimator, outputs: Mapping[str, torch.Tensor], inputs: Inputs, truth: Array) -> Array:
@@ -98,24 +99,34 @@ def _losses(model: FusionEstimator, outputs: Mapping[str, torch.Tensor], inputs:
     return metric.rows(truth, inputs_of(model.task_, decoded)[metric.input])
 
 
+def _groups(names: list[tuple[Modality, str]], most: int) -> list[range]:
+    """Places of columns of one modality that are looked at together, at most so many."""
+    groups: list[range] = []
+    for place, (modality, _) in enumerate(names):
+        last = groups[-1] if groups else range(0)
+        if len(last) and len(last) < most and names[last.start][0] is modality:
+            groups[-1] = range(last.start, place + 1)
+        else:
+            groups.append(range(place, place + 1))
+    return groups
+
+
 def _shuffled(
-    model: FusionEstimator,
-    frame: pd.DataFrame,
-    inputs: tuple[Inputs, Inputs],
-    modality: Modality,
-    column: str,
-    orders: Array,
+    model: FusionEstimator, frame: pd.DataFrame, inputs: Inputs, modality: Modality, columns: list[str], orders: Array
 ) -> Inputs:
-    """The rows once per repeat (``inputs``: once, and so often), the cells of one column (or modality) in another order."""
-    once, same = inputs
-    if not column:
-        own = once.take(torch.from_numpy(orders))
+    """The rows over and over, each time the cells of a column (or a modality: "") as one of ``orders`` (columns, m) has them."""
+    rows = np.tile(np.arange(len(frame)), orders.size // len(frame))
+    if columns == [""]:
+        own = inputs.take(torch.from_numpy(orders[0]))
     else:
-        rows = np.tile(np.arange(len(frame)), len(orders) // len(frame))
         several = frame[list(modality.columns)].iloc[rows].reset_index(drop=True)
-        several[column] = frame[column].iloc[orders].to_numpy()
+        for place, column in enumerate(columns):
+            taken = rows.copy()
+            taken[place * orders.shape[1] : (place + 1) * orders.shape[1]] = orders[place]
+            several[column] = frame[column].iloc[taken].to_numpy()
         own = one_modality(model, several, modality)
-    return together({name: own if name == modality.name else same for name in once.present})
+    same = inputs.take(torch.from_numpy(rows))
+    return together({name: own if name == modality.name else same for name in inputs.present})
 
 
 def _table(

@@ -215,16 +215,19 @@ def _groups(ordered: Array) -> tuple[Array, Array]:
 
 
 def auc(positive: Array, score: Array, counts: Array) -> Array:
-    """Area under the ROC curve (b,): a positive's chance to be above a negative, ties half; NaN with one kind only."""
+    """Area under the ROC curve (b,): a positive's chance to be above a negative, ties half; NaN with one kind only.
+
+    Positives are above half of all pairs of their own, which need not be told from pairs with negatives.
+    """
     order = np.argsort(score, kind="stable")
     first, last = _groups(score[order])
-    drawn = counts[order]  # (n, b)
     at = np.flatnonzero(positive[order])
-    negative = drawn.copy()
-    negative[at] = 0.0
-    below = np.vstack([np.zeros((1, drawn.shape[1])), negative.cumsum(0)])  # (n + 1, b)
-    wins = 0.5 * (drawn[at] * (below[first[at]] + below[last[at] + 1])).sum(0)
-    return ratio(wins, drawn[at].sum(0) * below[-1])
+    below = np.zeros((len(order) + 1, counts.shape[1]))  # rows of either kind before each position
+    counts[order].cumsum(0, out=below[1:])
+    own = counts[order[at]]
+    total = own.sum(0)
+    wins = 0.5 * ((own * (below[first[at]] + below[last[at] + 1])).sum(0) - total**2)
+    return ratio(wins, total * (below[-1] - total))
 
 
 def average_precision(positive: Array, score: Array, counts: Array) -> Array:

@@ -96,19 +96,26 @@ def readable() -> Mapping[str, frozenset[str]]:
 
     Films are listed without PyAV as well: their encoder says what is to be installed.
     """
-    return _readable(image_formats())
+    return {kind: _readable(kind) for kind in KINDS}
+
+
+def _readable(kind: str) -> frozenset[str]:
+    """Endings of one kind: decoders of the others need not be imported."""
+    return _pictures(image_formats()) if kind == "image" else _played(kind)
 
 
 @functools.lru_cache(maxsize=4)
-def _readable(pictures: tuple[str, ...]) -> Mapping[str, frozenset[str]]:
+def _pictures(formats: tuple[str, ...]) -> frozenset[str]:
+    return _endings(_PILLOW, formats)
+
+
+@functools.lru_cache(maxsize=2)
+def _played(kind: str) -> frozenset[str]:
+    if kind == "video":
+        return _endings(_FFMPEG_VIDEO, _demuxers() or _FFMPEG_VIDEO)
     import soundfile
 
-    demuxers, sounds = _demuxers(), soundfile.available_formats()
-    return {
-        "image": _endings(_PILLOW, pictures),
-        "audio": _endings(_SNDFILE, sounds) | _endings(_FFMPEG_AUDIO, demuxers),
-        "video": _endings(_FFMPEG_VIDEO, demuxers or _FFMPEG_VIDEO),
-    }
+    return _endings(_SNDFILE, soundfile.available_formats()) | _endings(_FFMPEG_AUDIO, _demuxers())
 
 
 @functools.lru_cache(maxsize=1)
@@ -134,7 +141,7 @@ def kind_of_name(name: str) -> tuple[str, bool] | None:
     """
     stem, dot, ending = name.rpartition(".")
     kind = known().get(ending.lower()) if dot and stem and len(name) <= 1000 and "\n" not in name else None
-    return None if kind is None else (kind, ending.lower() in readable()[kind])
+    return None if kind is None else (kind, ending.lower() in _readable(kind))
 
 
 def kind_of_bytes(head: bytes) -> tuple[str, bool] | None:
