@@ -60,8 +60,9 @@ class PlainFeatures:
 
     def own(self, inputs: Inputs) -> int:
         """How many of the first columns of the matrix are the table's own."""
-        numbers = sum(columns.numbers.shape[1] for columns in inputs.columns.values())
-        return len(self.categories) + numbers + sum(table.shape[1] for table in self.encodings.values())
+        numbers = sum(len(columns.number_names) for columns in inputs.columns.values())
+        encodings: list[int] = [table.shape[1] for table in self.encodings.values()]
+        return len(self.categories) + numbers + sum(encodings)
 
     def fit(self, rows: FoldRows) -> Array:
         """Learn from the training rows; their matrix (fold, D), in which no row's encoding knows its own target."""

@@ -29,8 +29,7 @@ from plait.papers.holding import (
     label,
     means,
 )
-from plait.papers.originals import originals, to_type
-from plait.papers.paper import WEIGHTS, Element, Row
+from plait.papers.paper import WEIGHTS, Element, Row, originals, to_type
 from plait.report.blocks import Block, Page, Section, Sheet, Table, Text, picture, sheet
 from plait.report.canvas import COLOURS, LINES, bound, settings
 from plait.report.page import write_page
