@@ -30,7 +30,7 @@ from plait.store import model_files
 from plait.store.model_files import plain_values, under
 from plait.training import history
 from plait.training.design import maker
-from plait.training.history.table import pretrain_history
+from plait.training.history import pretrain_history
 from plait.training.member import Members
 from plait.training.model_parts import loaded_settings, restored_features, saved_settings, split_states
 

@@ -22,8 +22,7 @@ from plait.report.charts import Curve, curves_figure
 from plait.study.folder import RUNS
 from plait.study.report.sections.evaluations import add_curves
 from plait.study.results import Results
-from plait.training.history import read
-from plait.training.history.table import TRAIN, pattern_codes
+from plait.training.history import TRAIN, pattern_codes, read
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
