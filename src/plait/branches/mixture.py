@@ -96,7 +96,7 @@ class Mixture:
         def objective(w: np.ndarray) -> tuple[float, np.ndarray]:
             leaf = torch.tensor(w, dtype=torch.float64, requires_grad=True)
             mixed = centre + torch.einsum("h,hno->no", leaf, stacked)
-            loss = (task.answer_loss(mixed, target) * share).sum() + pull * _distance(leaf)
+            loss = (task.answer_loss(mixed, target) * share).sum() + pull * distance(leaf)
             (gradient,) = torch.autograd.grad(loss, leaf)
             return float(loss.detach()), gradient.numpy()
 
@@ -199,7 +199,7 @@ class Mixture:
         return mixture
 
 
-def _distance(weights: Tensor) -> Tensor:
+def distance(weights: Tensor) -> Tensor:
     """How far weights are from the plain mean: squared differences; that of a lone branch, above one, by its logarithm.
 
     Outputs that were learned in few steps may be many times too small. Of several branches the logarithm was tried, too
