@@ -334,8 +334,8 @@ def _fallen(lines: Sequence[ev.Line]) -> list[ev.Test]:
     return ev.compared(flat, pairs, MARGIN) if flat else []
 
 
-LATER = """Measured after the main table, by a later version (the seeds that both have differ by 0.006 at most). In the place of an
-absent modality zeros change nothing under `concat`, `sum` and `max`: the table on films below has both.
+LATER = """Measured after the main table, by a later version (where both have a run, they differ by 0.006 at most). In the place
+of an absent modality zeros change nothing under `concat`, `sum` and `max`: the table on films below has both.
 """
 LESS = "From scratch less pretrained, F1 by sample, the absent masked; claim: pretrained is worse alone.\n"
 END = """## What this changes
