@@ -144,7 +144,8 @@ class Mixture:
     def _patterns(self, present: Mapping[str, Tensor]) -> Iterator[tuple[Pattern, Tensor]]:
         """Each pattern that rows have, but that of nothing, and which rows (n,) these are."""
         there = torch.stack([present[name] for name in self.names], 1)  # (n, M)
-        for mask in torch.unique(there, dim=0):
+        alike = bool((there == there[:1]).all())  # as nearly always; to look for others takes its time
+        for mask in there[:1] if alike else torch.unique(there, dim=0):
             pattern = tuple(name for name, on in zip(self.names, mask.tolist(), strict=True) if on)
             if pattern:
                 yield pattern, (there == mask).all(1)
