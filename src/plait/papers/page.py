@@ -153,11 +153,11 @@ def _shape(name: str, element: Element, lines: list[Line]) -> list[Sheet]:
 
 def _also(name: str, result: Reproduction, element: Element, metric: str) -> list[Sheet]:
     """Ours in a metric that the paper does not state, in its rows, with the 95 % interval over seeds and rows."""
-    told, lines = beside(element, result.results, metric)
-    table = pictures.numbers(told, lines)
+    measured, lines = beside(element, result.results, metric)
+    table = pictures.numbers(measured, lines)
     rows = [
         [_row_name(row), *(_with_interval(line) for line in cells)]
-        for row, cells in zip(told.rows, table.cells, strict=True)
+        for row, cells in zip(measured.rows, table.cells, strict=True)
         if any(line.ours is not None for line in cells)
     ]
     if not rows:
@@ -165,7 +165,7 @@ def _also(name: str, result: Reproduction, element: Element, metric: str) -> lis
     given = [column for column in range(1, len(rows[0])) if any(row[column] for row in rows)]
     headings = ["", *(table.our_data(column - 1) for column in given)]
     kept = [[row[0], *(row[column] for column in given)] for row in rows]
-    short = {_row_name(row): row for row in told.rows}
+    short = {_row_name(row): row for row in measured.rows}
     shown = [[_short(short[name]), *values] for name, *values in kept]
     title = f"Ours in {metric.replace('_', ' ')}, which the paper does not state here"
     numeric = tuple(range(1, len(headings)))

@@ -312,8 +312,8 @@ class Original:
     elements: tuple[str, ...]
 
 
-def originals(paper: Paper, elements: Sequence[Element], states: Mapping[str, State] | None = None) -> list[Original]:
-    """The data sets that these elements name and that are not here; ``states``: see ``by_name``.
+def originals(paper: Paper, elements: Sequence[Element]) -> list[Original]:
+    """The data sets that these elements name and that are not here.
 
     Example:
         >>> from plait.papers.paper import read
@@ -321,7 +321,7 @@ def originals(paper: Paper, elements: Sequence[Element], states: Mapping[str, St
         >>> "table6" in originals(paper, paper.chosen("table6"))[0].elements
         True
     """
-    states = by_name() if states is None else states
+    states = by_name()
     wanted: dict[str, list[str]] = {}
     for element in elements:
         for name in dict.fromkeys(_data_sets(paper, element)):

@@ -180,8 +180,8 @@ class Contest:
 
     def _run(self, spec: Mapping[str, Any], folder: Path, race: Racing | None) -> Results:
         engine, share = "inline" if self.frames else "local", 1.0 if race is None else RACE
-        asked = {name: getattr(self.options, name) for name in ("workers", "store", "view")}
-        return Study.from_dict(spec, self.frames).run(folder, engine=engine, race=race, share=share, **asked)
+        options = {name: getattr(self.options, name) for name in ("workers", "store", "view")}
+        return Study.from_dict(spec, self.frames).run(folder, engine=engine, race=race, share=share, **options)
 
 
 def _begun(folder: Path) -> Results | None:
