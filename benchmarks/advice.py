@@ -158,7 +158,7 @@ def told() -> str:
     return (
         f"The design that advice names is level with the best of all it tries on {named:.0f} of {len(datasets)} tables of "
         f"{ROWS} rows, the default on {usual:.0f}, one taken blindly on {chance:.1f}; over the default it gains "
-        f"{ev.interval(gain.difference)}: {gain.verdict}."
+        f"{ev.interval(gain.difference)}: {gain.verdict.replace('seeds', 'tables')}."
     )
 
 

@@ -26,6 +26,7 @@ from early_late_noise import MODALITIES, linear_of
 from plait.papers.early_fusion_conv_lstm.figures import curves, heat_maps, level_name
 from plait.papers.early_fusion_conv_lstm.noise_grids import Grid
 from plait.report.canvas import svg
+from plait.report.charts import Curve
 from plait.study import Study, conditions
 from plait.study.results import Results
 from plait.study.statistics.paired import resampled_t
@@ -38,6 +39,8 @@ MARGIN = 0.02
 BOTH = "+".join(MODALITIES)
 
 
+#: What a network is given at most.
+EPOCHS = 6
 #: What the picture calls the places of the tests.
 _SHORT = {"at the training ratios": "", "at the training ratio": ""}
 #: Treatments of the other modality, where one is alone.
@@ -156,7 +159,7 @@ def build() -> list[list[str]]:
     parts += ["## Figure 2: every model on every pair of ratios\n", _maps(fused), "## One modality alone\n"]
     parts += ["The mean over the seeds; squares: the ratio of training.\n"]
     parts += [_alone(lines, name, how) for name in MODALITIES for how in _HOW]
-    parts += [END]
+    parts += ["## Learning curves\n", _learned(lines), END]
     page = ev.write_page(LINES, parts)
     both = "Convolutional LSTM, figure 2: are both modalities better than one, speakers unheard?"
     zeros = "Convolutional LSTM: is true absence better than zeros?"
@@ -271,6 +274,27 @@ def _maps(fused: Sequence[ev.Line]) -> str:
     path.write_text(svg(heat_maps(grids)), encoding="utf-8")
     told = "Accuracy, the mean over the seeds; the red box is where a network was trained."
     return f"{told}\n\n![accuracy over ratios of picture and sound]({path.name})\n"
+
+
+def _learned(lines: Sequence[ev.Line]) -> str:
+    """Validation loss by epoch at the first seed, and how many networks were still learning at the last epoch."""
+    said = []
+    for name, of in (("both modalities", "grid"), ("one modality", "alone")):
+        losses = [x["valid_loss"] for x in lines if x["study"] == of]
+        last = sum(len(loss) == EPOCHS and int(np.argmin(loss)) == EPOCHS - 1 for loss in losses)
+        said.append(f"{last} of {len(losses)} networks of {name}")
+    first = [x for x in lines if x["study"] == "grid" and x["seed"] == min(y["seed"] for y in lines)]
+    of_sound: dict[str, list[ev.Line]] = {}
+    for x in first:
+        of_sound.setdefault(x["trained"][1], []).append(x)
+    least = [min(group, key=lambda x: min(x["valid_loss"])) for group in of_sound.values()]
+    drawn = [Curve(", ".join(x["trained"]), range(1, len(x["valid_loss"]) + 1), x["valid_loss"]) for x in least]
+    picture = ev.draw_curves(LINES.with_name("conv_lstm_grid-curves.svg"), drawn, "epoch", "validation loss")
+    return f"""{" and ".join(said)} were best at the last epoch that
+they were given, and might gain by more. The picture: seed {first[0]["seed"]}, both modalities, of each ratio of the sound the
+network with the lowest loss (ratios of picture, sound).
+
+{picture}"""
 
 
 def _ratio(name: str) -> float:

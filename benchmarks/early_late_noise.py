@@ -18,7 +18,7 @@ import json
 import math
 import platform
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ from plait.encoders.spectrogram import Spectrogram
 from plait.papers.early_fusion_conv_lstm.figures import level_name
 from plait.papers.early_fusion_conv_lstm.noise_grids import grids
 from plait.report.charts import Curve
-from plait.study import Study
+from plait.study import Results, Study
 from plait.study.statistics.paired import resampled_t
 
 MODALITIES = ("image", "audio")
@@ -78,21 +78,24 @@ def run(options: argparse.Namespace) -> None:
 
 
 def keep(study: Study, out: Path, options: argparse.Namespace) -> None:
-    """All that is done, one line per run."""
-    from plait.study import Results
-
-    results = Results.open(out)
+    """All that is done, one line per run, beside what the file has of other runs."""
     about = {"command": " ".join([Path(sys.argv[0]).name, "run", options.recipe]), "plait": plait.__version__}
     about |= {"torch": torch.__version__, "processor": platform.machine(), "about": study.spec.about}
-    lines = [json.dumps(about)]
-    lines += [json.dumps(line) for line in read(options.lines) if line["variant"] == LINEAR]
+    lines = ev.beside(options.lines, measured(Results.open(out)), "variant", "subset", "seed")
+    options.lines.parent.mkdir(parents=True, exist_ok=True)
+    options.lines.write_text("".join(json.dumps(line) + "\n" for line in [about, *lines]), encoding="utf-8")
+    print(f"{len(lines)} runs done", flush=True)
+
+
+def measured(results: Results) -> Iterator[ev.Line]:
+    """A line per run: its losses, its cost, its accuracy at every pair of ratios."""
     designs = grids(results, MODALITIES)
     runs = {(r["variant"], r["subset"], r["seed"]): r for r in results.runs.to_dict("records") if r["status"] == "done"}
     for design, seeds in designs.items():
         for (seed, _), grid in seeds.grids.items():
             record = runs[design.variant, design.subset, seed]
             curve = results.epochs(str(record["run"]))
-            row = {
+            yield {
                 "variant": design.variant, "subset": design.subset, "seed": seed,
                 "train_loss": [round(v, 4) for v in curve["train_loss"]],
                 "valid_loss": [round(v, 4) for v in curve["valid_loss"]],
@@ -103,10 +106,6 @@ def keep(study: Study, out: Path, options: argparse.Namespace) -> None:
                 "trained": [level_name(v) for v in grid.trained or ()],
                 "accuracy": np.round(grid.accuracy, 4).tolist(),
             }  # fmt: skip
-            lines.append(json.dumps(row))
-    options.lines.parent.mkdir(parents=True, exist_ok=True)
-    options.lines.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    print(f"{len(lines) - 1} runs done", flush=True)
 
 
 def read(path: Path) -> list[ev.Line]:

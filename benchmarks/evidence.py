@@ -42,7 +42,7 @@ seeds. Each question names the least difference that matters before it is measur
 **In plain words.**
 
 - Under noise early fusion is not shown to be better: equal to the smaller late network at the training ratios, behind in the mean
-  over the grid (*not decided*), at three times the processor.
+  over the grid without proof, at three times the processor.
 - Over strong features task-specific pretraining is not shown to pay; joined by `mean`, every arm is below the best simple model.
 - On MOSI a network that learns with the text missing in half of the rows is worse afterwards, also where as much is missing at
   the test; sound missing in up to half of them costs nothing that matters.

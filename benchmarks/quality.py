@@ -74,11 +74,11 @@ class Rules:
 
     def __enter__(self) -> Rules:
         mixture, branches, crossfit = self.parts
-        self.kept = kept = (mixture._distance, branches.keep, crossfit.mix)
+        self.kept = kept = (mixture.distance, branches.keep, crossfit.mix)
 
         def both(*given: Any, **options: Any) -> Any:
             for rule, distance in zip(RULES, (plain_distance, logarithm_distance), strict=True):
-                mixture._distance, begun = distance, time.process_time()
+                mixture.distance, begun = distance, time.process_time()
                 self.mixtures[rule], task = kept[2](*given, **options)
                 self.seconds[rule] = time.process_time() - begun
             return self.mixtures["plain"], task
@@ -89,7 +89,7 @@ class Rules:
 
     def __exit__(self, *error: object) -> None:
         mixture, branches, crossfit = self.parts
-        mixture._distance, branches.keep, crossfit.mix = self.kept
+        mixture.distance, branches.keep, crossfit.mix = self.kept
 
 
 def loss_of(model: Any, frame: Any, y: np.ndarray) -> float:

@@ -369,7 +369,7 @@ def test_a_race_without_time_is_refused() -> None:
 def test_evidence_that_was_not_measured_is_not_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(advice, "_seconds", lambda *told: 1e9)  # one fit would take longer than what is left
+    monkeypatch.setattr(advice, "fit_seconds", lambda *told: 1e9)  # one fit would take longer than what is left
     table(60).to_csv(tmp_path / "things.csv", index=False)
     settings = ["--set", "members=1", "--set", "epochs=1", "--set", "width=8", "--set", "encoders.text=hashed_ngrams"]
     command = ["advise", str(tmp_path / "things.csv"), "--target", "label", "--out", str(tmp_path / "o"), *settings]

@@ -176,7 +176,7 @@ def test_every_column_has_its_place_and_every_file_is_told(name: str, tmp_path: 
         assert sorted([*used, *schema.ignored, *([schema.target] if schema.target else [])]) == sorted(rows.columns)
     assert loaded.split is None or set(loaded.frame[loaded.split]) >= {"train", "test"}
     if name != "stsb":
-        assert all(file.found(tmp_path) for file in cls.files)
+        assert all(file.existing(tmp_path) for file in cls.files)
         [state] = [state for state in listed(tmp_path) if state.name == name]
         assert (state.state, state.missing) == ("here", ())
 

@@ -539,7 +539,7 @@ def test_bf16_gives_the_same_vectors_to_three_nines(
 
 
 def test_fast_dtype_is_what_the_processor_has() -> None:
-    assert FAST_DTYPE("cpu") == (torch.bfloat16 if machine._cpu_has_bf16() else torch.float32)
+    assert FAST_DTYPE("cpu") == (torch.bfloat16 if machine.cpu_has_bf16() else torch.float32)
     assert FAST_DTYPE("meta") == torch.float32
 
 

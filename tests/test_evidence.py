@@ -7,6 +7,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -228,7 +229,7 @@ def test_pictures_of_the_grid_are_means_over_seeds(
 ) -> None:
     grid, drawn = module("conv_lstm_grid"), []
     monkeypatch.setattr(grid, "LINES", tmp_path / "a.jsonl")
-    monkeypatch.setattr(module("conv_lstm_grid"), "svg", lambda figure: "<svg/>")
+    monkeypatch.setattr(grid, "svg", lambda figure: "<svg/>")
     monkeypatch.setattr(grid, "heat_maps", drawn.extend)
     monkeypatch.setattr(grid, "curves", lambda across, values, **more: drawn.append(values))
     about = {"study": "alone", "zeroed": "", "subset": "image", "trained": ["1.4", "orig"], "test_rows": 10}
@@ -241,3 +242,13 @@ def test_pictures_of_the_grid_are_means_over_seeds(
     maps, curves = drawn
     assert maps.accuracy.ravel().tolist() == [0.3, 1.0]
     assert curves == {"1.4": [pytest.approx(0.3), 1.0]}
+
+
+def test_runs_of_a_machine_before_stay(module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    noise, path = module("early_late_noise"), tmp_path / "a.jsonl"
+    first, second = ({"variant": f"{name}, 0.003", "subset": "image+audio", "seed": 0} for name in ("early", "late"))
+    module("evidence_lines").write(path, "x", [first])
+    monkeypatch.setattr(noise.Results, "open", lambda out: None)
+    monkeypatch.setattr(noise, "measured", lambda results: [second])
+    noise.keep(SimpleNamespace(spec=SimpleNamespace(about="x")), tmp_path, SimpleNamespace(recipe="r", lines=path))
+    assert noise.read(path) == [first, second]

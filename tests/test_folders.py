@@ -194,7 +194,7 @@ def rename(self, target):
         os.kill(os.getpid(), signal.SIGKILL)
     return done
 Path.rename = rename
-folders._exchange = lambda a, b: False  # as on a system that has none
+folders.exchange = lambda a, b: False  # as on a system that has none
 with persist.whole_folder(sys.argv[1]) as place:
     persist.write_model(place, {"kind": "second"}, {}, "# card")
 """
@@ -202,7 +202,7 @@ with persist.whole_folder(sys.argv[1]) as place:
 
 def test_there_is_a_model_at_every_moment(tmp_path: Path) -> None:
     save(tmp_path / "m", "first")
-    code = KILLED.replace("folders._exchange = lambda a, b: False  # as on a system that has none\n", "")
+    code = KILLED.replace("folders.exchange = lambda a, b: False  # as on a system that has none\n", "")
     assert in_a_child(code, str(tmp_path / "m")) == (0 if sys.platform.startswith("linux") else -9)
     if sys.platform.startswith("linux"):
         assert kind(tmp_path / "m") == "second"

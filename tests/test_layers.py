@@ -109,17 +109,24 @@ def test_no_state_travels_beside_the_arguments() -> None:
 
 
 def private(source: str) -> list[str]:
-    """Modules and names of plait that begin with ``_`` and are imported, or patched by their path."""
+    """Modules and names of plait that begin with ``_`` and are imported, patched, or taken from what was imported."""
     result = [m[0] for m in re.finditer(r"plait(?:\.\w+)*\._[a-z]\w*", source)]
+    imported = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "plait":
             result += [f"{node.module}.{alias.name}" for alias in node.names if re.match("_[a-z]", alias.name)]
+            imported |= {alias.asname or alias.name for alias in node.names}
+    for name in imported:
+        taken = re.finditer(rf'(?<![\w.]){name}(?:\.|, ")_[a-z]\w*', source)
+        result += [m[0] for m in taken]
     return result
 
 
 def test_private_names_are_seen() -> None:
     assert private("from plait.fusion import _attention, sum") == ["plait.fusion._attention"]
     assert private("import plait.fusion._attention") == ["plait.fusion._attention"]
+    assert private("from plait.base import checks\nchecks._parts\nself.checks._parts") == ["checks._parts"]
+    assert private('from plait.base import checks\npatch(checks, "_parts")') == ['checks, "_parts']
 
 
 def test_tests_and_examples_use_public_names() -> None:

@@ -10,9 +10,8 @@ import pytest
 from plait.base.errors import PlaitWarning
 from plait.data import schema, table
 from plait.data.column import Column
-from plait.data.leaks import keys_of, leaks, warn
+from plait.data.leaks import Keys, accuracy, explained, keys_of, leaks, warn
 from plait.data.modality import Modality, Schema
-from plait.data.predictable import Keys, accuracy, explained
 
 N = 600
 RNG = np.random.default_rng(0)

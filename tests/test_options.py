@@ -61,7 +61,7 @@ def options(owner: Any) -> dict[str, Any]:
 
 def wrong_values(hint: Any) -> Iterator[Any]:
     """What an annotation does not allow."""
-    for part in checks._parts(hint):
+    for part in checks.alternatives(hint):
         kind = typing.get_args(part)[0] if typing.get_origin(part) is Annotated else part
         bounds = next((b for b in typing.get_args(part)[1:] if isinstance(b, checks.Within)), checks.Within())
         if kind in (int, float):
@@ -91,7 +91,7 @@ def test_numbers_of_every_family_are_declared_with_their_bounds() -> None:
         f"{family}.{name}"
         for family, (owner, _) in OWNERS.items()
         for name, hint in options(owner).items()
-        if {int, float} & set(checks._parts(hint))
+        if {int, float} & set(checks.alternatives(hint))
     ]
     assert bare == []
     assert len(OPTIONS) > 150

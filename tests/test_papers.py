@@ -28,10 +28,10 @@ from plait.base.tokens import Tokens
 from plait.cli import main
 from plait.encoders.scale import Scaler
 from plait.estimators.fit_settings import FitSettings
-from plait.papers import holding, originals, pictures
+from plait.papers import holding, pictures
 from plait.papers.holding import Line, Reproduction
 from plait.papers.page import weights as weights_figure
-from plait.papers.paper import WEIGHTS, Column, Element, Row
+from plait.papers.paper import WEIGHTS, Column, Element, Row, originals, to_type
 from plait.study import recipes
 from plait.training.optimiser import AdamW, StepRule
 
@@ -763,15 +763,15 @@ def test_the_page_says_what_a_reader_who_owns_the_data_types(tmp_path: Path, mon
     monkeypatch.setenv("PLAIT_DATA", str(tmp_path))
     for name in papers.names():
         paper = papers.read(name)
-        said = {element for one in originals.originals(paper, paper.elements) for element in one.elements}
+        said = {element for one in originals(paper, paper.elements) for element in one.elements}
         for element in paper.elements:
             ours = {column.original for column in element.columns} | {row.own for row in element.rows}
             assert element.name in said or not ours - {None}, f"{name}, {element.name}"
     paper = papers.read("context-based-fusion")
-    told = {one.label: one.how for one in originals.originals(paper, paper.chosen("table2"))}
+    told = {one.label: one.how for one in originals(paper, paper.chosen("table2"))}
     assert told["QQP"] == "plait data fetch qqp --accept-licence"
     command = 'pip install "plait[hub,text]" && plait reproduce context-based-fusion --only table2'
-    assert originals.to_type(paper, paper.chosen("table2")) == command
+    assert to_type(paper, paper.chosen("table2")) == command
     page = papers.reproduce("early-fusion-contrastive", "table3", out=tmp_path / "out").page.read_text()
     assert "by hand from https://github.com/chang26/MulDIC: muldic/VS Code" in " ".join(page.split())
     assert "plait reproduce early-fusion-contrastive --only table3" in page

@@ -18,8 +18,8 @@ import sys
 from plait.base import progress
 from plait.base.progress import track
 def draw():
-    if progress._display is not None:
-        progress._display.show()
+    if progress.showing is not None:
+        progress.showing.show()
 enabled = {"None": None, "True": True, "False": False}[sys.argv[1]]
 with track(3, "text: minilm [x]", enabled=enabled) as bar:
     for _ in range(3):

@@ -21,7 +21,7 @@ from plait.report import curves
 from plait.study import Study
 from plait.training import history
 from plait.training.callbacks import METRICS, scores
-from plait.training.history.table import BESIDE, COLUMNS, codes, pattern_codes
+from plait.training.history import BESIDE, COLUMNS, codes, pattern_codes
 
 ROWS, TEST = 90, 40
 OWN = tuple(BESIDE.values())

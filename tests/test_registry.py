@@ -115,13 +115,13 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     (tmp_path / "spaces_plugin-1.0.dist-info" / "entry_points.txt").write_text(ENTRY_POINTS)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(registry, "_REGISTERED", {})
-    registry._entry_points.cache_clear()
+    registry.entry_points.cache_clear()
     import spaces_plugin
 
     yield spaces_plugin
     sys.modules.pop("spaces_plugin")
     monkeypatch.undo()
-    registry._entry_points.cache_clear()
+    registry.entry_points.cache_clear()
 
 
 def test_an_installed_package_brings_variants(plugin: Any, tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_without_the_package_it_is_said_what_is_missing(
 ) -> None:
     fitted(plugin.WordLengths()).save(tmp_path / "m")
     monkeypatch.setattr(registry, "_REGISTERED", {})
-    monkeypatch.setattr(registry, "_entry_points", lambda family: {})
+    monkeypatch.setattr(registry, "entry_points", lambda family: {})
     with pytest.raises(
         ModelError, match="the encoder 'word_lengths' of modality 'text' is not plait's own: install the package"
     ):

@@ -173,7 +173,7 @@ def test_an_altered_checkpoint_is_never_gone_on_with(way: str, tmp_path: Path, a
         elif way == "history":
             told["masks"] = [[0.5, "x", 1]]
         words = json.dumps(told)
-        about = {"plait": words} | ({} if way == "older" else {"digest": checkpoint._digest(words, arrays)})
+        about = {"plait": words} | ({} if way == "older" else {"digest": checkpoint.content_digest(words, arrays)})
         unit.write_bytes(save(arrays, about))
     with pytest.warns(PlaitWarning, match="cannot be read .*; trained anew"):
         found = fit(STACKED, checkpoint=str(folder))

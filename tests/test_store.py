@@ -24,8 +24,7 @@ import pytest
 from plait.base.errors import ConfigError, PlaitError, StoreError
 from plait.store import Store
 from plait.store import environment as store_environment
-from plait.store.record import parse_size, show_size
-from plait.store.runs import KEY, Runs
+from plait.store.record import KEY, Runs, parse_size, show_size
 
 FP = "0123456789abcdef" * 2
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")

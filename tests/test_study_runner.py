@@ -24,8 +24,7 @@ from plait.base.errors import ConfigError, PlaitError, PlaitWarning
 from plait.study import Results, Study, folder
 from plait.study.engine import Event, Inline
 from plait.study.engine_local import Local
-from plait.study.folder import StudyFolder
-from plait.study.lines_file import DiskFullError, LinesFile
+from plait.study.folder import DiskFullError, LinesFile, StudyFolder
 from plait.study.subjects.model import Model
 from plait.study.tables import Setting
 from study_tiny import TOLD, study, values

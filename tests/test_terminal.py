@@ -348,7 +348,7 @@ def test_ctrl_c_says_what_is_kept(
     assert kept in said, said
     assert not list(tmp_path.glob("*.csv"))
     assert not (tmp_path / "m").exists()
-    assert progress._display is None
+    assert progress.showing is None
 
 
 @pytest.mark.usefixtures("environment")
@@ -480,4 +480,4 @@ def test_silence_where_there_is_no_terminal(
 @pytest.fixture(autouse=True)
 def _nothing_is_left() -> Iterator[None]:
     yield
-    assert progress._display is None
+    assert progress.showing is None

@@ -2,15 +2,18 @@
 
 Files, lines, the lines of the median file, the longest 5 % of functions, functions with more than eight parameters outside the
 command line, signatures that hold ``Any``, private words, and the largest set of files that import each other (imports for
-types and late imports count). Of a revision of git: how many of its lines stand here to the letter, by package.
+types and late imports count). What the lines are: docstrings, imports, code. Of a revision of git: how many of its lines stand
+here to the letter, by package; and how long the functions are that both have, by name.
 """
 
 from __future__ import annotations
 
 import ast
+import io
 import statistics
 import subprocess
 import sys
+import tarfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -107,6 +110,72 @@ def since(source: Path, revision: str) -> None:
     print(f"{'all':14s} {counts.total():7,} lines, {sum(n for (_, then), n in counts.items() if then):7,} as then")
 
 
+def documented(node: ast.AST) -> set[int]:
+    """The lines of the docstrings of a tree."""
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    result: set[int] = set()
+    for each in ast.walk(node):
+        if isinstance(each, kinds) and ast.get_docstring(each, clean=False) is not None:
+            result |= set(range(each.body[0].lineno, (each.body[0].end_lineno or 0) + 1))
+    return result
+
+
+def coded(text: str, first: int, last: int, left_out: set[int]) -> int:
+    """Lines from the first to the last that are neither empty, nor a comment, nor left out."""
+    lines = enumerate(text.splitlines()[first - 1 : last], first)
+    return sum(1 for i, line in lines if i not in left_out and line.strip() and not line.lstrip().startswith("#"))
+
+
+def kinds_of_lines(texts: Iterator[str]) -> Counter[str]:
+    """How many lines are docstrings, imports, code, and the rest: empty ones and comments."""
+    result: Counter[str] = Counter()
+    for text in texts:
+        tree, count = ast.parse(text), len(text.splitlines())
+        strings, brought = documented(tree), set[int]()
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                brought |= set(range(node.lineno, (node.end_lineno or 0) + 1))
+        code = coded(text, 1, count, strings | brought)
+        rest = count - len(strings) - len(brought) - code
+        result.update({"docstrings": len(strings), "imports": len(brought), "code": code, "empty and comments": rest})
+    return result
+
+
+def named(texts: Iterator[str]) -> dict[tuple[str, str], list[int]]:
+    """(class or nothing, function) -> the lines of code of each of that name."""
+    result: dict[tuple[str, str], list[int]] = {}
+    for text in texts:
+        open_: list[tuple[str, ast.AST]] = [("", ast.parse(text))]
+        while open_:
+            owner, node = open_.pop()
+            for child in ast.iter_child_nodes(node):
+                if isinstance(child, ast.ClassDef):
+                    open_.append((child.name, child))
+                elif isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+                    code = coded(text, child.lineno, child.end_lineno or 0, documented(child))
+                    result.setdefault((owner, child.name), []).append(code)
+    return result
+
+
+def compared(source: Path, revision: str) -> None:
+    """Print what the lines were then and are now, and the code of functions that both have, each by a name that is there once."""
+    command = ["git", "archive", revision, str(source)]
+    packed = subprocess.run(command, capture_output=True, check=True).stdout
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+        members = [archive.extractfile(m) for m in archive.getmembers() if m.name.endswith(".py")]
+        then = [member.read().decode() for member in members if member is not None]
+    now = [path.read_text(encoding="utf-8") for path in sorted(source.rglob("*.py"))]
+    for word, texts in (("then", then), ("now", now)):
+        print(f"{word}: " + ", ".join(f"{n:,} {kind}" for kind, n in kinds_of_lines(iter(texts)).items()))
+    old, new = named(iter(then)), named(iter(now))
+    both = [name for name in old.keys() & new.keys() if len(old[name]) == len(new[name]) == 1]
+    lengths = [sum(each[name][0] for name in both) for each in (old, new)]
+    print(f"functions that both have: {len(both):,}, of {lengths[0]:,} lines of code then and {lengths[1]:,} now")
+    for word, own, other in (("then", old, new), ("now", new, old)):
+        alone = [lines for name in own.keys() - other.keys() for lines in own[name]]
+        print(f"functions {word} alone: {len(alone):,}, of {sum(alone):,} lines of code")
+
+
 def main(source: Path) -> None:
     """Print the figures of the package below a folder."""
     known = modules(source)
@@ -130,3 +199,4 @@ if __name__ == "__main__":
     main(Path(sys.argv[1] if len(sys.argv) > 1 else "src"))
     for name in sys.argv[2:]:
         since(Path(sys.argv[1]), name)
+        compared(Path(sys.argv[1]), name)

@@ -109,7 +109,7 @@ def problem(value: object, hint: object) -> str | None:
     """
     if _fits(value, hint):
         return None
-    for part in _parts(hint):
+    for part in alternatives(hint):
         if isinstance(value, Mapping) and _is(_bare(part), Mapping):
             keys, inner = typing.get_args(_bare(part))
             said = {key: problem(item, inner) for key, item in value.items()}
@@ -117,11 +117,14 @@ def problem(value: object, hint: object) -> str | None:
             wrong += [f"of {key!r}: the name {problem(key, keys)}" for key in value if not _fits(key, keys)]
             return "; ".join(wrong)
     words = [
-        w for part in _parts(hint) if typing.get_origin(_bare(part)) is Literal for w in typing.get_args(_bare(part))
+        w
+        for part in alternatives(hint)
+        if typing.get_origin(_bare(part)) is Literal
+        for w in typing.get_args(_bare(part))
     ]
     meant = nearest(value, words) if isinstance(value, str) and all(isinstance(w, str) for w in words) and words else ""
     guess = f" ({meant})" if meant.startswith("did") else ""
-    flag = bool in _parts(hint) and str(value).lower() in ("yes", "no", "on", "off", "y", "n")
+    flag = bool in alternatives(hint) and str(value).lower() in ("yes", "no", "on", "off", "y", "n")
     advice = "; YAML 1.2 has only true and false" if flag else ""
     return f"must be {describe(hint)}, found {shown(value)}{guess}{advice}"
 
@@ -188,7 +191,7 @@ def describe(hint: object) -> str:
         >>> describe(Share | Mapping[str, Share] | None)
         'a number from 0 to 1 or a mapping of names to a number from 0 to 1'
     """
-    parts = _parts(hint)
+    parts = alternatives(hint)
     plain = [p for p in parts if _is_plain(_bare(p))] or parts
     return describe_choices(list(dict.fromkeys(map(_described, plain))))
 
@@ -220,7 +223,7 @@ def describe_choices(choices: Sequence[object]) -> str:
 
 
 def _fits(value: object, hint: object) -> bool:
-    return any(_fits_one(value, part) for part in _parts(hint))
+    return any(_fits_one(value, part) for part in alternatives(hint))
 
 
 def _fits_one(value: Any, hint: Any) -> bool:
@@ -247,9 +250,10 @@ def _fits_one(value: Any, hint: Any) -> bool:
     return not isinstance(kind, type) or isinstance(value, kind)
 
 
-def _parts(hint: object) -> tuple[object, ...]:
+def alternatives(hint: object) -> tuple[object, ...]:
+    """The types that a hint allows, one by one."""
     union = typing.get_origin(hint) in (typing.Union, types.UnionType)
-    return tuple(p for part in typing.get_args(hint) for p in _parts(part)) if union else (hint,)
+    return tuple(p for part in typing.get_args(hint) for p in alternatives(part)) if union else (hint,)
 
 
 def _bare(hint: object) -> Any:

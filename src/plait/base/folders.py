@@ -226,7 +226,7 @@ def _replace(part: Path, target: Path) -> None:
         part.rename(target)
         return
     _write_list(target, _ours(target) or {LIST})  # from here on both say what is plait's in them
-    if _exchange(part, target):
+    if exchange(part, target):
         _clear(part, target)
         return
     old = target.with_name(f".{target.name}.{uuid.uuid4().hex[:DIGITS]}.old")
@@ -239,7 +239,7 @@ def _replace(part: Path, target: Path) -> None:
     _clear(old, target)
 
 
-def _exchange(a: Path, b: Path) -> bool:
+def exchange(a: Path, b: Path) -> bool:
     """Let two folders change places in one step, where the system can: then there is no moment without either."""
     if not sys.platform.startswith("linux"):
         return False

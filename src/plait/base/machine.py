@@ -197,7 +197,7 @@ def device_of(text: str) -> torch.device:
 
 
 @cache
-def _cpu_has_bf16() -> bool:
+def cpu_has_bf16() -> bool:
     """AVX512-BF16 or AMX: without them torch emulates bf16, which is several times slower than float32."""
     tests = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
     return any(bool(test()) for test in tests if test is not None)
@@ -212,7 +212,7 @@ def fast_dtype(device: torch.device | str = "cpu") -> torch.dtype:
     """
     kind = torch.device(device).type
     if kind == "cpu":
-        native = _cpu_has_bf16()
+        native = cpu_has_bf16()
     else:
         native = kind == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.bfloat16 if native else torch.float32

@@ -86,8 +86,8 @@ def variants(package: str) -> list[str]:
         shared = next((_value(package, value) for value in said), ())
     except UnreadableError:
         shared = getattr(importlib.import_module(f"plait.{package}"), "SHARED", ())
-    found = pkgutil.iter_modules([str(_ROOT.joinpath(*package.split(".")))])
-    return [m.name for m in found if not m.ispkg and m.name not in shared and not m.name.startswith("_")]
+    modules = pkgutil.iter_modules([str(_ROOT.joinpath(*package.split(".")))])
+    return [m.name for m in modules if not m.ispkg and m.name not in shared and not m.name.startswith("_")]
 
 
 def only_class(module: str, base: Outline) -> Outline:

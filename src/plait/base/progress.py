@@ -211,7 +211,7 @@ class _Above:
         return getattr(self.rich_proxied_file, name)
 
 
-_display: _Display | None = None
+showing: _Display | None = None
 _lock = threading.RLock()
 
 
@@ -252,7 +252,7 @@ def session(label: str, enabled: bool | None = None) -> Iterator[None]:
         >>> with session("loading libraries", enabled=False):
         ...     step("encode text")
     """
-    if not wanted(enabled) or (_display is not None and _display.head is not None):
+    if not wanted(enabled) or (showing is not None and showing.head is not None):
         yield
         return
     with _shared() as display:
@@ -265,14 +265,14 @@ def session(label: str, enabled: bool | None = None) -> Iterator[None]:
 
 def plan(labels: Sequence[str], enabled: bool | None = None) -> None:
     """Say which steps are to come in this session, so that they can be numbered."""
-    if _display is not None and _display.head is not None and wanted(enabled):
-        _display.plan, _display.at = list(labels), 0
+    if showing is not None and showing.head is not None and wanted(enabled):
+        showing.plan, showing.at = list(labels), 0
 
 
 def step(label: str, enabled: bool | None = None) -> None:
     """Begin a step of the session; nothing outside one."""
-    if _display is not None and _display.head is not None and wanted(enabled):
-        _display.step(hidden(label))
+    if showing is not None and showing.head is not None and wanted(enabled):
+        showing.step(hidden(label))
 
 
 @contextmanager
@@ -296,15 +296,15 @@ def panel(lines: Callable[[int], Sequence[str]], enabled: bool | None = None) ->
 
 def clear() -> None:
     """Take the lines away until the next step begins, because something is about to be printed."""
-    if _display is not None and _display.process == os.getpid():
-        _display.live.stop()
+    if showing is not None and showing.process == os.getpid():
+        showing.live.stop()
 
 
 def wanted(enabled: bool | None) -> bool:
     """Whether progress is shown: on a terminal, unless silence is asked for."""
     if enabled is False or (enabled is None and os.environ.get("PLAIT_QUIET")):
         return False
-    if _display is not None and _display.process != os.getpid():
+    if showing is not None and showing.process != os.getpid():
         return False  # a forked child would draw over its parent
     return (sys.stderr is not None and sys.stderr.isatty()) or in_notebook()
 
@@ -312,14 +312,14 @@ def wanted(enabled: bool | None) -> bool:
 @contextmanager
 def _shared() -> Iterator[_Display]:
     """The display, which ends with the last that uses it."""
-    global _display
+    global showing
     with _lock:
-        if _display is None:
-            _display = _Display()
-            _display.stderr, _display.above = sys.stderr, _Above(sys.stderr, _display)
+        if showing is None:
+            showing = _Display()
+            showing.stderr, showing.above = sys.stderr, _Above(sys.stderr, showing)
             if not in_notebook():
-                sys.stderr = _display.above
-        display = _display
+                sys.stderr = showing.above
+        display = showing
         display.users += 1
     try:
         yield display
@@ -327,7 +327,7 @@ def _shared() -> Iterator[_Display]:
         with _lock:
             display.users -= 1
             if not display.users:
-                _display = None
+                showing = None
                 display.live.stop()
                 if sys.stderr is display.above:
                     sys.stderr = display.stderr

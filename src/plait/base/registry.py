@@ -105,7 +105,7 @@ def names(family: str) -> list[str]:
     """
     _known(family)
     registered = {name for kind, name in _REGISTERED if kind == family}
-    return sorted({*_own(family), *registered, *_entry_points(family)})
+    return sorted({*_own(family), *registered, *entry_points(family)})
 
 
 def find(family: str, name: str) -> type[Any]:
@@ -140,7 +140,7 @@ def name_of(variant: type[Any]) -> str:
     if variant.__module__.startswith("plait."):
         return variant.__module__.rpartition(".")[2]
     value = f"{variant.__module__}:{variant.__qualname__}"
-    named = (name for family in FAMILIES for name, setting in _entry_points(family).items() if setting.value == value)
+    named = (name for family in FAMILIES for name, setting in entry_points(family).items() if setting.value == value)
     return next(named, variant.__module__.rpartition(".")[2])
 
 
@@ -240,7 +240,7 @@ def _own(family: str) -> dict[str, str]:
 
 
 @cache
-def _entry_points(family: str) -> dict[str, metadata.EntryPoint]:
+def entry_points(family: str) -> dict[str, metadata.EntryPoint]:
     """What installed packages bring; plait's own names cannot be taken away from it."""
     return {
         value.name: value for value in metadata.entry_points(group=f"plait.{family}") if value.name not in _own(family)
@@ -248,7 +248,7 @@ def _entry_points(family: str) -> dict[str, metadata.EntryPoint]:
 
 
 def _loaded(family: str, name: str) -> type[object]:
-    value = _entry_points(family)[name]
+    value = entry_points(family)[name]
     try:
         variant = value.load()
     except (ImportError, AttributeError) as error:

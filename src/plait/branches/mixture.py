@@ -96,7 +96,7 @@ class Mixture:
         def objective(w: np.ndarray) -> tuple[float, np.ndarray]:
             leaf = torch.tensor(w, dtype=torch.float64, requires_grad=True)
             mixed = centre + torch.einsum("h,hno->no", leaf, stacked)
-            loss = (task.answer_loss(mixed, target) * share).sum() + pull * _distance(leaf)
+            loss = (task.answer_loss(mixed, target) * share).sum() + pull * distance(leaf)
             (gradient,) = torch.autograd.grad(loss, leaf)
             return float(loss.detach()), gradient.numpy()
 
@@ -144,7 +144,8 @@ class Mixture:
     def _patterns(self, present: Mapping[str, Tensor]) -> Iterator[tuple[Pattern, Tensor]]:
         """Each pattern that rows have, but that of nothing, and which rows (n,) these are."""
         there = torch.stack([present[name] for name in self.names], 1)  # (n, M)
-        for mask in torch.unique(there, dim=0):
+        alike = bool((there == there[:1]).all())  # as nearly always; to look for others takes its time
+        for mask in there[:1] if alike else torch.unique(there, dim=0):
             pattern = tuple(name for name, on in zip(self.names, mask.tolist(), strict=True) if on)
             if pattern:
                 yield pattern, (there == mask).all(1)
@@ -198,7 +199,7 @@ class Mixture:
         return mixture
 
 
-def _distance(weights: Tensor) -> Tensor:
+def distance(weights: Tensor) -> Tensor:
     """How far weights are from the plain mean: squared differences; that of a lone branch, above one, by its logarithm.
 
     Outputs that were learned in few steps may be many times too small. Of several branches the logarithm was tried, too

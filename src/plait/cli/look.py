@@ -198,9 +198,9 @@ def list_datasets(
 
 def _shown(state: dict[str, Any]) -> dict[str, Any]:
     first, *others = state["missing"] or [""]
-    told = {"licence": state["licence"] + " (not verified)" * (not state["licence_from"])}
-    told["missing"] = f"{first} and {len(others)} more" if others else first
-    return {key: told.get(key, value) for key, value in state.items() if not key.startswith("licence_")}
+    words = {"licence": state["licence"] + " (not verified)" * (not state["licence_from"])}
+    words["missing"] = f"{first} and {len(others)} more" if others else first
+    return {key: words.get(key, value) for key, value in state.items() if not key.startswith("licence_")}
 
 
 @data_app.command()

@@ -262,8 +262,8 @@ def _number(value: float | None) -> float | str | None:
 def _record(line: Any) -> dict[str, Any]:
     from plait.papers.holding import interval
 
-    told = line.verdict in ("not decided", "not run") or (line.reason.startswith("ours is") and not line.order)
-    reason = f" ({line.reason})" if line.reason and told else ""
+    shown = line.verdict in ("not decided", "not run") or (line.reason.startswith("ours is") and not line.order)
+    reason = f" ({line.reason})" if line.reason and shown else ""
     return {
         "cell": line.cell,
         "paper": _number(line.paper),

@@ -30,10 +30,12 @@ class Archive:
     """The members of one zip archive, by name."""
 
     def __init__(self, path: Path) -> None:
+        from plait.data.media import opened_zip  # its list of members is read once, here and where they are read
+
         self.path = path
         try:
-            with zipfile.ZipFile(path) as file:
-                self.members = {i.filename: i for i in file.infolist() if i.filename and not i.is_dir()}
+            members = opened_zip(str(path)).infolist()
+            self.members = {i.filename: i for i in members if i.filename and not i.is_dir()}
         except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError, OverflowError, struct.error) as error:
             raise TableError(f"{path}: not a readable zip archive ({error})") from None
         tops = {name.partition("/")[0] for name in self.members if "/" in name}

@@ -95,7 +95,9 @@ def items_in(value: object) -> list[Any] | None:
         (['a.png', 'b.png'], ['a.png'], None, None)
     """
     if isinstance(value, str):
-        value = list_in(value) if value.lstrip().startswith("[") else None
+        if not value.lstrip().startswith("["):
+            return None
+        value = list_in(value)
     if isinstance(value, np.ndarray) and value.dtype.kind in "OU" and value.ndim == 1:
         value = list(value)
     if not isinstance(value, list | tuple):

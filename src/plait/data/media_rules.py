@@ -247,6 +247,8 @@ def vector(column: Column) -> Verdict | None:
 
 def _odd(value: object) -> bool:
     """Whether a cell is neither text, number, date nor list; what prints its own address says nothing of its content."""
+    if isinstance(value, str | int | float):  # nearly every cell: what follows takes its time
+        return False
     if isinstance(value, bytes | bytearray | Mapping | complex | np.complexfloating) or getattr(value, "ndim", 0) > 1:
         return True
     of = type(value)

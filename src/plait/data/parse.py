@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -240,5 +241,6 @@ def _without_odd(words: np.ndarray, dated: list[int], rows: np.ndarray) -> str |
 
 
 def _shape(word: str) -> str:
-    """The marks of a word, its digits and letters left out."""
-    return "".join("" if c.isdigit() else "a" * c.isalpha() or c for c in word)[:20]
+    """The first marks of a word, each letter as one, its digits left out."""
+    marks = ("a" if c.isalpha() else c for c in word if not c.isdigit())
+    return "".join(itertools.islice(marks, 20))

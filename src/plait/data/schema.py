@@ -174,9 +174,9 @@ def for_table(
         ConfigError: as ``from_yaml`` does.
     """
     result = from_yaml(text, where)
-    told = dict(value_of(read_yaml_node(text, where), where)).get("task")  # of the target that the file names
+    named = dict(value_of(read_yaml_node(text, where), where)).get("task")  # of the target that the file names
     target, same = target or result.target, result.target in (None, target or result.target)
-    task = task or (told if same and isinstance(told, str) else None)
+    task = task or (named if same and isinstance(named, str) else None)
     if task is None and target in frame.columns:
         task, _, doubt = infer_task(frame[target])
         if doubt:

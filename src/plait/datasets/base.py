@@ -49,7 +49,7 @@ class File:
         """Each that is right."""
         return self.checksum.split()
 
-    def found(self, base: Path) -> File | None:
+    def existing(self, base: Path) -> File | None:
         """It, or what serves in its place, whichever lies below ``base``; None: neither."""
         return next((one for one in (self, *self.instead) if (base / one.path).exists()), None)
 
@@ -244,7 +244,7 @@ def _in_one_line(load: Callable[..., Loaded]) -> Callable[..., Loaded]:
 def _damage(dataset: Dataset, root: str | Path | None, said: str) -> str:
     """Which of its files is not what its name says; where all are, that they are of another layout."""
     base = Path(root or os.environ.get("PLAIT_DATA") or ".").expanduser().absolute()
-    for one in (file.found(base) for file in dataset.files):
+    for one in (file.existing(base) for file in dataset.files):
         path = base / one.path if one is not None else base
         if path.is_file() and not path.open("rb").read(8).startswith(_MAGIC.get(path.suffix, b"")):
             return f"{path} is damaged, or no {path.suffix} file (half a download?); bring it again"

@@ -89,8 +89,8 @@ def _idx(folder: Path, name: str) -> np.ndarray:
     magic, dimensions = IDX[name]
     head = np.frombuffer(data[: 4 * (1 + dimensions)], ">i4")
     if len(head) != 1 + dimensions or head[0] != magic:
-        found = head[0] if len(head) else "nothing"
-        raise TableError(f"{path}: begins with {found}, expected {magic}: not MNIST's {name}")
+        start = head[0] if len(head) else "nothing"
+        raise TableError(f"{path}: begins with {start}, expected {magic}: not MNIST's {name}")
     shape = tuple(int(size) for size in head[1:])
     rest = len(data) - 4 * (1 + dimensions)
     if rest != np.prod(shape):
@@ -122,11 +122,11 @@ def _members(path: Path) -> Iterator[tuple[str, bytes]]:
 def _recordings(files: Iterable[tuple[str, bytes]], place: Path) -> Spoken:
     sounds, names = [], []
     for name, data in files:
-        told = _RECORDING.fullmatch(name)
-        if told is None:
+        parts = _RECORDING.fullmatch(name)
+        if parts is None:
             raise TableError(f"{place}: {name}: expected DIGIT_SPEAKER_NUMBER.wav")
         sounds.append(_samples(data, f"{place}: {name}"))
-        names.append(told.groups())
+        names.append(parts.groups())
     if not sounds:
         raise TableError(f"{place}: no recordings DIGIT_SPEAKER_NUMBER.wav in it")
     digit, speaker, index = zip(*names, strict=True)
@@ -137,12 +137,12 @@ def _recordings(files: Iterable[tuple[str, bytes]], place: Path) -> Spoken:
 def _samples(data: bytes, where: str) -> np.ndarray:
     try:
         with wave.open(io.BytesIO(data)) as file:
-            found = (file.getnchannels(), file.getsampwidth(), file.getframerate())
+            form = (file.getnchannels(), file.getsampwidth(), file.getframerate())
             frames = file.readframes(file.getnframes())
     except (wave.Error, EOFError) as error:
         raise TableError(f"{where}: no wav file ({error})") from error
-    if found != (1, 2, RATE):
-        raise TableError(f"{where}: {found[0]} channels, {8 * found[1]} bits, {found[2]} Hz; expected 1, 16, {RATE}")
+    if form != (1, 2, RATE):
+        raise TableError(f"{where}: {form[0]} channels, {8 * form[1]} bits, {form[2]} Hz; expected 1, 16, {RATE}")
     return np.frombuffer(frames, "<i2").astype(np.int16)
 
 

@@ -35,10 +35,10 @@ class Esc50(Dataset):
         archive = self.file(root, "esc50", "ESC-50-master.zip")
         with zipfile.ZipFile(archive) as file:
             [meta] = [name for name in file.namelist() if name.endswith("meta/esc50.csv")]
-            told = pd.read_csv(io.BytesIO(file.read(meta)), dtype={"src_file": str})
+            sheet = pd.read_csv(io.BytesIO(file.read(meta)), dtype={"src_file": str})
         folder = meta.removesuffix("meta/esc50.csv")
-        sounds = in_archive(archive, [f"{folder}audio/{name}" for name in told["filename"]])
-        columns = {"audio": sounds, "label": told["category"], "fold": told["fold"], "recording": told["src_file"]}
+        sounds = in_archive(archive, [f"{folder}audio/{name}" for name in sheet["filename"]])
+        columns = {"audio": sounds, "label": sheet["category"], "fold": sheet["fold"], "recording": sheet["src_file"]}
         reasons = {"recording": "which recording the clip was cut from"}
         frame = pd.DataFrame(columns)
         return self.loaded(frame, [modality("audio")], reasons, folds="fold", groups="recording")

@@ -64,11 +64,11 @@ def listed(root: str | Path | None = None, check: bool = False) -> list[State]:
 
 def _state(variant: type[Dataset], root: str | Path | None, check: bool) -> State:
     base = _root(root, needed=False)
-    told = (variant.licence, variant.licence_from, variant.licence_sought, variant.url)
+    facts = (variant.licence, variant.licence_from, variant.licence_sought, variant.url)
     if variant.package:
         here = importlib.util.find_spec(variant.package.replace("-", "_")) is not None
-        return State(variant.name(), variant.label(), "here" if here else "by pip", None, *told, ())
-    there = {file: None if base is None else file.found(base) for file in variant.files}
+        return State(variant.name(), variant.label(), "here" if here else "by pip", None, *facts, ())
+    there = {file: None if base is None else file.existing(base) for file in variant.files}
     missing = tuple(file.path for file, here in there.items() if here is None)
     fetchable = bool(variant.files) and all(file.url for file, here in there.items() if here is None)
     if variant.files and not missing:
@@ -80,7 +80,7 @@ def _state(variant: type[Dataset], root: str | Path | None, check: bool) -> Stat
         state = "could be fetched" if fetchable else "by hand"
     sizes = [one.size for file, here in there.items() if (one := here or file).size]
     size = round(sum(sizes) / 1e6, 1) if sizes else None
-    return State(variant.name(), variant.label(), state, size, *told, missing)  # type: ignore[arg-type]
+    return State(variant.name(), variant.label(), state, size, *facts, missing)  # type: ignore[arg-type]
 
 
 def fetch(name: str, root: str | Path | None = None, *, accept_licence: bool = False) -> list[Path]:
@@ -110,7 +110,7 @@ bring it by hand from https://www.kaggle.com/competitions/petfinder-adoption-pre
         need(variant.package.replace("-", "_"), "demo")
         return []
     base = _root(root)
-    missing = [file for file in variant.files if file.found(base) is None]
+    missing = [file for file in variant.files if file.existing(base) is None]
     by_hand = [file.path for file in missing if not file.url] or ([] if variant.files else ["its files"])
     if by_hand:
         more = f" and {len(by_hand) - 3} more" if len(by_hand) > 3 else ""
@@ -129,7 +129,7 @@ bring it by hand from https://www.kaggle.com/competitions/petfinder-adoption-pre
         (base / DOWNLOADS / archive).unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         (base / DOWNLOADS).rmdir()  # only when nothing is left in it
-    return [base / (file.found(base) or file).path for file in variant.files]
+    return [base / (file.existing(base) or file).path for file in variant.files]
 
 
 def _root(root: str | Path | None, needed: bool = True) -> Path:

@@ -258,13 +258,14 @@ def _gather(column: Column, lengths: dict[bytes, int], encoder: Encoder, result:
     first = next(iter(column.read(list(column.rows)[:1])), None)
     if first is None:
         return
-    x, mask = result.room(start, max(lengths.values()), first.shape[1])
+    width = result.room(start, max(lengths.values()), first.shape[1])[0].shape[2]  # that of earlier pieces
     for at, chunk in column.chunks():
-        for key, array in zip(chunk, column.read(chunk), strict=True):
-            if array.shape[1] != x.shape[2]:
-                raise PlaitError(f"'{column.name}': '{encoder.name()}' gives widths {x.shape[2]} and {array.shape[1]}")
-            for row in column.rows[key]:
-                x[row, : len(array)], mask[row, : len(array)] = array, True
+        arrays, rows = column.read(chunk), [column.rows[key] for key in chunk]
+        odd = next((array.shape[1] for array in arrays if array.shape[1] != width), width)
+        if odd != width:
+            raise PlaitError(f"'{column.name}': '{encoder.name()}' gives widths {width} and {odd}")
+        each = [array for array, own in zip(arrays, rows, strict=True) for _ in own]
+        result.put(start + np.array([row for own in rows for row in own]), each)
         result.release()
         if at % RESTED == 0:
             column.rest()

@@ -155,11 +155,12 @@ def ridge_error(x: Array, y: Array, groups: Array | None = None) -> float:
     values, scores = values[kept], x @ directions[:, kept]
     explained = scores.T @ y
     several = () if groups is None else _several(groups)
+    shrinkings = values[:, None] + np.array(PENALTIES) * len(x)  # (d, penalties)
+    answers = scores @ (explained[:, None] / shrinkings[:, :, None]).reshape(len(values), -1)
+    residuals = y[:, None] - answers.reshape(len(x), len(PENALTIES), -1)
+    seens = 1 / len(x) + scores**2 @ (1 / shrinkings)
     errors = []
-    for penalty in PENALTIES:
-        shrunk = values + penalty * len(x)
-        residual = y - scores @ (explained / shrunk[:, None])
-        seen = 1 / len(x) + scores**2 @ (1 / shrunk)
+    for shrunk, residual, seen in zip(shrinkings.T, residuals.swapaxes(0, 1), seens.T, strict=True):
         left_out = residual / np.maximum(1 - seen, 1e-3)[:, None]
         for rows in several:
             left_out[rows] = _without_group(scores[rows], shrunk, residual[rows], len(x))

@@ -193,5 +193,5 @@ class _Filters(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, filters of all spans) from (B, T, D)."""
         steps = functional.pad(x.transpose(1, 2), (0, SPANS[-1] - 1))  # a span sees as far as it is long
-        found = [span(steps)[:, :, : x.shape[1]] for span in self.spans]
-        return torch.cat(found, 1).relu().transpose(1, 2)
+        windows = [span(steps)[:, :, : x.shape[1]] for span in self.spans]
+        return torch.cat(windows, 1).relu().transpose(1, 2)

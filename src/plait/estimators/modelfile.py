@@ -30,7 +30,7 @@ from plait.store import model_files
 from plait.store.model_files import plain_values, under
 from plait.training import history
 from plait.training.design import maker
-from plait.training.history.table import pretrain_history
+from plait.training.history import pretrain_history
 from plait.training.member import Members
 from plait.training.model_parts import loaded_settings, restored_features, saved_settings, split_states
 
@@ -73,8 +73,8 @@ def save(model: object, folder: str | Path) -> Path:
     return Path(folder)
 
 
-def write(model: Any, place: Path) -> None:
-    """Write the model's files into a folder that exists."""
+def _states(model: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What encoders, scalers, enhancers, pairs, words, members and intervals have learned: for the manifest, and as arrays."""
     arrays: dict[str, np.ndarray] = {}
     encoders = split_states(model.features_, arrays)
     for name, scaler in model.scalers_.items():
@@ -93,6 +93,20 @@ def write(model: Any, place: Path) -> None:
             arrays |= {f"member.{number}.fitted.{name}.{k}": v for k, v in learned.items()}
             fitted.setdefault(name, []).append(facts)
     intervals = model.members_.intervals
+    said = {
+        "encoders": encoders,
+        "align": align,
+        "pairs": {name: list(pair.parts) for name, pair in model.pairs_.items()},
+        "ngrams": list(model.features_.ngrams),
+        "intervals": [] if intervals is None else intervals.state(arrays),
+        "fitted": fitted,
+    }
+    return said, arrays
+
+
+def write(model: Any, place: Path) -> None:
+    """Write the model's files into a folder that exists."""
+    learned, arrays = _states(model)
     settings = saved_settings(model) | model.advised_
     settings["encoders"] = _named(settings["encoders"])
     manifest = {
@@ -103,13 +117,8 @@ def write(model: Any, place: Path) -> None:
         "width_of_input": model.n_features_in_,
         "task": {"name": model.members_.task.name, "state": model.members_.task.state()},
         "classes_dtype": str(getattr(model, "classes_", np.zeros(0)).dtype),
-        "encoders": encoders,
-        "align": align,
-        "pairs": {name: list(pair.parts) for name, pair in model.pairs_.items()},
-        "ngrams": list(model.features_.ngrams),
         "mixture": model.members_.mixture.state(),
-        "intervals": [] if intervals is None else intervals.state(arrays),
-        "fitted": fitted,
+        **learned,
         "record": model.record_,
         "history": history.slim(model.history_),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
@@ -144,16 +144,9 @@ def prepare(settings: FitSettings, given: GivenRows) -> Prepared:
         leaking = _leaks(given, weight > 0, features.schema, task_name)
         learned = distinct(settings, given, features, weight, task_name)
         enhancements = enhancement.parse(settings.align, features.schema)
-        hiding(
-            settings.modality_dropout, [m.name for m in features.schema.modalities]
-        )  # refused before anything is encoded
-    with clock.stage("encode"):
-        features.fit(learned.frame, settings.root)
-    with clock.stage("tune"):
-        of = (learned.task, learned.target, learned.weight, learned.groups)
-        tuned, tokens = tune(settings, features, learned.frame, lambda: FinetuningTarget.of(*of, seed(), given.end))
-    with clock.stage("encode"):
-        raw = encode(settings, features, learned.frame, tokens, end=given.end)
+        names = [m.name for m in features.schema.modalities]
+        hiding(settings.modality_dropout, names)  # refused before anything is encoded
+    raw, tuned = _encoded(settings, features, learned, seed, clock, given.end)
     enhancers: dict[str, enhancement.Enhancer] = {}
     if enhancements:
         step("align", settings.progress)
@@ -178,6 +171,24 @@ def prepare(settings: FitSettings, given: GivenRows) -> Prepared:
         peak_mb=clock.peak_mb,
         leaks=leaking,
     )
+
+
+def _encoded(
+    settings: FitSettings,
+    features: Featurizer,
+    learned: Distinct,
+    seed: Callable[[], int],
+    clock: Clock,
+    end: Deadline,
+) -> tuple[Inputs, dict[str, Any]]:
+    """The rows encoded, by encoders that are tuned on them first where that is asked for; and what tuning cost."""
+    with clock.stage("encode"):
+        features.fit(learned.frame, settings.root)
+    with clock.stage("tune"):
+        of = (learned.task, learned.target, learned.weight, learned.groups)
+        tuned, tokens = tune(settings, features, learned.frame, lambda: FinetuningTarget.of(*of, seed(), end))
+    with clock.stage("encode"):
+        return encode(settings, features, learned.frame, tokens, end=end), tuned
 
 
 def described(settings: FitSettings, given: GivenRows) -> tuple[Featurizer, str]:

@@ -98,11 +98,11 @@ def _overlap(one: Tensor, other: Tensor) -> Tensor:
     return result
 
 
-def _moments(one: Tensor, other: Tensor, highest: int = 5) -> Tensor:
-    """Central moment discrepancy of two samples of numbers between 0 and 1."""
+def _moments(one: Tensor, other: Tensor) -> Tensor:
+    """Central moment discrepancy, up to the fifth, of two samples of numbers between 0 and 1."""
     a, b = one - one.mean(0), other - other.mean(0)
     total = _length(one.mean(0) - other.mean(0))
-    for power in range(2, highest + 1):
+    for power in range(2, 6):
         total = total + _length((a**power).mean(0) - (b**power).mean(0))
     return total
 

@@ -122,8 +122,8 @@ for _average, _part in product(_MEANS, _PARTS):
 
 def one_against_rest(true: Array, p: Array) -> Array:
     """AUC of each class (C,): true (C, n) bool, p (n, C); NaN where the rows hold only one side."""
-    both = [t.any() and not t.all() for t in true]
-    return np.array([sk.roc_auc_score(t, p[:, c]) if both[c] else np.nan for c, t in enumerate(true)])
+    once = np.ones((len(p), 1))
+    return np.array([base.auc(t, p[:, c], once)[0] for c, t in enumerate(true)])
 
 
 def _auc_resampled(y: Array, p: Array, counts: Array) -> Array:

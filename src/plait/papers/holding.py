@@ -198,8 +198,8 @@ def beside(element: Element, results: Mapping[str, Mapping[str, Results]], metri
     columns = {c.data: dataclasses.replace(c, name=c.data, metric=metric) for c in element.columns}
     kept = [row for row in element.rows if row.variant is not None]
     rows = tuple(dataclasses.replace(row, values=(math.nan,) * len(columns)) for row in kept)
-    told = dataclasses.replace(element, columns=tuple(columns.values()), rows=rows, orders=(), widths={})
-    return told, lines(told, results)
+    changed = dataclasses.replace(element, columns=tuple(columns.values()), rows=rows, orders=(), widths={})
+    return changed, lines(changed, results)
 
 
 def _chosen(column: Column, element: Element, results: Mapping[str, Mapping[str, Results]]) -> Column:

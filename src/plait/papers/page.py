@@ -29,8 +29,7 @@ from plait.papers.holding import (
     label,
     means,
 )
-from plait.papers.originals import originals, to_type
-from plait.papers.paper import WEIGHTS, Element, Row
+from plait.papers.paper import WEIGHTS, Element, Row, originals, to_type
 from plait.report.blocks import Block, Page, Section, Sheet, Table, Text, picture, sheet
 from plait.report.canvas import COLOURS, LINES, bound, settings
 from plait.report.page import write_page
@@ -154,11 +153,11 @@ def _shape(name: str, element: Element, lines: list[Line]) -> list[Sheet]:
 
 def _also(name: str, result: Reproduction, element: Element, metric: str) -> list[Sheet]:
     """Ours in a metric that the paper does not state, in its rows, with the 95 % interval over seeds and rows."""
-    told, lines = beside(element, result.results, metric)
-    table = pictures.numbers(told, lines)
+    measured, lines = beside(element, result.results, metric)
+    table = pictures.numbers(measured, lines)
     rows = [
         [_row_name(row), *(_with_interval(line) for line in cells)]
-        for row, cells in zip(told.rows, table.cells, strict=True)
+        for row, cells in zip(measured.rows, table.cells, strict=True)
         if any(line.ours is not None for line in cells)
     ]
     if not rows:
@@ -166,7 +165,7 @@ def _also(name: str, result: Reproduction, element: Element, metric: str) -> lis
     given = [column for column in range(1, len(rows[0])) if any(row[column] for row in rows)]
     headings = ["", *(table.our_data(column - 1) for column in given)]
     kept = [[row[0], *(row[column] for column in given)] for row in rows]
-    short = {_row_name(row): row for row in told.rows}
+    short = {_row_name(row): row for row in measured.rows}
     shown = [[_short(short[name]), *values] for name, *values in kept]
     title = f"Ours in {metric.replace('_', ' ')}, which the paper does not state here"
     numeric = tuple(range(1, len(headings)))

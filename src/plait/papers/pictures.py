@@ -22,8 +22,7 @@ from plait.report.charts import Curve, curves_figure
 from plait.study.folder import RUNS
 from plait.study.report.sections.evaluations import add_curves
 from plait.study.results import Results
-from plait.training.history import read
-from plait.training.history.table import TRAIN, pattern_codes
+from plait.training.history import TRAIN, pattern_codes, read
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,8 +58,8 @@ class Numbers:
 
     def values(self, side: str, column: int) -> list[float]:
         """Of one column: the paper's numbers or ours; NaN where there is none."""
-        found = [getattr(row[column], side) for row in self.cells]
-        return [float("nan") if value is None else float(value) for value in found]
+        values = [getattr(row[column], side) for row in self.cells]
+        return [float("nan") if value is None else float(value) for value in values]
 
     def our_data(self, column: int) -> str:
         """What ours of one column were measured on; empty where nothing was."""
@@ -72,10 +71,10 @@ class Numbers:
         return [row.name for row in self.element.rows]
 
 
-def numbers(element: Element, found: Sequence[Line]) -> Numbers:
+def numbers(element: Element, lines: Sequence[Line]) -> Numbers:
     """The first lines of an element are its cells, row by row."""
     width = len(element.columns)
-    return Numbers(element, [found[place * width : (place + 1) * width] for place in range(len(element.rows))])
+    return Numbers(element, [lines[place * width : (place + 1) * width] for place in range(len(element.rows))])
 
 
 def draw(result: Reproduction, element: Element) -> list[Block] | None:
@@ -157,9 +156,9 @@ def points(
     for side in (PAPER, OURS):
         costs = dict(zip(across.rows, across.values(side, i), strict=True))
         gains = dict(zip(up.rows, up.values(side, j), strict=True))
-        found = [(name, costs[name], gains[name]) for name in costs if name in gains]
+        both = [(name, costs[name], gains[name]) for name in costs if name in gains]
         caption = f"{side}: {y[1]} over {x[1]}; {_data(up, j, side)}"
-        yield picture(f"points-{side}", caption, _points([p for p in found if np.isfinite(p[1:]).all()], x[1], y[1]))
+        yield picture(f"points-{side}", caption, _points([p for p in both if np.isfinite(p[1:]).all()], x[1], y[1]))
 
 
 def epochs(
@@ -175,12 +174,12 @@ def epochs(
         for dataset, measured in result.results.get(name, {}).items():
             for metric in metrics:
                 for pattern in patterns if metric != "loss" else patterns[:1]:  # of all modalities alone
-                    found = [c for v in variants if (c := _curve(measured, v, metric, pattern)) is not None]
+                    curves = [c for v in variants if (c := _curve(measured, v, metric, pattern)) is not None]
                     where = f", {pattern} alone" if pattern else ", all modalities"
                     caption = f"{metric} of the test rows over the epochs{where}; {label(dataset)}; band: over seeds"
                     several = sum(len(result.results.get(one, {})) for one in element.recipes) > 1
                     key = f"{_key(metric)}-{_key(pattern) or 'all'}" + f"-{_key(dataset)}" * several
-                    drawn = curves_figure(found, "epoch", metric, markers=False, whole=True) if found else None
+                    drawn = curves_figure(curves, "epoch", metric, markers=False, whole=True) if curves else None
                     yield picture(key, caption, drawn)
 
 
@@ -198,11 +197,11 @@ def _curve(results: Results, variant: str, metric: str, pattern: str) -> Curve |
         code = "" if metric == "loss" else next((c for c, kept in codes.items() if kept == wanted), "")
         chosen = (frame["part"] == "test") & (frame["metric"] == metric) & (frame["stage"] == TRAIN)
         each.append(frame[chosen & (frame["pattern"] == code)].groupby("epoch")["value"].mean())
-    found = pd.concat(each, axis=1) if each else pd.DataFrame()
-    if found.empty:
+    table = pd.concat(each, axis=1) if each else pd.DataFrame()
+    if table.empty:
         return None
-    ends = [found.min(axis=1).tolist(), found.max(axis=1).tolist()] if found.shape[1] > 1 else []
-    return Curve(variant, [float(e) for e in found.index], found.mean(axis=1).tolist(), *ends)
+    ends = [table.min(axis=1).tolist(), table.max(axis=1).tolist()] if table.shape[1] > 1 else []
+    return Curve(variant, [float(e) for e in table.index], table.mean(axis=1).tolist(), *ends)
 
 
 def evaluation(result: Reproduction, tables: Sequence[Numbers], name: str) -> Iterator[Picture | None]:
@@ -210,8 +209,8 @@ def evaluation(result: Reproduction, tables: Sequence[Numbers], name: str) -> It
     for recipe in tables[0].element.recipes:
         for measured in result.results.get(recipe, {}).values():
             done = [line for line in measured.lines if line["status"] == "done"]
-            told = [one["condition"].partition(": ")[0] for line in done for one in line["evaluations"]]
-            named = [one for one in dict.fromkeys(told) if one == name or one.startswith(f"{name} ")]
+            judged = [one["condition"].partition(": ")[0] for line in done for one in line["evaluations"]]
+            named = [one for one in dict.fromkeys(judged) if one == name or one.startswith(f"{name} ")]
             for dataset, one in itertools.product(dict.fromkeys(line["dataset"] for line in done), named):
                 section = Section(_key(one), "", "")
                 add_curves(section, measured, one, dataset, f"{_key(one)}-{_key(recipe)}")
@@ -299,12 +298,12 @@ def _layers(names: Sequence[str], layers: Mapping[str, np.ndarray], side: str) -
     return figure
 
 
-def _points(found: Sequence[tuple[str, float, float]], across: str, up: str) -> Figure | None:
-    if len(found) < 2:
+def _points(points: Sequence[tuple[str, float, float]], across: str, up: str) -> Figure | None:
+    if len(points) < 2:
         return None
     with settings():
         figure, ax = _figure(4, 3)
-        for place, (name, x, y) in enumerate(found):
+        for place, (name, x, y) in enumerate(points):
             ax.scatter([x], [y], color=COLOURS[LINES[place % len(LINES)]], label=name)
             ax.annotate(name, (x, y), xytext=(5, 4), textcoords="offset points", fontsize=8)
         ax.margins(0.2)

@@ -28,8 +28,7 @@ from plait.papers.holding import (
     label,
     lines,
 )
-from plait.papers.originals import by_name, how
-from plait.papers.paper import WEIGHTS, Element, Paper, Row, read
+from plait.papers.paper import WEIGHTS, Element, Paper, Row, by_name, how, read
 from plait.study import Study, splits
 from plait.study.results import Results
 

@@ -15,8 +15,7 @@ from plait.report.blocks import Page, Section, picture
 from plait.report.canvas import COLOURS, distinct, settings, svg, width_of
 from plait.report.charts import MARKERS, NAMED, Curve, look
 from plait.report.page import render
-from plait.training.history import read
-from plait.training.history.table import PRETRAIN, STAGES, TRAIN, epochs_to, of_stage, select
+from plait.training.history import PRETRAIN, STAGES, TRAIN, epochs_to, of_stage, read, select
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -23,8 +23,10 @@ from plait.store.record import (
     JUST_NOW,
     TOUCH_SECONDS,
     Pruned,
+    Runs,
     count,
     encoders,
+    fit_a_run,
     halved,
     header,
     pack,
@@ -33,7 +35,6 @@ from plait.store.record import (
     unpack,
     used_last,
 )
-from plait.store.runs import Runs, fit_a_run
 
 if TYPE_CHECKING:
     import lmdb

@@ -164,7 +164,7 @@ class Contest:
         """What modalities, their absence and noise cost the winner; None where the time is too short for a fit of it."""
         progress.step(LOOK, self.options.view)
         folder = evidence_folder(self.place, winner)
-        if self.end.left(WITHIN) <= _seconds(raced, winner) and not folder.exists():
+        if self.end.left(WITHIN) <= fit_seconds(raced, winner) and not folder.exists():
             return None
         spec = self.study("evidence", merged(self.common, settings))
         without = [[n for n in self.names if n != gone] for gone in self.names] if len(self.names) > 1 else []
@@ -180,8 +180,8 @@ class Contest:
 
     def _run(self, spec: Mapping[str, Any], folder: Path, race: Racing | None) -> Results:
         engine, share = "inline" if self.frames else "local", 1.0 if race is None else RACE
-        asked = {name: getattr(self.options, name) for name in ("workers", "store", "view")}
-        return Study.from_dict(spec, self.frames).run(folder, engine=engine, race=race, share=share, **asked)
+        options = {name: getattr(self.options, name) for name in ("workers", "store", "view")}
+        return Study.from_dict(spec, self.frames).run(folder, engine=engine, race=race, share=share, **options)
 
 
 def _begun(folder: Path) -> Results | None:
@@ -205,7 +205,7 @@ def _unfinished(raced: Results) -> str:
     return f"{done} of {pieces} pieces of columns were encoded when the time was over; {kept}: give more --minutes"
 
 
-def _seconds(raced: Results, variant: str) -> float:
+def fit_seconds(raced: Results, variant: str) -> float:
     """What a fit of a design took on average."""
     runs = raced.lines
     return float(np.mean([r["seconds"]["total"] for r in runs if r["status"] == "done" and r["variant"] == variant]))

@@ -188,8 +188,8 @@ class RayEngine(Engine):
             self._head.check()
             return []
         known = {reference: worker for worker, (reference, _) in self._flying.items()}
-        found = (self._event(known[reference], reference) for reference in self._head.first(known, seconds))
-        return [event for event in found if event is not None]
+        events = (self._event(known[reference], reference) for reference in self._head.first(known, seconds))
+        return [event for event in events if event is not None]
 
     def _event(self, worker: int, reference: Any) -> Event | None:
         _, job = self._flying.pop(worker)

@@ -27,8 +27,7 @@ from plait.estimators import preparing
 from plait.estimators.base import FusionEstimator
 from plait.estimators.fit_settings import NO_STORE, FitSettings
 from plait.estimators.prepared import Make, Prepared, groups_of
-from plait.evaluation.autogluon import MINUTES
-from plait.evaluation.baselines import Baseline, scaled
+from plait.evaluation.baselines import MINUTES, Baseline, scaled
 from plait.evaluation.beside import plain_schema, table_of
 from plait.store import Store
 from plait.study import conditions, splits

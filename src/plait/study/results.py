@@ -15,8 +15,7 @@ import pandas as pd
 from plait.base import checks, config, notebook, registry
 from plait.base.documents import read_json
 from plait.base.errors import ConfigError, nearest
-from plait.study.folder import RUNS, STUDY, StudyFolder
-from plait.study.lines_file import read_arrays
+from plait.study.folder import RUNS, STUDY, StudyFolder, read_arrays
 from plait.study.reading import read_spec
 from plait.study.spec import Spec
 from plait.study.state import merged

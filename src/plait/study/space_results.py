@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 
 from plait.base import registry
-from plait.study.folder import RUNS
-from plait.study.lines_file import read_arrays
+from plait.study.folder import RUNS, read_arrays
 from plait.study.results import Results
 from plait.study.spec import NONE, Spec, SplitSpec
 from plait.study.statistics.paired import Difference, crossed_t, holm, resampled_t

@@ -20,8 +20,7 @@ from plait.branches.mixture import Mixture
 from plait.data.labels import codes_of
 from plait.networks.tasks import Task
 from plait.training.checkpoint import Checkpoints, digest_of
-from plait.training.history import Events
-from plait.training.history.table import pattern_codes
+from plait.training.history import Events, pattern_codes
 from plait.training.loop import Callbacks
 from plait.training.rows import Examples, Fold
 from plait.training.settings import Training

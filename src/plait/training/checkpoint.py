@@ -54,7 +54,7 @@ class Checkpoint:
         held = {k: np.asarray(v.detach().cpu().numpy(), order="C") for k, v in arrays.items()}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         value = json.dumps({"format": FORMAT, **facts})
-        write_file(self.path, save(held, {"plait": value, "digest": _digest(value, held)}))
+        write_file(self.path, save(held, {"plait": value, "digest": content_digest(value, held)}))
         self._written = time.monotonic()
         self._pause = max(LEAST, TIMES * (self._written - start))
 
@@ -69,7 +69,7 @@ class Checkpoint:
             facts = json.loads(words["plait"])  # losses may be infinite
             if facts["format"] != FORMAT:
                 return None
-            if words["digest"] != _digest(words["plait"], held):
+            if words["digest"] != content_digest(words["plait"], held):
                 raise ValueError("its content was altered: the digest differs")
         except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
             self.refuse(error)
@@ -108,7 +108,7 @@ class Checkpoints:
             self.root.rmdir()
 
 
-def _digest(text: str, arrays: Mapping[str, np.ndarray]) -> str:
+def content_digest(text: str, arrays: Mapping[str, np.ndarray]) -> str:
     """Hash of all that a checkpoint holds: a flipped bit must not become other weights."""
     digest = hashlib.blake2b(text.encode(), digest_size=16)
     for name, array in sorted(arrays.items()):

@@ -110,6 +110,21 @@ def crossfit(
         each = (time.perf_counter() - clock) / max(1, len(members[0].networks))  # they are trained together
         costs = {name: {"seconds": each} for name in members[0].networks} | _fit_branches(members, piece, plan, away)
         del folds[len(members) :]
+    samples = _samples(whole[0], grown=bool(members[0].fitted))
+    return dataclasses.replace(_mixed(members, folds, examples, plan, costs), history=history, samples=samples)
+
+
+def _mixed(
+    members: list[Branches],
+    folds: Sequence[Fold],
+    examples: Examples,
+    plan: Plan,
+    costs: Mapping[str, Mapping[str, Any]],
+) -> Members:
+    """Mix the members' branches by what each answers for rows that it was not trained on; what brings nothing goes.
+
+    ``costs``: seconds of each branch and the like, for the leaderboard.
+    """
     task, inputs, target, weight = examples.task, examples.inputs, examples.target, examples.weight
     learned = slice(None) if plan.folds is None else folds[0][0]
     rows = torch.cat([valid for _, valid in folds]) if plan.folds is None else folds[0][1]
@@ -129,8 +144,7 @@ def crossfit(
     for model in members:
         model.cpu().keep(mixture.sources)
     intervals = Intervals.of(held_out, mixture) if task.name == "regression" else None
-    samples = _samples(whole[0], grown=bool(members[0].fitted))
-    return Members(task, members, mixture, history, standings, intervals, losses, samples)
+    return Members(task, members, mixture, [], standings, intervals, losses)
 
 
 def _at_prior(model: Branches, examples: Examples, fold: Tensor) -> None:

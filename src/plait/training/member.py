@@ -51,6 +51,8 @@ class MemberLearner(Learner[Tensor]):
         self.fold, valid = fold
         self.masks = Masks(generator)
         _draw_from(model, self.masks)
+        parts = [*model.encoders.values(), *model.networks.modules()]
+        self.with_loss = [part for part in parts if isinstance(part, OwnLoss | Fusion)]
         self.edges = batch_edges(len(self.fold), settings.batch_size)
         self.optimiser = optimiser_of(model, settings, (len(self.edges) - 1) * settings.epochs)
         self.thaw = Thaw(model, settings.thaw, moved(examples.inputs.take(self.fold[:2]), model.device))
@@ -85,17 +87,12 @@ class MemberLearner(Learner[Tensor]):
             loss = self._loss(name, hidden if several else tokens, target, weight)
             if loss is not None:
                 total, losses[name] = total + loss, loss.detach()
-        total = total + self._own_losses()
+        total = sum((part.own_loss for part in self.with_loss if part.own_loss is not None), total)
         self.optimiser.clear()
         if total.requires_grad:
             total.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
         return losses
-
-    def _own_losses(self) -> Tensor:
-        parts = [part.own_loss for part in self.model.encoders.values() if isinstance(part, OwnLoss)]
-        parts += [part.own_loss for part in self.model.networks.modules() if isinstance(part, Fusion)]
-        return sum((loss for loss in parts if loss is not None), torch.zeros(()))
 
     def _loss(self, name: str, tokens: Mapping[str, Tokens], target: Tensor, weight: Tensor) -> Tensor | None:
         """Weighted mean loss; a branch over one modality learns from the rows that have it."""

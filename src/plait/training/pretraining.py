@@ -26,8 +26,7 @@ from plait.networks.linear import LinearNetwork
 from plait.store import Store
 from plait.training import checkpoint
 from plait.training.callbacks import Scorer
-from plait.training.history import Events
-from plait.training.history.table import codes, of_encoder, pattern_codes
+from plait.training.history import Events, codes, of_encoder, pattern_codes
 from plait.training.loop import Callbacks, Diverged, train
 from plait.training.member import MemberLearner
 from plait.training.rows import Examples, Fold

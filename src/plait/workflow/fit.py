@@ -146,15 +146,11 @@ def fit_table(
         own: Mapping[str, Mapping[str, Any]] = dict.fromkeys(schemas, settings)
         if not one:
             own = _of_their_task(schemas, kept.enter_context(settings_of_each(settings, list(schemas))))
-        outcomes: dict[str, Outcome] = {}
-        for name, each in schemas.items():
-            others = [other for other in schemas if other != name]
-            part = budget if one else budget.part_of(len(schemas) - len(outcomes))
-            outcomes[name] = _fit_one(frame.drop(columns=others), each, own[name], rows, (kept, part))
-            outcomes[name].model.record_["command"] = command.words
-            outcomes[name].model.record_["held_out"]["other_targets"] = others
-            if not one:
-                outcomes[name].model.set_params(**{k: settings.get(k) for k in ("store", "checkpoint")})
+        outcomes = _fit_each(frame, schemas, own, rows, (kept, budget))
+        for outcome in outcomes.values():
+            outcome.model.record_["command"] = command.words
+            if not one:  # as they were given: each model had places of its own
+                outcome.model.set_params(**{k: settings.get(k) for k in ("store", "checkpoint")})
         saved: Mapping[str, Outcome] = outcomes if one else TargetOutcomes(outcomes)
         if out is not None:
             progress.step("write model and report", settings.get("progress"))
@@ -210,6 +206,24 @@ def _of_their_task(
             warn(f"target '{target}' goes without: {why}")
             result[target] = {name: value for name, value in result[target].items() if name not in names}
     return result
+
+
+def _fit_each(
+    frame: pd.DataFrame,
+    schemas: Mapping[str, Schema],
+    settings: Mapping[str, Mapping[str, Any]],
+    split: Split,
+    around: tuple[contextlib.ExitStack, Deadline],
+) -> dict[str, Outcome]:
+    """One target after the other, none an input of another; each has its share of the time that is left."""
+    kept, end = around
+    outcomes: dict[str, Outcome] = {}
+    for name, each in schemas.items():
+        others = [other for other in schemas if other != name]
+        part = end if len(schemas) == 1 else end.part_of(len(schemas) - len(outcomes))
+        outcomes[name] = _fit_one(frame.drop(columns=others), each, settings[name], split, (kept, part))
+        outcomes[name].model.record_["held_out"]["other_targets"] = others
+    return outcomes
 
 
 @dataclasses.dataclass

@@ -93,7 +93,7 @@ class Blob:
         with _reading(self.where):
             if self.member is None:
                 return Path(self.path).stat().st_size
-            return _archive(self.path).getinfo(self.member).file_size
+            return opened_zip(self.path).getinfo(self.member).file_size
 
     def open(self) -> BinaryIO:
         """A seekable stream of the content; close it."""
@@ -103,7 +103,7 @@ class Blob:
         with _reading(self.where):
             if self.member is None:
                 return _open_plain(self.path)
-            archive = _archive(self.path)
+            archive = opened_zip(self.path)
             if archive.getinfo(self.member).file_size <= _WHOLE:
                 return io.BytesIO(archive.read(self.member))
             return cast(BinaryIO, archive.open(self.member))
@@ -165,7 +165,7 @@ def _reading(where: str) -> Iterator[None]:
         raise CellError(f"{where!r}: not a usable path ({error})") from error
 
 
-def _archive(path: str) -> zipfile.ZipFile:
+def opened_zip(path: str) -> zipfile.ZipFile:
     """The opened archive; opened again when the file has changed or the process is a fork."""
     status = os.stat(path)  # noqa: PTH116  # for every cell: a Path costs more than the call
     return _opened(path, os.getpid(), status.st_mtime_ns, status.st_size)

@@ -138,9 +138,9 @@ def curves(name: str, results: Results, folder: Path) -> list[Block]:
         how = f"{other} zeroed" if "+" in subset else f"{other} truly absent"
         drawn = figures.curves(levels, lines, modality=MODALITIES[axis], ratio=grid.ratio, trained=trained)
         key = f"{name}-{subset.replace('+', '-')}"
-        told = f"{MODALITIES[axis]} alone, {how}; squares: the ratio of training."
-        told += f" One answer for all test rows reaches {_commonest(results):.3f}."
-        blocks.append(_one(picture(key, told, drawn)))
+        caption = f"{MODALITIES[axis]} alone, {how}; squares: the ratio of training."
+        caption += f" One answer for all test rows reaches {_commonest(results):.3f}."
+        blocks.append(_one(picture(key, caption, drawn)))
         blocks.append(
             sheet(f"{key}-table", pd.DataFrame(records), f"{how}: accuracy (± standard deviation over seeds)")
         )

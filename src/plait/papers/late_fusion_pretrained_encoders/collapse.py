@@ -108,9 +108,9 @@ def _attention(model: FusionClassifier, network: LatePooling, rows: Inputs, patt
     return attention_on_absent(network.fusion, network.joined(tokens), gone)
 
 
-def measure(out: Path, seeds: int, store: str | None, root: str | None = None) -> Path:
+def measure(out: Path, seeds: int, store: str | None) -> Path:
     """Fit what is not there yet, and write its lines."""
-    frame, schema = registry.find("datasets", "movies")(commonest=COMMONEST).load(root).of("genres")
+    frame, schema = registry.find("datasets", "movies")(commonest=COMMONEST).load().of("genres")
     out.mkdir(parents=True, exist_ok=True)
     path = out / "collapse.jsonl"
     lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.is_file() else []

@@ -123,15 +123,9 @@ class Comparison:
         return f"not decided with {self.test.pairs} pairs (at least {verdicts.LEAST_SEEDS} would be needed)"
 
 
-def compare_parts(
-    one: DataFrame,
-    other: DataFrame,
-    metric: Metric,
-    resampler: Resampler | None = None,
-    margin: float | None = None,
-) -> Comparison:
+def compare_parts(one: DataFrame, other: DataFrame, metric: Metric, resampler: Resampler | None = None) -> Comparison:
     """Compare rows of ``scores`` that differ by seed and split only with others of their data set."""
-    margin = margin or default_margin(metric, float(other["value"].mean()))
+    margin = default_margin(metric, float(other["value"].mean()))
     return compare_pairs(paired(one, other), metric, resampler, margin)
 
 

@@ -14,8 +14,7 @@ from plait.report.blocks import Heading, Section, Sheet, Table, picture
 from plait.report.charts import Curve, curves_figure
 from plait.report.curves import Panel, panels_figure
 from plait.report.words import counted, number, slug
-from plait.study.folder import RUNS
-from plait.study.lines_file import read_arrays
+from plait.study.folder import RUNS, read_arrays
 from plait.study.report import Material, ReportSection
 from plait.study.report.evidence import signed_number
 from plait.study.results import Results

@@ -15,8 +15,7 @@ from plait.study.folder import RUNS
 from plait.study.report import Material, ReportSection
 from plait.study.report.evidence import Evidence
 from plait.study.results import Results
-from plait.training.history import read
-from plait.training.history.table import LOWER, epochs_to
+from plait.training.history import LOWER, epochs_to, read
 
 #: Share of the weakest variant's best score that counts as reached: all variants can be timed by it.
 REACH = 0.99
