@@ -59,6 +59,14 @@ def test_columns_and_texts_are_ranked_by_what_they_carry(kind: Any) -> None:
         importance(model, x.drop(columns=["noise"]).assign(noise=0.0))
 
 
+def test_columns_are_worth_the_same_however_many_are_shuffled_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = rows(80)
+    model = FusionRegressor(modalities=MODALITIES, **QUICK).fit(x, y)
+    together = importance(model, x, y=y, bootstrap=0)
+    monkeypatch.setattr("plait.evaluation.importance.AT_ONCE", 1)
+    pd.testing.assert_frame_equal(together, importance(model, x, y=y, bootstrap=0))
+
+
 def test_a_column_that_the_table_lacks_is_worth_nothing() -> None:
     x, y = rows(80)
     model = FusionRegressor(modalities=MODALITIES, partial=True, **QUICK).fit(x, y)

@@ -10,12 +10,11 @@ from functools import partial
 from typing import Any
 
 import torch
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from plait.base.branch import FittedBranch, FoldRows, NotWorthwhile
 from plait.base.inputs import Inputs
-from plait.base.machine import seeded
+from plait.base.machine import libraries_on, seeded
 from plait.base.tokens import concatenate
 from plait.branches.branches import Branches, moved
 from plait.branches.mixing import HeldOut, gains, prior
@@ -121,7 +120,7 @@ def fit_branches(
         clock = time.perf_counter()
         promising = partial(_promising, piece, branch, model, rows) if asks else None
         try:
-            with threadpool_limits(1, user_api="openmp"):  # members stand side by side, one core each
+            with libraries_on(1, "openmp"):  # members stand side by side, one core each
                 branch.fit(dataclasses.replace(rows, stop=partial(over, name), promising=promising))
         except NotWorthwhile:
             costs.append({"name": name, "left_out": "its first rounds brought the mixture nothing"})
