@@ -43,7 +43,9 @@ seeds. Each question names the least difference that matters before it is measur
 
 - Under noise early fusion is not shown to be better: equal to the smaller late network at the training ratios, behind in the mean
   over the grid without proof, at three times the processor.
-- Over strong features task-specific pretraining is not shown to pay; joined by `mean`, every arm is below the best simple model.
+- Over strong features task-specific pretraining is better than scratch on MOSI in seven classes, by 0.03 to 0.05, and by 0.20
+  where attention joins, but not shown to be better than the best single modality; elsewhere it is not shown to pay. Joined by
+  `mean`, every arm is below the best simple model.
 - On MOSI a network that learns with the text missing in half of the rows is worse afterwards, also where as much is missing at
   the test; sound missing in up to half of them costs nothing that matters.
 - Contrast repairs a plain concatenation on Pokemon, where the table alone is as good; it spoils MOSI's text beside sound; it adds
