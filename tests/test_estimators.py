@@ -160,6 +160,21 @@ def test_class_weight_moves_towards_the_rare_class() -> None:
     assert rare[0] < rare[1] < rare[2]
 
 
+def test_weights_of_classes_do_not_tell_held_out_rows_apart() -> None:
+    """Which of the warm rows are rare is drawn: no held-out loss can be below that of knowing the share alone."""
+    n, rng = 900, np.random.default_rng(1001)
+    frame, _ = table(n, 1)
+    warm = frame["story"].str.contains("warm").to_numpy()
+    rare = warm & (rng.random(n) < 0.22)
+    frame = frame.assign(weight=rng.normal(size=n))
+    told = QUICK | {"class_weight": "balanced", "branches": ["trees"], "random_state": 1}
+    model = FusionClassifier(modalities=MODALITIES, **told).fit(frame, np.where(rare, "rare", "usual"))
+    weight = np.where(rare, n / rare.sum(), n / (~rare).sum()) / 2
+    share = weight[rare].sum() / weight[warm].sum()
+    least = float((weight * -np.log(np.where(rare, share, np.where(warm, 1 - share, 1.0)))).sum() / weight.sum())
+    assert model.leaderboard_.set_index("branch")["loss"]["trees"] > 0.95 * least
+
+
 def test_multilabel_from_bars_lists_and_indicators() -> None:
     frame, y = table(200)
     lists = [["warm"] * (v[0] == "w") + ["big"] * (v[1] == "b") for v in y]

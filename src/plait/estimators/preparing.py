@@ -122,6 +122,9 @@ class Distinct:
     """The rows that are learned from, equal ones made one, before any is encoded.
 
     Attributes:
+        weight: (n,), that of their class included.
+        classless: (n,), that of their class left out: what learns nothing of the target must not see it by the weights,
+            as it sees the rows by which others are held to account.
         row_index: where each given row is among them (-1: nowhere).
         groups: of the rows, or None.
     """
@@ -129,6 +132,7 @@ class Distinct:
     frame: pd.DataFrame
     target: np.ndarray
     weight: np.ndarray
+    classless: np.ndarray
     row_index: np.ndarray
     task: Task
     groups: np.ndarray | None
@@ -140,9 +144,9 @@ def prepare(settings: FitSettings, given: GivenRows) -> Prepared:
     seed = partial(seed_of, settings.random_state)  # drawn only where something is tuned or aligned
     with clock.stage("schema"):
         features, task_name = described(settings, given)
-        weight = given.weight * rows.class_weights(given.target, settings.class_weight, task_name, tuple(given.classes))
-        leaking = _leaks(given, weight > 0, features.schema, task_name)
-        learned = distinct(settings, given, features, weight, task_name)
+        by_class = rows.class_weights(given.target, settings.class_weight, task_name, tuple(given.classes))
+        leaking = _leaks(given, given.weight * by_class > 0, features.schema, task_name)
+        learned = distinct(settings, given, features, by_class, task_name)
         enhancements = enhancement.parse(settings.align, features.schema)
         names = [m.name for m in features.schema.modalities]
         hiding(settings.modality_dropout, names)  # refused before anything is encoded
@@ -215,11 +219,11 @@ def _leaks(given: GivenRows, counted: np.ndarray, table_schema: Schema, task: st
 
 
 def distinct(
-    settings: FitSettings, given: GivenRows, features: Featurizer, weight: np.ndarray, task_name: str
+    settings: FitSettings, given: GivenRows, features: Featurizer, by_class: np.ndarray, task_name: str
 ) -> Distinct:
-    """Equal rows made one, and of these as many as a budget of time allows; ``weight``: of the given rows (n,)."""
+    """Equal rows made one, and of these as many as a budget of time allows; ``by_class``: weights of the given rows (n,)."""
     classes, used = tuple(given.classes), list(features.schema.columns)
-    merged = rows.merge_equal(given.frame[used], given.target, weight, features.column_types)
+    merged = rows.merge_equal(given.frame[used], given.target, given.weight * by_class, features.column_types)
     frame, target, weight, row_index = merged
     kept = affordable(settings, features, frame, target, given.end)
     if kept is not None:
@@ -232,12 +236,15 @@ def distinct(
     elif isinstance(task, Multilabel):
         task = dataclasses.replace(task, classes=classes)
     together = None if given.groups is None else groups_of(given.groups, row_index)
-    return Distinct(frame, target, weight, row_index, task, together)
+    there, share = row_index >= 0, np.ones(len(frame))
+    share[row_index[there]] = by_class[there]
+    classless = np.divide(weight, share, out=np.zeros(len(frame)), where=share > 0)
+    return Distinct(frame, target, weight, classless, row_index, task, together)
 
 
 def scalers_of(settings: FitSettings, table_schema: Schema, raw: Inputs, learned: Distinct) -> dict[str, Scaler]:
     """What scales and reduces the features of each modality, fitted on the rows that are learned from."""
-    weight = torch.from_numpy(learned.weight).float()
+    weight = torch.from_numpy(learned.classless).float()
     # Flags of a table are few and each its own: reducing them lost 3 points of accuracy on Pokemon.
     tables = {m.name for m in table_schema.modalities if m.kind == "tabular"}
     most = {n: max(TABULAR_FEATURES, settings.components) if n in tables else settings.components for n in raw.tokens}
@@ -252,7 +259,10 @@ def _with_words_and_pairs(
     plain = [m for m in pipeline.schema.modalities if m.kind != "tabular" and m.name not in pipeline.enhancers]
     numbers = linear_target(learned.target, learned.task.name, learned.task.out_dim)
     if takes(settings, "pairs"):
-        encoders, weight = {m.name: pipeline.features.encoders[m.name] for m in plain}, torch.from_numpy(learned.weight)
+        encoders, weight = (
+            {m.name: pipeline.features.encoders[m.name] for m in plain},
+            torch.from_numpy(learned.weight),
+        )
         pairs = fit_pairs(encoders, pipeline.scalers, inputs, weight.float(), numbers, learned.groups)
         inputs, pipeline = dataclasses.replace(inputs, pairs=pairs), dataclasses.replace(pipeline, pairs=pairs)
     if takes(settings, "ngrams"):
