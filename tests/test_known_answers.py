@@ -950,6 +950,8 @@ def test_what_is_rare_stays_as_rare_however_far_outputs_are_stretched() -> None:
     before = Mixture.restore({k: v for k, v in mixture.state().items() if k != "centred"})
     found = TWO.decode(before.combine(outputs, there, TWO))
     torch.testing.assert_close(found, (share**3 / (share**3).sum()).repeat(2, 1))
+    for_a_while = {k: v for k, v in mixture.state().items() if k != "centred"} | {"centre": mixture.prior}
+    assert Mixture.restore(for_a_while).centred
 
 
 def test_without_held_out_rows_all_branches_of_a_pattern_count_alike() -> None:

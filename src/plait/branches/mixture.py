@@ -182,7 +182,7 @@ class Mixture:
     @classmethod
     def restore(cls, state: Mapping[str, Any]) -> Mixture:
         """Rebuild the mixture from its saved state."""
-        state = {"centred": False, **state}
+        state = {"centred": bool(state.get("centre")), **state}  # a list, for a while, of what is the prior
         checks.refuse(checks.problems(Saved, state), "mixture")
         for entry in state["weights"]:
             checks.refuse(checks.problems(SavedWeights, entry), "mixture")
