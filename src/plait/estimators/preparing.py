@@ -261,7 +261,7 @@ def _with_words_and_pairs(
     if takes(settings, "pairs"):
         encoders, weight = (
             {m.name: pipeline.features.encoders[m.name] for m in plain},
-            torch.from_numpy(learned.weight),
+            torch.from_numpy(learned.classless),
         )
         pairs = fit_pairs(encoders, pipeline.scalers, inputs, weight.float(), numbers, learned.groups)
         inputs, pipeline = dataclasses.replace(inputs, pairs=pairs), dataclasses.replace(pipeline, pairs=pairs)
