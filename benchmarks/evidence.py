@@ -231,9 +231,13 @@ REDUCED: tuple[tuple[str, str, Callable[[], str], str], ...] = (
     ),
 )
 MISSING = """\
-Not run: middle fusion of the convolutional LSTM; contrast on Pokemon `type_2`. Not possible here: contrast with newer encoders,
-whose weights cannot be had ([contrast](contrast.md) names the recipes), and data that only their owners give out (`plait data`
-says which).
+Not run: middle fusion of the convolutional LSTM; ways of joining other than `mean` on Pokemon, Hearthstone and whole films (films
+without common genres have all six, from scratch and pretrained); `context` at 25,600 pairs and ConVIRT at 100 photographs; advice
+on hearthstone/race, hearthstone_cards and av_digits; contrast on Pokemon `type_2` and on subsets of two of three
+modalities.
+
+Not possible here: contrast with newer encoders, whose weights cannot be had ([contrast](contrast.md) names the recipes), and data
+that only their owners give out (`plait data` says which).
 """
 
 
