@@ -259,11 +259,9 @@ def _with_words_and_pairs(
     plain = [m for m in pipeline.schema.modalities if m.kind != "tabular" and m.name not in pipeline.enhancers]
     numbers = linear_target(learned.target, learned.task.name, learned.task.out_dim)
     if takes(settings, "pairs"):
-        encoders, weight = (
-            {m.name: pipeline.features.encoders[m.name] for m in plain},
-            torch.from_numpy(learned.classless),
-        )
-        pairs = fit_pairs(encoders, pipeline.scalers, inputs, weight.float(), numbers, learned.groups)
+        encoders = {m.name: pipeline.features.encoders[m.name] for m in plain}
+        weight = torch.from_numpy(learned.classless).float()
+        pairs = fit_pairs(encoders, pipeline.scalers, inputs, weight, numbers, learned.groups)
         inputs, pipeline = dataclasses.replace(inputs, pairs=pairs), dataclasses.replace(pipeline, pairs=pairs)
     if takes(settings, "ngrams"):
         pipeline.features.ngrams, inputs = fit_ngrams(plain, learned.frame, inputs, numbers, learned.groups)
