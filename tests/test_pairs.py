@@ -136,6 +136,8 @@ def test_the_left_out_error_is_that_of_rows_left_out_one_by_one():
         predicted = cross_val_predict(Ridge(alpha=penalty * 30), x, y, cv=LeaveOneOut())
         errors.append(((predicted.reshape(-1, 1) - y) ** 2).mean())
     assert ridge_error(x, y) == pytest.approx(min(errors))
+    alone = ((y - y.mean()) * 30 / 29) ** 2  # numbers that do not vary leave the mean of the other rows
+    assert ridge_error(np.ones((30, 2)), y) == pytest.approx(alone.mean())
 
 
 def test_targets_become_numbers():

@@ -304,6 +304,17 @@ def test_one_variant_and_one_seed(tmp_path):
         assert title in seen.text  # as left out, with the reason
 
 
+def test_two_fields_that_no_variant_has_both_of_are_no_map(tmp_path):
+    variants = {
+        "joint": {"fusion": "a"},
+        "own": {"fusion": "b"},
+        "trees": {"estimator": "trees"},
+        "linear": {"estimator": "linear"},
+    }
+    page = write_study_report(small(tmp_path, variants=variants), tmp_path / "report", resamples=20)
+    assert "the grid does not have two fields that vary" in page.read_text("utf-8")
+
+
 def test_models_at_chance_are_not_called_equivalent(tmp_path):
     results = small(
         tmp_path,

@@ -43,7 +43,8 @@ def _fields(evidence: Evidence) -> tuple[str, str] | None:
     varied = [str(c)[4:] for c in part if str(c).startswith("set.") and part[c].nunique(dropna=True) > 1]
     if "depth" in varied and "fusion" in varied:
         return "depth", "fusion"
-    return (varied[0], varied[1]) if len(varied) == 2 else None
+    fields = (varied[0], varied[1]) if len(varied) == 2 else None
+    return fields if fields and _cells(evidence, fields) else None  # no variant may have both
 
 
 def _cells(evidence: Evidence, fields: tuple[str, str]) -> dict[tuple[str, str], list[str]]:
