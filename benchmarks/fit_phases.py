@@ -25,12 +25,12 @@ from typing import Any
 #: Phase -> the functions that it is made of, by module.
 PHASES = {
     "types of columns": ("plait.cli.options.read_schema",),
-    "equal rows, leaks": ("plait.estimators.preparing.distinct", "plait.estimators.preparing._leaks"),
+    "equal rows, leaks": ("plait.estimators.preparing.distinct", "plait.data.leaks.of_target"),
     "encode training rows from the store": ("plait.estimators.preparing.encode",),
     "standardise and reduce features": ("plait.estimators.preparing.scalers_of",),
     "words of texts": ("plait.estimators.preparing.fit_ngrams",),
-    "networks": ("plait.training.crossfit._trained",),
-    "trees": ("plait.training.crossfit._fit_branches",),
+    "networks": ("plait.training.crossfit.train_members",),
+    "trees": ("plait.training.crossfit.fit_branches",),
     "answers for held-out rows": ("plait.training.crossfit.HeldOut.answers",),
     "mixture": ("plait.training.crossfit.mix",),
     "encode and answer test rows": ("plait.estimators.answering.Answering.predict_subsets",),

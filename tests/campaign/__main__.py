@@ -84,7 +84,7 @@ def _warm() -> None:
     """Import once what every command imports; nothing is computed, so that forks are safe."""
     import importlib
 
-    for module in ("cli.fit", "cli.study", "study.runner", "workflow.fit", "papers.running", "alignment.aligner"):
+    for module in ("cli.fit", "cli.study", "study.launch", "workflow.fit", "papers.running", "alignment.aligner"):
         importlib.import_module(f"plait.{module}")
     for module in (
         "pyarrow.parquet",

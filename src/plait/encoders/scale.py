@@ -99,7 +99,13 @@ class Scaler:
         return self.mean + torch.where(self.scale > 0, x / self.scale.clamp_min(1e-12), 0.0)
 
     def __call__(self, tokens: Tokens) -> Tokens:
-        """Scaled tokens; wild values are held within 10 standard deviations of what was seen."""
+        """Scaled tokens; wild values are held within 10 standard deviations of what was seen.
+
+        Raises:
+            ModelError: it learned another number of features than these have: a folder that somebody changed.
+        """
+        if tokens.dim != self.width:
+            raise ModelError(f"scaler: {tokens.dim} features where {self.width} were learned; copy the folder again")
         if not mapped.is_mapped(tokens.x):
             return Tokens(self._scaled(tokens.x), tokens.mask)
         result = mapped.zeros((*tokens.x.shape[:2], self.dim), limit=0)
