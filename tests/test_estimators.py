@@ -23,6 +23,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 from plait import FusionClassifier, FusionRegressor, ModalityAligner, evaluate, explain, load
 from plait.base.errors import ConfigError, ModelError, PlaitError, PlaitWarning, TableError
 from plait.conditions.parse import parse
+from plait.data.schema import warn_of_lists
 from plait.data.schema_yaml import from_yaml, to_yaml
 from plait.estimators.base import FusionEstimator
 
@@ -158,6 +159,13 @@ def test_class_weight_moves_towards_the_rare_class() -> None:
         for w in (None, "balanced", {"rare": 20.0})
     ]
     assert rare[0] < rare[1] < rare[2]
+
+
+def test_lists_of_which_few_have_bars_are_warned_of() -> None:
+    """Of very many distinct targets some are looked at, and the one with a bar is none of them."""
+    lists = [str([f"i{n % 50}", f"j{n // 50}"]) for n in range(5000)]
+    with pytest.warns(PlaitWarning, match="several labels a row"):
+        warn_of_lists([lists[0], "x|y", *lists[1:]])
 
 
 def test_weights_of_classes_do_not_tell_held_out_rows_apart() -> None:

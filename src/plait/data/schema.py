@@ -125,7 +125,7 @@ def warn_of_lists(target: Any) -> None:
     """Warn of texts (n,), taken for one class each, that read like several labels joined by a bar."""
     column = Column(pd.Series(target, dtype=object))
     if (listed := items_list(column)) is not None:
-        example = next(v for v in column.sample if "|" in v)
+        example = next((v for v in column.sample if "|" in v), column.sample[0])
         warn(
             f"the target reads like several labels a row ({listed.reason}, as in {hidden(repr(example)):.40}), and is "
             "taken for one class a row; task='multilabel' parts them, task='classification' says that this is meant"
