@@ -47,7 +47,16 @@ def write_page(
     note: str = "",
     unseen: bool = False,
 ) -> None:
-    """Page and picture from the lines so far; ``note``: what else is to be said of them; ``unseen``: nothing was chosen on them."""
+    """Page and picture from the lines so far.
+
+    Args:
+        lines: results.
+        tables: in the order of the page.
+        datasets: of each table.
+        page: to be written.
+        note: what else is to be said of them.
+        unseen: whether no choice of plait was made on these tables.
+    """
     known = pd.DataFrame([line for line in lines if "error" not in line])
     if known.empty:
         raise SystemExit("no results yet")
