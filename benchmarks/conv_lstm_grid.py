@@ -24,7 +24,7 @@ import torch
 
 import evidence_lines as ev
 import learning_curves as lc
-from early_late_noise import MODALITIES, linear_of
+from noise_linear import MODALITIES, linear_of
 from plait.papers.early_fusion_conv_lstm.figures import curves, heat_maps, level_name
 from plait.papers.early_fusion_conv_lstm.noise_grids import Grid
 from plait.report.canvas import svg
