@@ -158,7 +158,7 @@ def curves(told: argparse.Namespace) -> None:
     known, _ = lc.apart(ev.read(told.lines)[1])
     shown = {(x["data"], x["arm"], x["seed"]) for x in known if x["named"] or x["arm"] == DEFAULT}
     kept = [x if (x["data"], x["arm"], x["shown"]) in shown else lc.counted(x) for x in found]
-    ev.write(told.lines, COMMAND, ev.beside(told.lines, kept, *lc.KEYS))
+    ev.write(told.lines, COMMAND, lc.beside(told.lines, kept))
 
 
 def take(told: argparse.Namespace) -> None:

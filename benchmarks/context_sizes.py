@@ -263,6 +263,6 @@ if __name__ == "__main__":
         known = ev.beside(LINES, taken(Path(folder)), "study", "dataset", "variant", "seed", "split")
         ev.write(LINES, COMMAND, known)
     for folder in (*given["runs"], *given["curves"]):
-        ev.write(LINES, COMMAND, ev.beside(LINES, curves_of(folder), *lc.KEYS))
+        ev.write(LINES, COMMAND, lc.beside(LINES, curves_of(folder)))
     build()
     print(PAGE)

@@ -37,14 +37,15 @@ TOGETHER = {
 
 def take(folders: Mapping[str, Sequence[str]]) -> None:
     """Lines of the studies that are there, and learning curves of the paper's network."""
-    lines: list[ev.Line] = []
+    lines, curves = list[ev.Line](), list[ev.Line]()
     for option, study in STUDIES.items():
         for folder in folders[option]:
             lines += ev.taken(folder, study)
             if option in ("protocol", "effects"):
                 more = SETTINGS if option == "effects" else ""
-                lines += [line | {"data": line["data"] + more} for line in lc.taken(folder)]
+                curves += [line | {"data": line["data"] + more} for line in lc.taken(folder)]
     ev.write(LINES, COMMAND, ev.beside(LINES, lines))
+    ev.write(LINES, COMMAND, lc.beside(LINES, curves))
 
 
 # -- page --------------------------------------------------------------------------------------------------------------

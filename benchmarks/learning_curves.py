@@ -23,6 +23,20 @@ KEYS = ("study", "data", "arm", "pooling", "branch")
 MARKED = 24
 
 
+def beside(path: Path, curves: Iterable[ev.Line]) -> list[ev.Line]:
+    """These curves behind all that the file has of anything else; of one arm the earliest seed, the new one if equal."""
+
+    def of(line: ev.Line) -> tuple[str, ...]:
+        return tuple(str(line.get(key)) for key in KEYS)
+
+    known = {of(line): line.get("shown", 0) for line in ev.read(path)[1]} if path.is_file() else {}
+    fresh: dict[tuple[str, ...], ev.Line] = {}
+    for line in curves:
+        if line["shown"] <= min(known.get(of(line), math.inf), fresh.get(of(line), line)["shown"]):
+            fresh[of(line)] = line
+    return ev.beside(path, fresh.values(), *KEYS)
+
+
 def taken(
     folder: str | Path, named: Callable[[Mapping[str, Any]], str] | None = None, branch: str | None = "joint"
 ) -> list[ev.Line]:

@@ -166,10 +166,11 @@ modality and its own features, which only their owners give out. Open: other dat
 
 def main() -> None:
     given = ev.folders(__doc__, "runs", "curves")
+    for folder in given["runs"]:
+        ev.write(LINES, COMMAND, ev.beside(LINES, taken(folder)))
     for folder in (*given["runs"], *given["curves"]):
-        lines = lc.taken(folder, lambda line: named(line["train_condition"]))
-        lines += taken(folder) if folder in given["runs"] else []
-        ev.write(LINES, COMMAND, ev.beside(LINES, lines))
+        curves = lc.taken(folder, lambda line: named(line["train_condition"]))
+        ev.write(LINES, COMMAND, lc.beside(LINES, curves))
     build()
     print(LINES.with_suffix(".md"))
 

@@ -39,18 +39,19 @@ COMMAND = (
 
 def take(folders: Mapping[str, Sequence[str]]) -> None:
     """Lines and learning curves of the studies that are there, and lines of the collapse part."""
-    lines: list[ev.Line] = []
+    lines, curves = list[ev.Line](), list[ev.Line]()
     for study in ("regimes", "poolings", "baselines"):
         for folder in folders[study]:
             found = ev.taken(folder, study)
             lines += found if study == "baselines" else map(_split, found)
-            lines += [] if study == "baselines" else _curves(folder, shown=study == "regimes")
+            curves += [] if study == "baselines" else _curves(folder, shown=study == "regimes")
     for file in folders["collapse"]:
         lines += [
             {"study": "collapse", "split": 0} | _rounded(json.loads(line))
             for line in Path(file).read_text(encoding="utf-8").splitlines()
         ]
     ev.write(LINES, COMMAND, ev.beside(LINES, lines))
+    ev.write(LINES, COMMAND, lc.beside(LINES, curves))
 
 
 def _split(line: ev.Line) -> ev.Line:

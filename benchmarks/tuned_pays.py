@@ -103,7 +103,8 @@ run at 2,000 takes two to eight minutes of one core), pictures, and encoders fro
 
 def main() -> None:
     if sys.argv[1:]:
-        ev.write(LINES, COMMAND, ev.beside(LINES, [*ev.taken(sys.argv[1]), *lc.taken(sys.argv[1])]))
+        ev.write(LINES, COMMAND, ev.beside(LINES, ev.taken(sys.argv[1])))
+        ev.write(LINES, COMMAND, lc.beside(LINES, lc.taken(sys.argv[1])))
     build()
     print(LINES.with_suffix(".md"))
 

@@ -284,6 +284,17 @@ def test_a_curve_is_the_mean_over_members_until_the_first_stops(module: Any, stu
     assert module("learning_curves").taken(folder / "none") == []
 
 
+def test_a_curve_of_an_earlier_seed_stays(module: Any, tmp_path: Path) -> None:
+    ev, lc, path = module("evidence_lines"), module("learning_curves"), tmp_path / "a.jsonl"
+    curve = {"study": "curves", "data": "d", "arm": "x", "valid_loss": [1.0]}
+    ev.write(path, "c", [curve, curve | {"arm": "y", "shown": 3}])  # one that does not say its seed is of the first
+    fresh = [curve | {"arm": arm, "shown": 2} for arm in ("x", "y", "z")]
+    assert lc.beside(path, fresh) == [curve, *fresh[1:]]
+    later = [line | {"shown": 5} for line in fresh]
+    assert lc.beside(tmp_path / "none.jsonl", [*fresh, *later]) == fresh
+    assert lc.beside(tmp_path / "none.jsonl", [*later, *fresh]) == fresh
+
+
 def test_losses_that_are_no_number_are_not_the_best(module: Any) -> None:
     records = [{"epoch": e, "valid_loss": v} for e, v in enumerate([2.0, 1.0, None])]
     found = module("learning_curves").losses(pd.DataFrame(records))
