@@ -31,7 +31,16 @@ PACKAGES = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml", "jobli
 #: What compares with AutoGluon and TabM, which are gigabytes: extra ``bench``.
 RIVALS = ("peers",)
 #: What only helps others in the folder.
-HELPERS = ("evidence_lines", "naive_conv_lstm", "peers", "peers_page", "unseen")
+HELPERS = (
+    "evidence_lines",
+    "learning_curves",
+    "naive_conv_lstm",
+    "noise_linear",
+    "peers",
+    "peers_page",
+    "pretraining_collapse",
+    "unseen",
+)
 
 
 @pytest.mark.parametrize("path", [f for f in FILES if f.stem not in HELPERS], ids=lambda path: path.stem)
