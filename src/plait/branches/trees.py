@@ -32,8 +32,8 @@ MOST_TREES, MOST_OF_MANY = 3000, 400
 #: Columns of which a split may look at all; of more at a quarter, at least at so many and at most at so many: as good, and
 #: twice as fast.
 LEAST_SEEN, MOST_SEEN = 16, 64
-#: Classes from which, beyond ``NARROW`` columns, a round has so many trees that there are few rounds, at a rate of 0.25, not 0.1, and
-#: columns have 63 bins, not 255; embeddings have 16 components, not 30 (the mixture as good, a third sooner).
+#: Classes from which, beyond ``NARROW`` columns, a round has so many trees that there are few rounds, at a rate of 0.25, not 0.1,
+#: and columns have 63 bins, not 255; embeddings have 16 components, not 30 (the mixture as good, a third sooner).
 MANY_CLASSES, FEW_COMPONENTS = 8, 16
 #: Places, drawn anew for each ensemble, at which a column of an encoder may be parted.
 CUTS = 32
