@@ -229,7 +229,7 @@ def main() -> None:
     parser.add_argument("--note", default="", help="what the page is to say beside it")
     given = parser.parse_args()
     given.store = given.store or str(given.out / "store")
-    given.tables = given.tables or list(unseen.TABLES if given.unseen else TABLES)
+    given.tables = given.tables or [t for t in unseen.TABLES if t not in unseen.APART] if given.unseen else list(TABLES)
     if given.page:
         from peers_page import write_page
 
