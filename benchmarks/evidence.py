@@ -66,7 +66,7 @@ chance, nor from an interval wider than the effect it is asked about.
 
 ## Also measured
 
-- [plait beside its peers](peers.md): sixteen tables, three seeds, CatBoost one; AutoGluon ahead on one (not decided).
+- [plait beside its peers](peers.md): sixteen tables, five seeds, AutoGluon three, CatBoost one; AutoGluon ahead on one (not decided).
 - [A million rows](scale.md): memory and time.
 - [Speed](../speed.md): ratios of parts, each in one run.
 
