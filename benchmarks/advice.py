@@ -1,6 +1,7 @@
 """What advice is worth: how often the race names a design that is level with the best, against the default and against chance.
 
     PLAIT_DATA=... python benchmarks/advice.py run --out runs/advice [--data mosi/binary ...] [--draws 1]
+    python benchmarks/advice.py take [FILE.jsonl] --out runs/advice  # what another place has measured; learning curves
     python benchmarks/advice.py
 
 Of each table some hundred rows are drawn. On them the designs that ``plait advise`` tries are raced as it does (``Racing``,
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ import numpy as np
 import torch
 
 import evidence_lines as ev
+import learning_curves as lc
 from plait.metrics.base import MAIN, metrics
 from plait.metrics.base import inputs as inputs_of
 from plait.study import Study
@@ -141,9 +144,28 @@ def run(told: argparse.Namespace) -> None:
         names = {seed: raced(study, seed, place / f"race-{seed}", store) for seed in range(told.draws)}
         results = study.run(place / "judged", engine="inline", store=store, view=False)
         found = list(lines_of(study, results, names))
-        ev.write(told.lines, COMMAND, ev.beside(told.lines, found, "data"))
+        ev.write(told.lines, COMMAND, ev.beside(told.lines, found, "study", "data", "seed"))
+        curves(told)
         hit = next(x for x in found if x["named"])
         print(label, hit["arm"], hit["value"], "level" if hit["level"] else "behind", flush=True)
+
+
+def curves(told: argparse.Namespace) -> None:
+    """Learning curves of the studies that are there; of designs that are not shown only how many were still learning."""
+    found: list[ev.Line] = []
+    for folder in sorted(told.out.glob("*/judged")):
+        found += lc.taken(folder, lambda line: "" if line["variant"] in BASELINES else str(line["variant"]))
+    known, _ = lc.apart(ev.read(told.lines)[1])
+    shown = {(x["data"], x["arm"], x["seed"]) for x in known if x["named"] or x["arm"] == DEFAULT}
+    kept = [x if (x["data"], x["arm"], x["shown"]) in shown else lc.counted(x) for x in found]
+    ev.write(told.lines, COMMAND, lc.beside(told.lines, kept))
+
+
+def take(told: argparse.Namespace) -> None:
+    """What another place has measured, in the place of the same draws here, and learning curves of its studies."""
+    fresh, _ = lc.apart(ev.read(told.source)[1] if told.source else [])
+    ev.write(told.lines, COMMAND, ev.beside(told.lines, fresh, "study", "data", "seed"))
+    curves(told)
 
 
 # -- the page ----------------------------------------------------------------------------------------------------------
@@ -151,29 +173,42 @@ def run(told: argparse.Namespace) -> None:
 
 def told() -> str:
     """One sentence, for the front page."""
-    lines = ev.read(LINES)[1]
+    lines, _ = lc.apart(ev.read(LINES)[1])
     datasets = list(dict.fromkeys(x["data"] for x in lines))
     named, usual, chance = (sum(_hits(lines, datasets, key)) for key in ("named", "default", "chance"))
     gain = _tests(lines, datasets)[0]
     return (
-        f"The design that advice names is level with the best of all it tries on {named:.0f} of {len(datasets)} tables of "
-        f"{ROWS} rows, the default on {usual:.0f}, one taken blindly on {chance:.1f}; over the default it gains "
+        f"The design that advice names is level with the best of all it tries on {named:.3g} of {len(datasets)} tables of "
+        f"{ROWS} rows{_drawn(lines)}, the default on {usual:.3g}, one taken blindly on {chance:.1f}; over the default it gains "
         f"{ev.interval(gain.difference)}: {gain.verdict.replace('seeds', 'tables')}."
     )
 
 
 def build() -> list[list[str]]:
     """Write the page; its rows, for the front page."""
-    head, lines = ev.read(LINES)
+    head, every = ev.read(LINES)
+    lines, curves = lc.apart(every)
     datasets = list(dict.fromkeys(x["data"] for x in lines))
     tests = _tests(lines, datasets)
     parts = [_head(head, lines, datasets), "## The verdict\n", _told(lines, datasets, tests)]
     parts += ["## The claims\n", ev.tests_table(tests, "over tables", "claim"), SEEDS]
     parts += ["## Table by table\n", _tables(lines, datasets), _picture(lines, datasets), "## Every design\n"]
-    parts += [_designs(lines, datasets), END]
+    parts += [_designs(lines), *lc.section(curves, LINES, CURVES), END]
     page = ev.write_page(LINES, parts)
     question = "Advice: does the race of designs name a better one than the default, or than chance?"
     return [ev.front_row(question, tests, len(datasets), page)]
+
+
+def draws(lines: Sequence[ev.Line]) -> list[tuple[str, int]]:
+    """Every draw of every table."""
+    return list(dict.fromkeys((x["data"], x["seed"]) for x in lines))
+
+
+def _drawn(lines: Sequence[ev.Line]) -> str:
+    """Behind a number of tables: how many draws there are of one, where they are several."""
+    counts = sorted(Counter(data for data, _ in draws(lines)).values())
+    told = f"{counts[0]}" if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]}"
+    return "" if counts[-1] == 1 else f" ({told} draws of a table, each counts as its part)"
 
 
 #: What a line must be to count.
@@ -212,7 +247,9 @@ def _tests(lines: Sequence[ev.Line], datasets: Sequence[str]) -> list[ev.Test]:
 
 
 def _head(head: ev.Line, lines: Sequence[ev.Line], datasets: Sequence[str]) -> str:
-    fits = sum(max(x["race_fits"] for x in lines if x["data"] == d) for d in datasets)
+    fits = sum({(x["data"], x["seed"]): x["race_fits"] for x in lines}.values())
+    counts = Counter(data for data, _ in draws(lines))
+    drawn = "one draw of a table" if max(counts.values()) == 1 else "draws of a table: " + _counts(counts)
     return f"""# What advice is worth
 
 Written by `python benchmarks/advice.py` from `advice.jsonl`; measured by `{head["command"]}`
@@ -224,23 +261,35 @@ design is fitted on all of these rows and judged on up to {TEST:,} others. *Leve
 design, or not told from it by resampling the test rows. The best is chosen by these very scores, so "level" is a hard mark.
 
 **Named beforehand.** Least gain that matters, and margin of equivalence: {MARGIN:g} of a table's metric in the mean over tables.
-Paired t-tests over tables, 5 %, two-sided, by Holm over the three claims. *Power*: the chance that so many tables of this spread
-show a true gain of {MARGIN:g}. Reduced: {ROWS} rows, one network a design in the place of five, {ROUNDS} rounds in the place of
-ten, no designs that learn or tune encoders (they are raced from 10 and 30 minutes on), one draw of a table.
+Paired t-tests over tables (the mean over draws of each), 5 %, two-sided, by Holm over the three claims. *Power*: the chance that
+so many tables of this spread show a true gain of {MARGIN:g}. Reduced: {ROWS} rows, one network a design in the place of five,
+{ROUNDS} rounds in the place of ten, no designs that learn or tune encoders (they are raced from 10 and 30 minutes on), {drawn}.
 """
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    """``5 each``, or how many of which."""
+    kinds = sorted(set(counts.values()), reverse=True)
+    if len(kinds) == 1:
+        return f"{kinds[0]} each"
+    return "; ".join(f"{n} of {', '.join(d for d, m in counts.items() if m == n)}" for n in kinds)
 
 
 def _told(lines: Sequence[ev.Line], datasets: Sequence[str], tests: Sequence[ev.Test]) -> str:
     named, usual, chance = (_hits(lines, datasets, key) for key in ("named", "default", "chance"))
     said = [f"- *{t.name[1]}: better*: **{t.verdict}** ({ev.interval(t.difference)})." for t in tests]
     count = len(datasets)
+    apart = [[x for x in lines if (x["data"], x["seed"]) == draw] for draw in draws(lines)]
+    blindly = [_hits(own, [own[0]["data"]], "chance")[0] for own in apart]
+    hit = sum(_hits(own, [own[0]["data"]], "named")[0] for own in apart)
     hits = (
-        f"- Level with the best: the named design on {sum(named):.0f} of {count} tables, the default on {sum(usual):.0f}; "
-        f"one taken blindly would be on {sum(chance):.1f} "
-        f"(as many as the named or more by chance: p = {_at_least(chance, sum(named)):.2g})."
+        f"- Level with the best: the named design on {sum(named):.3g} of {count} tables{_drawn(lines)}, the default on "
+        f"{sum(usual):.3g}; one taken blindly would be on {sum(chance):.1f} "
+        f"(as many as the named or more by chance: p = {_at_least(blindly, hit):.2g})."
     )
     kept = sum(x["named"] and x["arm"] == DEFAULT for x in lines)
-    return "\n".join([hits, f"- The race named the default itself on {kept} of {len(datasets)} tables.", *said, ""])
+    what = "tables" if len(apart) == count else "draws"
+    return "\n".join([hits, f"- The race named the default itself on {kept} of {len(apart)} {what}.", *said, ""])
 
 
 def _at_least(shares: Sequence[float], hits: float) -> float:
@@ -255,50 +304,58 @@ def _tables(lines: Sequence[ev.Line], datasets: Sequence[str]) -> str:
     rows = []
     for data in datasets:
         own = [x for x in lines if x["data"] == data]
-        designs = [x for x in own if x["design"]]
+        designs, named = [x for x in own if x["design"]], [x for x in own if x["named"]]
         way = ev.sign(own[0]["metric"])
-        best = max(designs, key=lambda x: way * x["value"])
-        named, usual = next(x for x in own if x["named"]), next(x for x in own if x["arm"] == DEFAULT)
-        base = {x["arm"]: f"{x['value']:.3f}" for x in own if not x["design"]}
+        values = {arm: _mean([x for x in own if x["arm"] == arm]) for arm in dict.fromkeys(x["arm"] for x in own)}
+        best = max((x["arm"] for x in designs), key=lambda arm: way * values[arm])
+        arms = " or ".join(dict.fromkeys(x["arm"] for x in named if x["arm"] != DEFAULT))
         rows.append([
-            data, own[0]["metric"], f"{own[0]['train_rows']}, {own[0]['test_rows']:,}", str(len(designs)),
-            f"{best['arm']} {best['value']:.3f}", _marked(named), _marked(usual), f"{way * _of(lines, data, 'chance'):.3f}",
-            *(base.get(name, "–") for name in BASELINES),
+            data, own[0]["metric"], f"{own[0]['train_rows']}, {own[0]['test_rows']:,}", str(len(named)),
+            str(len({x["arm"] for x in designs})), f"{best} {values[best]:.3f}", f"{arms} {_marked(named)}".strip(),
+            _marked([x for x in own if x["arm"] == DEFAULT]), f"{way * _of(lines, data, 'chance'):.3f}",
+            *(f"{values[name]:.3f}" if name in values else "–" for name in BASELINES),
         ])  # fmt: skip
-    head = ("data", "metric", "rows, test rows", "designs", "best", "named", "default", "mean of the designs")
-    return "In bold: not level with the best.\n\n" + ev.table((*head, *BASELINES), rows)
+    head = ("data", "metric", "rows, test rows", "draws", "designs", "best", "named", "default", "mean of the designs")
+    return "In bold: not level with the best in every draw.\n\n" + ev.table((*head, *BASELINES), rows)
 
 
-def _marked(line: ev.Line) -> str:
-    value = f"{line['value']:.3f}" if line["level"] else f"**{line['value']:.3f}**"
-    return value if line["arm"] == DEFAULT else f"{line['arm']} {value}"
+def _mean(lines: Sequence[ev.Line]) -> float:
+    return float(np.mean([x["value"] for x in lines]))
+
+
+def _marked(lines: Sequence[ev.Line]) -> str:
+    return f"{_mean(lines):.3f}" if all(x["level"] for x in lines) else f"**{_mean(lines):.3f}**"
 
 
 def _picture(lines: Sequence[ev.Line], datasets: Sequence[str]) -> str:
-    """The named design less the default, a bar a table; no interval, one draw each."""
-    tests = [
-        ev.Test((data,), dataclasses.replace(resampled_t(np.array([gap]), 0.0)), 0.0, MARGIN)
-        for data in datasets
-        for gap in [_of(lines, data, "named") - _of(lines, data, "default")]
-    ]
+    """The named design less the default, a bar a table; an interval where there are several draws."""
+    tests = []
+    for data in datasets:
+        own = [[x for x in lines if (x["data"], x["seed"]) == draw] for draw in draws(lines) if draw[0] == data]
+        gaps = np.array([_of(one, data, "named") - _of(one, data, "default") for one in own])
+        ratio = own[0][0]["test_rows"] / own[0][0]["train_rows"]
+        tests.append(ev.Test((data,), resampled_t(gaps, ratio), ratio, MARGIN))
     return ev.draw(LINES.with_suffix(".svg"), tests, "named design less the default")
 
 
-def _designs(lines: Sequence[ev.Line], datasets: Sequence[str]) -> str:
+def _designs(lines: Sequence[ev.Line]) -> str:
     rows = []
+    usual = {(x["data"], x["seed"]): x["value"] for x in lines if x["arm"] == DEFAULT}
     for name in dict.fromkeys(x["arm"] for x in lines if x["design"]):
         own = [x for x in lines if x["arm"] == name]
-        usual = {x["data"]: x["value"] for x in lines if x["arm"] == DEFAULT}
-        gaps = [ev.sign(x["metric"]) * (x["value"] - usual[x["data"]]) for x in own]
+        gaps = [ev.sign(x["metric"]) * (x["value"] - usual[x["data"], x["seed"]]) for x in own]
         cost = float(np.median([x["processor"] for x in own]))
-        level = sum(x["level"] for x in own)
-        rows.append(
-            [name, str(len(own)), f"{np.mean(gaps):+.3f}", f"{level}", str(sum(x["named"] for x in own)), f"{cost:.1f}"]
-        )
-    head = ("design", "tables", "mean less the default", "level on", "named on", "processor seconds of a run")
+        level, named = (str(sum(x[key] for x in own)) for key in ("level", "named"))
+        rows.append([name, str(len(draws(own))), f"{np.mean(gaps):+.3f}", level, named, f"{cost:.1f}"])
+    head = ("design", "draws", "mean less the default", "level in", "named in", "processor seconds of a run")
     return ev.table(head, rows)
 
 
+CURVES = (
+    "Loss on held-out rows by epoch of the joint network, of the default and of what the race named, the first draw, fitted on "
+    "all of the drawn rows; a design without a joint network has its first branch. Of all designs of these draws, each of their "
+    "branches a network,"
+)
 SEEDS = "Where a verdict asks for seeds, they are tables here.\n"
 END = """## Full size, and what is open
 
@@ -310,7 +367,7 @@ Designs that learn or tune encoders want a GPU, or hours.
 
 def main() -> None:
     more = {"draws": {"type": int, "default": 1}, "store": {}, "data": {"nargs": "*", "default": list(DATA)}}
-    ev.command(__doc__, LINES, run, build, **more)
+    ev.command(__doc__, LINES, run, build, take, **more)
 
 
 if __name__ == "__main__":

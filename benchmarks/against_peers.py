@@ -4,6 +4,7 @@
     PLAIT_DATA=... python benchmarks/against_peers.py --out runs/peers    # Ctrl-C any time: the same command goes on
     PLAIT_DATA=... python benchmarks/against_peers.py --out runs/peers --systems plait lightgbm --tables pokemon --seeds 1
     python benchmarks/against_peers.py --out runs/peers --page docs/evidence/peers.md   # only the page, from what is there
+    python benchmarks/against_peers.py --out runs/unseen --unseen    # tables that plait never saw: see unseen.py; no PLAIT_DATA
 
 One line of ``results.jsonl`` per table, seed and system. Tables are all data sets that have a target, at most ``--rows`` rows of
 each (drawn once, seed 0); 80 % of the rows are learned from, groups kept together; av_digits keeps its official parts, and each
@@ -23,6 +24,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import unseen
 
 #: data set, target, what is asked of it; the first target of each data set counts in the ranks.
 TABLES: dict[str, tuple[str, str]] = {
@@ -63,6 +66,9 @@ def read(name: str, seed: int, rows: int, store: str) -> Table:
 
     from plait.base import registry
 
+    if name in unseen.TABLES:
+        frame, schema = unseen.read(name, rows)
+        return Table(frame, schema, None, None, embed(frame, schema, store))
     dataset, target = TABLES[name]
     variant = registry.find("datasets", dataset)
     loaded = (variant() if variant.resplit else variant(seed=seed)).load()
@@ -209,7 +215,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--systems", nargs="+", default=list(SYSTEMS), choices=list(SYSTEMS))
-    parser.add_argument("--tables", nargs="+", default=list(TABLES), choices=list(TABLES))
+    parser.add_argument("--tables", nargs="+", choices=[*TABLES, *unseen.TABLES], metavar="TABLE", help="some of them")
+    parser.add_argument("--unseen", action="store_true", help="the tables of unseen.py, not those of PLAIT_DATA")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--rows", type=int, default=4000)
     parser.add_argument("--threads", type=int, default=int(os.environ.get("OMP_NUM_THREADS", 1)))
@@ -222,10 +229,12 @@ def main() -> None:
     parser.add_argument("--note", default="", help="what the page is to say beside it")
     given = parser.parse_args()
     given.store = given.store or str(given.out / "store")
+    given.tables = given.tables or [t for t in unseen.TABLES if t not in unseen.APART] if given.unseen else list(TABLES)
     if given.page:
         from peers_page import write_page
 
-        write_page(lines(given.out), list(TABLES), {t: TABLES[t][0] for t in TABLES}, given.page, given.note)
+        datasets = {name: TABLES[name][0] if name in TABLES else name for name in given.tables}
+        write_page(lines(given.out), given.tables, datasets, given.page, given.note, given.unseen)
         return
     given.out.mkdir(parents=True, exist_ok=True)
     os.nice(19)

@@ -1,15 +1,15 @@
 """Where learning begins to pay: the size curves of context-based fusion against closed forms, as one page.
 
-``python benchmarks/context_sizes.py runs/exp4/size_text runs/exp4/size_images`` takes what these studies have measured into
-``docs/evidence/context_sizes.jsonl``, beside other runs there, and writes the page; without folders the page is built from
-that file alone.
+    python benchmarks/context_sizes.py --runs runs/size_text runs/size_images
+
+takes what these studies have measured into ``docs/evidence/context_sizes.jsonl``, beside other runs there, and writes the page;
+of ``--curves FOLDER`` learning curves only. Without folders the page is built from that file alone.
 """
 
 from __future__ import annotations
 
 import re
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 import evidence_lines as ev
+import learning_curves as lc
 from plait.report.charts import Curve
 from plait.study import Results
 from plait.study.space_results import scores
@@ -42,6 +43,7 @@ CLOSED = ("cca", "procrustes", "ridge")
 LEARNED = ("plain_heads", "context", "context from cca", "convirt")
 #: Whom every arm is set against: the reference that the recipes name.
 REFERENCE = "cca"
+COMMAND = "plait study run size_text; plait study run size_images"
 #: Named beforehand: the least difference that matters, and the margin of equivalence.
 MARGIN = 0.01
 #: What guessing would score.
@@ -91,6 +93,20 @@ def taken(folder: Path) -> Iterator[dict[str, Any]]:
         yield {**record, "fit_processor_seconds": seconds, **epochs}
 
 
+def curves_of(folder: str) -> list[ev.Line]:
+    """Learning curves of a study, each size of a data set apart; of arms that learn."""
+
+    def learned(line: Mapping[str, Any]) -> str:
+        return str(line["variant"]) if str(line["variant"]).rpartition(", ")[0] in LEARNED else ""
+
+    curves = []
+    for line in lc.taken(folder, learned):
+        arm, _, things = line["arm"].rpartition(", ")
+        name = f"{line['data'].partition('/')[0]}, {things} photographs"
+        curves.append(line | {"data": name, "arm": arm})
+    return curves
+
+
 def sizes_of(frame: pd.DataFrame) -> pd.DataFrame:
     """The same with ``arm`` and ``things`` in place of ``variant``."""
     parts = frame["variant"].str.rsplit(", ", n=1, expand=True)
@@ -112,7 +128,7 @@ def table(frame: pd.DataFrame) -> list[str]:
     return lines
 
 
-def tests_of(frame: pd.DataFrame, name: str) -> list[ev.Test]:
+def tests_of(frame: pd.DataFrame) -> list[ev.Test]:
     """At every size: each learned arm against the reference; a family of a measure."""
     keys, tests = ["seed", "split", "things"], []
     learned = frame[frame["arm"].isin(LEARNED)].sort_values("things", kind="stable")
@@ -143,6 +159,28 @@ def curve(frame: pd.DataFrame, path: Path, measure: str) -> str:
     return ev.draw_curves(path, curves, "photographs", measure, [f"{int(n):,}" for n in sizes])
 
 
+def _families(frame: pd.DataFrame, dataset: str) -> Iterator[tuple[int, pd.DataFrame, pd.DataFrame, list[ev.Test]]]:
+    """Of each measure of a data set: its place, its values by size, those of the encoders alone, its tests."""
+    for place, (evaluation, part, metric, _) in enumerate(SHOWN[dataset]):
+        mine = frame[(frame["dataset"] == dataset) & (frame["evaluation"] == evaluation) & (frame["metric"] == metric)]
+        sized = mine[(mine["part"] == part) & (mine["variant"] != "-")]
+        if len(sized):
+            tests = [replace(one, name=(metric, *one.name)) for one in tests_of(sizes_of(sized))]
+            yield place, sizes_of(sized), mine[mine["variant"] == "-"], tests
+
+
+def _part(dataset: str, place: int, sized: pd.DataFrame, frozen: pd.DataFrame, tests: Sequence[ev.Test]) -> list[str]:
+    """A measure's part of the page."""
+    _, _, metric, heading = SHOWN[dataset][place]
+    alone: Any = frozen.groupby("part", sort=False)["value"].mean() if len(frozen) else {}
+    frozen_scores = "".join(f"{name} {value:.3f}, " for name, value in alone.items())
+    text = [f"## {heading}\n", *table(sized), ""]
+    text += [f"Without alignment: {frozen_scores}guessing {GUESSING[metric]}.\n"]
+    text += [curve(sized, PAGE.with_name(f"context_sizes-{dataset}-{place}.svg"), metric), ""]
+    shown = [replace(one, name=one.name[1:]) for one in tests]
+    return [*text, ev.tests_table(shown, f"arm, photographs; less {REFERENCE}")]
+
+
 def costs(frame: pd.DataFrame) -> str:
     """Processor seconds of a fit, median over runs."""
     rows = []
@@ -154,29 +192,20 @@ def costs(frame: pd.DataFrame) -> str:
 
 def build() -> list[list[str]]:
     """Write the page, from the kept records alone; its rows, for the front page."""
-    head, records = ev.read(LINES)
+    head, every = ev.read(LINES)
+    records, learned = lc.apart(every)
     frame = pd.DataFrame(records)
     about = {"command": head["command"], "margin": MARGIN, "reference": REFERENCE}
     about |= {name: head["versions"].get(name, "?") for name in ("plait", "torch")}
     text, verdicts, summary = [], [], []
-    for dataset, shown in SHOWN.items():
+    for dataset in SHOWN:
         family: list[ev.Test] = []
-        for place, (evaluation, part, metric, heading) in enumerate(shown):
-            mine = frame[(frame["dataset"] == dataset) & (frame["evaluation"] == evaluation)]
-            frozen = mine[(mine["variant"] == "-") & (mine["metric"] == metric)]
-            mine = mine[(mine["part"] == part) & (mine["metric"] == metric) & (mine["variant"] != "-")]
-            if mine.empty:
-                continue
-            sized = sizes_of(mine)
-            tests = tests_of(sized, heading)
-            text += [f"## {heading}\n", *table(sized), ""]
-            alone: Any = frozen.groupby("part", sort=False)["value"].mean() if len(frozen) else {}
-            frozen_scores = "".join(f"{name} {value:.3f}, " for name, value in alone.items())
-            text += [f"Without alignment: {frozen_scores}guessing {GUESSING[metric]}.\n"]
-            text += [curve(sized, PAGE.with_name(f"context_sizes-{dataset}-{place}.svg"), f"{metric}"), ""]
-            text += [ev.tests_table(tests, f"arm, photographs; less {REFERENCE}")]
-            verdicts.append(f"- *{heading}: a learned arm is better than `{REFERENCE}`*: {ev.counted(tests)}.")
-            family += [replace(one, name=(metric, *one.name)) for one in tests]
+        for place, sized, frozen, tests in _families(frame, dataset):
+            text += _part(dataset, place, sized, frozen, tests)
+            verdicts.append(
+                f"- *{SHOWN[dataset][place][-1]}: a learned arm is better than `{REFERENCE}`*: {ev.counted(tests)}."
+            )
+            family += tests
         if family:
             runs = sizes_of(frame[(frame["dataset"] == dataset) & (frame["variant"] != "-")])
             folds = runs[runs["arm"].isin(LEARNED)].drop_duplicates(["things", "seed", "split"])
@@ -184,13 +213,40 @@ def build() -> list[list[str]]:
             what = "captions with captions" if dataset == "flickr8k_captions" else "text with image"
             question = f"Context and learned heads against closed forms, {what}: does learning pay?"
             summary.append(ev.front_row(question, family, int(n), PAGE))
-    every = sizes_of(frame[frame["variant"] != "-"])
+    sized_runs = sizes_of(frame[frame["variant"] != "-"])
     parts = ["# Context against closed forms, by the number of pairs\n", INTRODUCTION.format(**about)]
-    parts += ["## The verdicts\n", *verdicts, "", *text, "## What a fit costs\n", costs(every), END]
+    parts += ["## The verdicts\n", *verdicts, "", *text, "## What a fit costs\n", costs(sized_runs)]
+    parts += [*lc.section(_ordered(learned), LINES, CURVES, "1 - mean reciprocal rank"), END]
     ev.write_page(PAGE, parts)
     return summary
 
 
+def _ordered(learned: Sequence[ev.Line]) -> list[ev.Line]:
+    """By data set, size and arm, in whatever order they were taken."""
+    data, arms = list(SHOWN), list(LEARNED)
+
+    def place(line: ev.Line) -> tuple[int, int, int]:
+        name, _, things = line["data"].partition(", ")
+        return data.index(name), int(things.split()[0]), arms.index(line["arm"])
+
+    return sorted(learned, key=place)
+
+
+def told() -> str:
+    """One sentence, for the front page."""
+    frame = pd.DataFrame(lc.apart(ev.read(LINES)[1])[0])
+    found = [t for dataset in SHOWN for *_, tests in _families(frame, dataset) for t in tests]
+    ahead = [": ".join(t.name) for t in found if t.verdict == ev.HELD]
+    lead = f"Ahead of it: {', '.join(ahead)}" if ahead else "None is shown to find more"
+    return (
+        f"Learned alignments less the closed form `{REFERENCE}`, all sizes and measures: {ev.counted(found)}. {lead}."
+    )
+
+
+CURVES = (
+    "How badly held-out pairs are found by epoch, which chooses the epoch, of the first seed or fold, before all pairs are "
+    "taken. Sizes that an earlier version had measured were trained anew for these curves. Of these"
+)
 END = """## What this changes, and what is open
 
 The page of before held one seed in which `context` from a random start was at chance by a fault that is mended (a context
@@ -202,8 +258,11 @@ recipes as they are, `plait study run size_text` and `size_images`: about three 
 
 if __name__ == "__main__":
     ev.HERE.mkdir(exist_ok=True)
-    for folder in sys.argv[1:]:  # of a run that two of them have, the later one's counts
-        known = ev.beside(LINES, taken(Path(folder)), "dataset", "variant", "seed", "split")
-        ev.write(LINES, "plait study run size_text; plait study run size_images", known)
+    given = ev.folders(__doc__, "runs", "curves")
+    for folder in given["runs"]:  # of a run that two of them have, the later one's counts
+        known = ev.beside(LINES, taken(Path(folder)), "study", "dataset", "variant", "seed", "split")
+        ev.write(LINES, COMMAND, known)
+    for folder in (*given["runs"], *given["curves"]):
+        ev.write(LINES, COMMAND, lc.beside(LINES, curves_of(folder)))
     build()
     print(PAGE)

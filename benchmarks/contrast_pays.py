@@ -2,23 +2,20 @@
 
     PLAIT_DATA=... plait study run contrast_protocol --out runs/protocol     # and contrast_effects, contrast_default
     plait study run default_reduced --out runs/default                       # the default without contrast, and baselines
-    python benchmarks/contrast_pays.py runs/protocol runs/default runs/pulled runs/effects
+    python benchmarks/contrast_pays.py --protocol runs/protocol --default runs/default --pulled runs/pulled --effects runs/effects
 
-Takes what there is so far into ``docs/evidence/contrast.jsonl`` and writes the page and its pictures beside it; without
-arguments the page is built again from that file alone.
+Takes what there is so far into ``docs/evidence/contrast.jsonl``, beside what that file has of other runs, and writes the page and
+its pictures; without arguments the page is built again from that file alone.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 import evidence_lines as ev
-from plait.report.charts import Curve
-from plait.study.results import Results
+import learning_curves as lc
 
 LINES = ev.HERE / "contrast.jsonl"
 #: Named before anything was measured: the least difference of accuracy that matters.
@@ -27,31 +24,28 @@ BASE, PULLED = "without", ("pulled", "pulled, centred")
 SHORT = {"pulled": "pulled", "pulled, centred": "centred"}
 BASELINES = ("majority", "linear", "trees", "single")
 COMMAND = "plait study run contrast_protocol; ... contrast_effects; ... contrast_default; ... default_reduced"
-#: Study -> the folder that holds it, in the order of the command line.
-STUDIES = ("protocol", "default", "pulled default", "effects")
+#: Option -> the study as its lines name it.
+STUDIES = {"protocol": "protocol", "default": "default", "pulled": "pulled default", "effects": "effects"}
+#: Behind the table in curves of the study of settings, and which of them share a picture.
+SETTINGS = ", settings"
+TOGETHER = {
+    "anchors, centring": ("without", "pulled", "centred", "text alone", "image alone", "own kept"),
+    "k, temperature": ("pulled", "k=1", "k=1000", "t=0.02", "t=1"),
+    "joint": ("without", "pulled", "joint 0.1", "joint 1"),
+}
 
 
-def take(folders: Sequence[str]) -> None:
-    """Lines of the studies that are there; of the default only the data that contrast is tried on."""
-    lines = []
-    for study, folder in zip(STUDIES, folders, strict=False):
-        if Path(folder, "results.jsonl").is_file():
+def take(folders: Mapping[str, Sequence[str]]) -> None:
+    """Lines of the studies that are there, and learning curves of the paper's network."""
+    lines, curves = list[ev.Line](), list[ev.Line]()
+    for option, study in STUDIES.items():
+        for folder in folders[option]:
             lines += ev.taken(folder, study)
-    wanted = {line["data"] for line in lines if line["study"] == "protocol"}
-    lines = [line for line in lines if line["data"] in wanted]
-    lines += _curves(Results.open(folders[0]))
+            if option in ("protocol", "effects"):
+                more = SETTINGS if option == "effects" else ""
+                curves += [line | {"data": line["data"] + more} for line in lc.taken(folder)]
     ev.write(LINES, COMMAND, ev.beside(LINES, lines))
-
-
-def _curves(results: Results) -> list[ev.Line]:
-    result = []
-    for line in results.lines:
-        if line["status"] == "done" and line["seed"] == 0 and len(line["subset"]) > 1:
-            epochs = results.epochs(line["run"])
-            if len(epochs):
-                curve = [round(float(v), 4) for v in epochs["valid_loss"]]
-                result.append({"study": "curves", "data": line["dataset"], "arm": line["variant"], "valid_loss": curve})
-    return result
+    ev.write(LINES, COMMAND, lc.beside(LINES, curves))
 
 
 # -- page --------------------------------------------------------------------------------------------------------------
@@ -60,7 +54,7 @@ def _curves(results: Results) -> list[ev.Line]:
 def build() -> list[list[str]]:
     """Write the page; its rows, for the front page."""
     head, lines = ev.read(LINES)
-    of = {study: [line for line in lines if line["study"] == study] for study in (*STUDIES, "curves")}
+    of = {study: [line for line in lines if line["study"] == study] for study in (*STUDIES.values(), lc.STUDY)}
     constant = [line for line in of["default"] if line["arm"] == "majority"]
     places = list(dict.fromkeys((line["data"], line["subset"]) for line in of["protocol"]))
     pairs = [
@@ -90,8 +84,7 @@ def build() -> list[list[str]]:
     parts += ["## plait's default: pulled less without\n"]
     parts += [ev.tests_table(ours, "data", "what") if ours else "Not measured yet: *not decided*.\n"]
     parts += ["## k, temperature, anchors, centring, joint\n", *_drawn_effects(effects)]
-    if of["curves"]:
-        parts += ["## Learning curves\n", *_drawn(of["curves"])]
+    parts += lc.section(of[lc.STUDY], LINES, CURVES, pictures=_pictures(of[lc.STUDY]))
     parts += [END]
     page = ev.write_page(LINES, parts)
     seeds = len({line["seed"] for line in of["protocol"]})
@@ -200,23 +193,26 @@ def _drawn_effects(effects: Sequence[ev.Test]) -> list[str]:
     if not effects:
         return ["Not measured yet: *not decided*.\n"]
     return [
-        "Pokemon (rebuilt), all modalities, the paper's network; each row changes one thing of `pulled`, and is less `pulled`.\n",
+        "Pokemon (rebuilt), all modalities, the paper's network; each row changes one thing of `pulled`, and is less `pulled`.\n"
+        "Seeds from 3 on were run later, by a later version, after the first three had been looked at.\n",
         ev.draw(LINES.with_name("contrast-effects.svg"), effects, "less pulled (k = 10, t = 0.1)"),
         ev.tests_table(effects, "data", "setting"),
     ]
 
 
-def _drawn(curves: Sequence[ev.Line]) -> list[str]:
-    parts = ["Loss on the validation rows by epoch, all modalities, seed 0.\n"]
-    for data in dict.fromkeys(line["data"] for line in curves):
-        drawn = [
-            Curve(c["arm"], range(1, len(c["valid_loss"]) + 1), c["valid_loss"]) for c in curves if c["data"] == data
-        ]
-        path = LINES.with_name(f"contrast-{data.replace('/', '-')}.svg")
-        parts.append(f"{data}:\n\n" + ev.draw_curves(path, drawn, "epoch", "validation loss", markers=False))
-    return parts
+def _pictures(curves: Sequence[ev.Line]) -> list[ev.Line]:
+    """Curves as they are drawn: the many settings of one table in several pictures."""
+    many = [line for line in curves if line["data"].endswith(SETTINGS)]
+    parted = [
+        line | {"data": f"{line['data'].removesuffix(SETTINGS)}: {title}"}
+        for title, arms in TOGETHER.items()
+        for line in many
+        if line["arm"] in arms
+    ]
+    return [*(line for line in curves if line not in many), *parted]
 
 
+CURVES = "Loss on the validation rows by epoch, the paper's network, all modalities, one seed. Of these"
 END = """## What this changes
 
 The tables of `docs/alignment.md` ("Enhancement") and of `docs/early_fusion.md` were of version 0.1.0, without baselines
@@ -236,8 +232,9 @@ and without contrast, in the paper's own network), with the extra `hub` and a ne
 
 
 def main() -> None:
-    if sys.argv[1:]:
-        take(sys.argv[1:])
+    folders = ev.folders(__doc__, *STUDIES)
+    if any(folders.values()):
+        take(folders)
     build()
     print(LINES.with_suffix(".md"))
 

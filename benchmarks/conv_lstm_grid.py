@@ -1,6 +1,7 @@
 """Figure 2's grid of the convolutional LSTM, reduced, the test's speaker unheard: runs it, keeps what came out, writes its page.
 
     PLAIT_DATA=... python benchmarks/conv_lstm_grid.py run [--out runs/conv_lstm_grid] [--seeds 1] [--first 0]
+    python benchmarks/conv_lstm_grid.py take FILE.jsonl  # what another place has measured
     python benchmarks/conv_lstm_grid.py
 
 ``run`` goes seed by seed through the recipes ``conv_lstm_grid_reduced`` (16 networks of both modalities) and
@@ -22,7 +23,8 @@ import numpy as np
 import torch
 
 import evidence_lines as ev
-from early_late_noise import MODALITIES, linear_of
+import learning_curves as lc
+from noise_linear import MODALITIES, linear_of
 from plait.papers.early_fusion_conv_lstm.figures import curves, heat_maps, level_name
 from plait.papers.early_fusion_conv_lstm.noise_grids import Grid
 from plait.report.canvas import svg
@@ -38,9 +40,6 @@ GRID, ALONE = "conv_lstm_grid_reduced", "conv_lstm_alone_reduced"
 MARGIN = 0.02
 BOTH = "+".join(MODALITIES)
 
-
-#: What a network is given at most.
-EPOCHS = 6
 #: What the picture calls the places of the tests.
 _SHORT = {"at the training ratios": "", "at the training ratio": ""}
 #: Treatments of the other modality, where one is alone.
@@ -79,6 +78,11 @@ def run(told: argparse.Namespace) -> None:
                 keep(told)
         if seed not in {x["seed"] for x in ev.read(told.lines)[1] if x["study"] == "linear"}:
             linear(told.lines, seed)
+
+
+def take(told: argparse.Namespace) -> None:
+    """What another place has measured, in the place of the same runs here."""
+    ev.write(told.lines, COMMAND, ev.beside(told.lines, ev.read(told.source)[1]))
 
 
 def keep(told: argparse.Namespace) -> None:
@@ -278,11 +282,8 @@ def _maps(fused: Sequence[ev.Line]) -> str:
 
 def _learned(lines: Sequence[ev.Line]) -> str:
     """Validation loss by epoch at the first seed, and how many networks were still learning at the last epoch."""
-    said = []
-    for name, of in (("both modalities", "grid"), ("one modality", "alone")):
-        losses = [x["valid_loss"] for x in lines if x["study"] == of]
-        last = sum(len(loss) == EPOCHS and int(np.argmin(loss)) == EPOCHS - 1 for loss in losses)
-        said.append(f"{last} of {len(losses)} networks of {name}")
+    kinds = {"grid": "networks of both modalities", "alone": "networks of one modality"}
+    said = "; ".join(lc.late([x for x in lines if x["study"] == of], what) for of, what in kinds.items())
     first = [x for x in lines if x["study"] == "grid" and x["seed"] == min(y["seed"] for y in lines)]
     of_sound: dict[str, list[ev.Line]] = {}
     for x in first:
@@ -290,11 +291,8 @@ def _learned(lines: Sequence[ev.Line]) -> str:
     least = [min(group, key=lambda x: min(x["valid_loss"])) for group in of_sound.values()]
     drawn = [Curve(", ".join(x["trained"]), range(1, len(x["valid_loss"]) + 1), x["valid_loss"]) for x in least]
     picture = ev.draw_curves(LINES.with_name("conv_lstm_grid-curves.svg"), drawn, "epoch", "validation loss")
-    return f"""{" and ".join(said)} were best at the last epoch that
-they were given, and might gain by more. The picture: seed {first[0]["seed"]}, both modalities, of each ratio of the sound the
-network with the lowest loss (ratios of picture, sound).
-
-{picture}"""
+    shown = f"The picture: seed {first[0]['seed']}, both modalities, of each ratio of the sound the network with the lowest loss"
+    return ev.wrapped(f"{said}. {shown} (ratios of picture, sound).") + f"\n\n{picture}"
 
 
 def _ratio(name: str) -> float:
@@ -330,7 +328,7 @@ epochs (from [8 rows in a second](../conv_lstm.md)), so it wants a GPU. The pape
 
 
 def main() -> None:
-    ev.command(__doc__, LINES, run, build, seeds={"type": int, "default": 1}, first={"type": int, "default": 0})
+    ev.command(__doc__, LINES, run, build, take, seeds={"type": int, "default": 1}, first={"type": int, "default": 0})
 
 
 if __name__ == "__main__":

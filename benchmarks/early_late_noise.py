@@ -1,19 +1,20 @@
 """Early against late fusion under noise (a convolutional LSTM): runs it, keeps what came out, writes its page.
 
     PLAIT_DATA=... python benchmarks/early_late_noise.py run early_late_noise_reduced [--out runs/early_late_noise_reduced]
+    python benchmarks/early_late_noise.py take early_late_noise_reduced --out runs/noise_middle
     python benchmarks/early_late_noise.py linear early_late_noise_reduced
     python benchmarks/early_late_noise.py page docs/evidence/early_late_noise_reduced.jsonl
 
 ``run`` goes on where it was stopped. Of the first seed every place of fusion is trained at both rates; the rate that is better on
 the validation pairs is taken for all seeds, which follow one by one; one modality alone comes last. After every run the lines
-are written anew to ``docs/evidence/RECIPE.jsonl``; ``linear`` adds what a tuned linear model gets on the same pairs;
-``page`` needs nothing but that file and writes the page and its pictures beside it.
+are written anew to ``docs/evidence/RECIPE.jsonl``; ``take`` adds what a study of some of these runs has measured elsewhere;
+``linear`` adds what a tuned linear model gets on the same pairs; ``page`` needs nothing but that file and writes the page and its
+pictures beside it.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import math
 import platform
@@ -24,31 +25,25 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.decomposition import PCA
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 import evidence_lines as ev
+import learning_curves as lc
 import plait
-from plait.base import registry
-from plait.conditions.white_noise import WhiteNoise
-from plait.encoders.pixels import Pixels
-from plait.encoders.spectrogram import Spectrogram
+from noise_linear import MODALITIES, linear_of
 from plait.papers.early_fusion_conv_lstm.figures import level_name
 from plait.papers.early_fusion_conv_lstm.noise_grids import grids
 from plait.report.charts import Curve
 from plait.study import Results, Study
 from plait.study.statistics.paired import resampled_t
 
-MODALITIES = ("image", "audio")
+LINES = ev.HERE / "early_late_noise_reduced.jsonl"
 #: Named before anything was run: the least difference of means over the grid that would matter.
 MINIMAL = 0.02
 #: What one modality alone is trained as.
 ALONE = "late, 0.003"
 FIRST, LINEAR = "early", "linear"
-#: Penalties of the linear model (inverse strength); directions that are kept of pixels and of spectra.
-PENALTIES, DIRECTIONS, STEPS = (0.001, 0.01, 0.1, 1.0), 60, 8
+#: Places of fusion, as the page lists them.
+PLACES = (FIRST, "middle", "late", "late, equal weights")
 
 
 def arm(variant: str) -> tuple[str, str]:
@@ -75,6 +70,12 @@ def run(options: argparse.Namespace) -> None:
         for one in wanted:
             study.run(out, engine="inline", store="none", only=[one.name])
             keep(study, out, options)
+
+
+def take(options: argparse.Namespace) -> None:
+    """Runs that another study has done, kept beside what the file has; the page is built of all."""
+    keep(Study.load(options.recipe), options.out, options)
+    build(options.lines)
 
 
 def keep(study: Study, out: Path, options: argparse.Namespace) -> None:
@@ -114,7 +115,7 @@ def read(path: Path) -> list[ev.Line]:
 
 
 def chosen(lines: Iterable[dict[str, Any]]) -> dict[str, str]:
-    """Place of fusion -> rate whose best validation loss of the first seed is lower."""
+    """Place of fusion -> rate whose best validation loss of the first seed is lower; in the order of the page."""
     best: dict[str, tuple[float, str]] = {}
     lines = [line for line in lines if "+" in line["subset"] and line["variant"] != LINEAR]
     first = min(line["seed"] for line in lines)
@@ -122,7 +123,7 @@ def chosen(lines: Iterable[dict[str, Any]]) -> dict[str, str]:
         name, rate = arm(line["variant"])
         if line["seed"] == first:
             best[name] = min(best.get(name, (math.inf, "")), (min(line["valid_loss"]), rate))
-    return {name: rate for name, (_, rate) in best.items()}
+    return {name: best[name][1] for name in sorted(best, key=PLACES.index)}
 
 
 # -- a linear model ----------------------------------------------------------------------------------------------------
@@ -138,76 +139,6 @@ def linear(options: argparse.Namespace) -> None:
         lines += linear_of(study, seed, sample, {"variant": LINEAR, "seed": seed, "share": sample["share"]})
         print(f"seed {seed}", flush=True)
     options.lines.write_text("\n".join([head, *lines]) + "\n", encoding="utf-8")
-
-
-def linear_of(study: Study, seed: int, sample: Mapping[str, Any], about: dict[str, Any]) -> list[str]:
-    """Both modalities, and each alone, trained at the sample's ratios and judged at its levels."""
-    loaded = registry.find("datasets", "av_digits")(**study.spec.data[0].options, seed=seed).load()
-    frame, schema = loaded.of("digit")
-    parts = {name: frame[frame["split"] == name].reset_index(drop=True) for name in ("train", "valid", "test")}
-    size = study.spec.model["encoders"]["image"]["size"]
-    trained, *levels = [
-        [math.inf if v == "orig" else float(v) for v in axis] for axis in (sample["trained"], *sample["levels"])
-    ]
-    encoders = (Pixels(size=size, channels=1), Spectrogram(stride=400))
-    for name, encoder in zip(MODALITIES, encoders, strict=True):
-        encoder.fit(list(_noisy(parts["train"], schema, name, trained[MODALITIES.index(name)], size)))
-    features = {
-        (part, place, level): _features(encoders[place], _noisy(parts[part], schema, name, level, size))
-        for place, name in enumerate(MODALITIES)
-        for part in parts
-        for level in (levels[place] if part == "test" else (trained[place],))
-    }
-    result = []
-    for subset in (MODALITIES, ("image",), ("audio",)):
-        which = [MODALITIES.index(name) for name in subset]
-
-        def joined(part: str, at: Sequence[float], which: Sequence[int] = which) -> list[np.ndarray]:
-            return [features[part, place, at[place]] for place in which]
-
-        model, penalty = _fitted(joined, {p: parts[p]["digit"] for p in parts}, trained)
-        grid = [[model(joined("test", (a, b))) == parts["test"]["digit"] for b in levels[1]] for a in levels[0]]
-        line = about | {"subset": "+".join(subset), "penalty": penalty, "levels": sample["levels"]}
-        line |= {"trained": sample["trained"], "test_rows": len(parts["test"]), "weights": None}
-        result.append(json.dumps(line | {"accuracy": np.mean(grid, axis=2).round(4).tolist()}))
-    return result
-
-
-def _noisy(frame: Any, schema: Any, name: str, level: float, size: int) -> Any:
-    side: dict[str, Any] = {"side": size} if name == "image" else {}
-    return WhiteNoise(modality=name, amplitude_ratio=level, **side).apply(frame, schema)[name]
-
-
-def _features(encoder: Any, cells: Any) -> np.ndarray:
-    """Pixels (n, size * size), or spectra averaged within ``STEPS`` equal parts of each sound."""
-    prepared = encoder.prepare(list(cells))
-    if "pixels" in prepared:
-        return np.asarray(prepared["pixels"], np.float32).reshape(len(cells), -1)
-    rows = []
-    for frames, mask in zip(prepared["spectrogram"], prepared["mask"], strict=True):
-        heard = frames[mask].astype(np.float32)
-        ends = np.linspace(0, len(heard), STEPS + 1)
-        spans = [(int(a), max(int(np.ceil(b)), int(a) + 1)) for a, b in itertools.pairwise(ends)]
-        rows.append(np.concatenate([heard[a:b].mean(0) for a, b in spans]))
-    return np.stack(rows)
-
-
-def _fitted(joined: Any, digits: Mapping[str, Any], trained: Sequence[float]) -> tuple[Any, float]:
-    """Reduced, then the penalty with the best accuracy on validation pairs."""
-    reducers: list[Pipeline] = []
-    for x in joined("train", trained):
-        kept = min(DIRECTIONS, x.shape[1])
-        reducers.append(make_pipeline(StandardScaler(), PCA(kept, random_state=0), StandardScaler()).fit(x))
-
-    def reduced(blocks: Sequence[np.ndarray]) -> np.ndarray:
-        return np.concatenate([r.transform(x) for r, x in zip(reducers, blocks, strict=True)], axis=1)
-
-    best: tuple[float, float, Any] = (-1.0, 0.0, None)
-    for penalty in PENALTIES:
-        model = LogisticRegression(C=penalty, max_iter=300).fit(reduced(joined("train", trained)), digits["train"])
-        score = float(model.score(reduced(joined("valid", trained)), digits["valid"]))
-        best = max(best, (score, penalty, model), key=lambda one: one[0])
-    return lambda blocks: best[2].predict(reduced(blocks)), best[1]
 
 
 # -- the page ----------------------------------------------------------------------------------------------------------
@@ -234,24 +165,52 @@ def page(options: argparse.Namespace) -> None:
 def build(path: Path) -> list[list[str]]:
     """Write the page of these lines; its rows, for the front page."""
     about, lines = ev.read(path)
-    rates = chosen(lines)
+    arms, rates = arms_of(lines)
     both = [line for line in lines if "+" in line["subset"] and line["variant"] != LINEAR]
-    arms = {name: {ln["seed"]: ln for ln in both if arm(ln["variant"]) == (name, rate)} for name, rate in rates.items()}
     first = arms.pop(FIRST)
     primary = _tests(first, arms, ("grid",))
     secondary = _tests(first, arms, ("trained", "clearer"))
-    text = [_head(about, both[0], path), "## The verdict\n", *_told(primary, secondary)]
+    text = [_head(about, both, path), "## The verdict\n", *_told(primary, secondary)]
     text += ["## Scores\n", _scores({FIRST: first, **arms}, rates, lines), *_pictures({FIRST: first, **arms}, path)]
     picture = ev.draw(path.with_suffix(".svg"), [*primary, *secondary], "early less the other", SHORT)
     text += ["## Primary: mean over the grid\n", picture, ev.tests_table(primary, "where", "early less")]
     text += ["## Secondary, a family of its own\n", ev.tests_table(secondary, "where", "early less")]
-    text += ["## Learning curves\n", *_curves(both, rates, path), END]
+    text += ["## Learning curves\n", *_curves(both, rates, path), _end({FIRST: first, **arms})]
     page = ev.write_page(path, text)
     question = "Convolutional LSTM: is early fusion better under noise?"
     return [ev.front_row(question, [*primary, *secondary], len(first), page)]
 
 
-def _head(about: dict[str, Any], sample: dict[str, Any], lines: Path) -> str:
+def told() -> str:
+    """One sentence, for the front page."""
+    parts: dict[str, list[str]] = {}
+    for t in tests():
+        if t.name[0] != PARTS["clearer"]:
+            parts.setdefault(t.name[1], []).append(f"{t.difference.value:+.3f} {t.name[0]} ({t.verdict})")
+    better = [t for t in tests() if t.verdict.startswith(ev.HELD)]
+    lead = f"is better in {len(better)} of {len(tests())} comparisons" if better else "is not shown to be better"
+    gaps = "; ".join(f"less `{name}` {', '.join(found)}" for name, found in parts.items())
+    return f"Under noise early fusion {lead}: {gaps}."
+
+
+def tests() -> list[ev.Test]:
+    """Early against every other place: the primary family, then the secondary one."""
+    arms, _ = arms_of(read(LINES))
+    first = arms.pop(FIRST)
+    return [*_tests(first, arms, ("grid",)), *_tests(first, arms, ("trained", "clearer"))]
+
+
+def arms_of(lines: Sequence[ev.Line]) -> tuple[dict[str, dict[int, ev.Line]], dict[str, str]]:
+    """Place of fusion -> its runs by seed at the rate that was taken; and the rates."""
+    rates = chosen(lines)
+    both = [line for line in lines if "+" in line["subset"] and line["variant"] != LINEAR]
+    arms = {name: {ln["seed"]: ln for ln in both if arm(ln["variant"]) == (name, rate)} for name, rate in rates.items()}
+    return arms, rates
+
+
+def _head(about: dict[str, Any], both: Sequence[dict[str, Any]], lines: Path) -> str:
+    sample, middle = both[0], any(line["variant"].startswith("middle") for line in both)
+    later = " Middle fusion was run after the others had been looked at." if middle else ""
     cells_there = np.array(sample["accuracy"]).size
     return f"""# Early against late fusion under noise
 
@@ -269,7 +228,8 @@ the grid; secondary, the paper's claim: at the training ratios, and where the so
 resampled t over seeds, two-sided, 5 %, by Holm within each family. Rate: of 0.001 and 0.003 the one with the lower validation
 loss of the first seed, for every arm alike. Each model trains until five epochs bring nothing on its validation pairs.
 *Power*: the chance that so many seeds of this spread find a true difference of {MINIMAL}. Pixels and cells were made fewer, for
-cost, after one run of early fusion; five seeds were planned, the clock stopped it.
+cost, after one run of early fusion; five seeds were planned, those in the table were run. Early and each other arm are compared
+on the seeds that both have.{later}
 """
 
 
@@ -286,6 +246,8 @@ def _tests(first: dict[int, Any], arms: Mapping[str, dict[int, Any]], parts: Seq
         for name, own in arms.items():
             gaps = np.array([cells(first[s], part) - cells(own[s], part) for s in first if s in own])
             share = next(iter(first.values()))["share"]
+            if not len(gaps):
+                continue
             result.append(ev.Test((PARTS[part], name), resampled_t(gaps, share), share, MINIMAL))
     return ev.corrected(result)
 
@@ -295,7 +257,7 @@ def _scores(arms: Mapping[str, dict[int, Any]], rates: Mapping[str, str], lines:
     for name, own in arms.items():
         one = next(iter(own.values()))
         epochs = np.mean([len(line["valid_loss"]) for line in own.values()])
-        cost = f"{np.mean([line.get('processor', line['seconds']) for line in own.values()]):,.0f}"
+        cost = f"{np.mean([spent(line) for line in own.values()]):,.0f}"
         values = [ev.mean([cells(line, part) for line in own.values()]) for part in PARTS]
         rows.append([name, rates[name], str(len(own)), *values, f"{one['weights']:,.0f}", f"{epochs:.0f}", cost])
     none = "–"
@@ -340,42 +302,59 @@ def _at(line: dict[str, Any]) -> Any:
 
 
 def _curves(lines: Sequence[dict[str, Any]], rates: dict[str, str], path: Path) -> list[str]:
-    """Validation loss by epoch of the first seed, at both rates."""
+    """Validation loss by epoch of the first seed, a picture for each rate."""
     first = min(line["seed"] for line in lines)
-    shown = [line for line in lines if line["seed"] == first]
-    curves = [Curve(ln["variant"], range(1, len(ln["valid_loss"]) + 1), ln["valid_loss"]) for ln in shown]
-    place = path.with_name(f"{path.stem}_curves.svg")
-    picture = ev.draw_curves(place, curves, "epoch", "validation loss", markers=False)
+    shown = sorted((x for x in lines if x["seed"] == first), key=lambda x: PLACES.index(arm(x["variant"])[0]))
+    parts = [ev.wrapped(f"Loss on the validation pairs, seed {first}. Of all seeds {lc.late(lines)}.") + "\n"]
+    for number, rate in enumerate(sorted({arm(line["variant"])[1] for line in shown})):
+        own = [line for line in shown if arm(line["variant"])[1] == rate]
+        curves = [Curve(ln["variant"], range(1, len(ln["valid_loss"]) + 1), ln["valid_loss"]) for ln in own]
+        place = path.with_name(f"{path.stem}_curves-{number}.svg")
+        parts.append(ev.draw_curves(place, curves, "epoch", "validation loss", markers=False))
     rows = []
     for line in shown:
         loss, low = line["valid_loss"], int(np.argmin(line["valid_loss"]))
         mark = "taken" if rates[arm(line["variant"])[0]] == arm(line["variant"])[1] else ""
         least = [f"{loss[low]:.3f}", f"{low + 1} of {len(loss)}"]
         rows.append([line["variant"], mark, *least, f"{cells(line, 'grid'):.3f}"])
-    table = ev.table(("fusion, rate", "", "lowest validation loss", "epoch", "test: mean over the grid"), rows)
-    return [f"Loss on the validation pairs, seed {first}.\n", picture, table]
+    return [*parts, ev.table(("fusion, rate", "", "lowest validation loss", "epoch", "test: mean over the grid"), rows)]
+
+
+def spent(line: dict[str, Any]) -> float:
+    """Processor seconds of a run, or those of the clock where only they were kept."""
+    return float(line.get("processor", line["seconds"]))
+
+
+def _end(arms: Mapping[str, dict[int, Any]]) -> str:
+    cost = {name: float(np.mean([spent(line) for line in own.values()])) for name, own in arms.items()}
+    more = ", ".join(f"{cost[FIRST] / cost[name]:.1f} times that of `{name}`" for name in arms if name != FIRST)
+    times = f"The processor's time of early fusion, training and tests, is {more}."
+    middle = "" if "middle" in arms else "; middle fusion was not run: *not decided*"
+    return "\n\n".join(ev.wrapped(part) for part in END.format(times=times, middle=middle).split("\n\n"))
 
 
 END = """## What this changes, and what is still open
 
 The page of before compared networks that had learned for two epochs; its verdict ("early fusion is worse") is withdrawn, and
 the table above stands in its place, at a reduced size: 4,000 pairs, 8 x 8 pixels, one training ratio; of five planned seeds
-those in the table. Early fusion takes about three times the processor of either late one, so none had more compute than it.
-Where early fusion is behind (the picture above) the sound is far noisier than in training; that was seen afterwards. All three
-networks lose where the sound is clearer than in training, the tuned linear model loses less.
+those in the table.
+
+{times}
+Where early fusion is behind (the picture above) the sound is far noisier than in training; that was seen afterwards. Where the
+sound is clearer than in training networks lose, the tuned linear model loses less.
 
 One modality alone by the network (late fusion at 0.003) was run for the seeds in the table: the picture gives about 0.6, the
 sound about 0.8, where 0.7 each had been aimed at. The grid of training ratios (figure 2) with speakers held out stands on
-[its own page](conv_lstm_grid.md); middle fusion was not run: *not decided*. The full recipe, `early_late_noise` (20,000 pairs,
-14 x 14 pixels, four arms, 100 cells, five seeds), costs about seven hours of one core and stands ready:
-`python benchmarks/early_late_noise.py run early_late_noise`.
+[its own page](conv_lstm_grid.md){middle}.
+The full recipe, `early_late_noise` (20,000 pairs, 14 x 14 pixels, four arms, 100 cells, five seeds), costs about seven hours of
+one core and stands ready: `python benchmarks/early_late_noise.py run early_late_noise`.
 """
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
-    for name, do in (("run", run), ("linear", linear)):
+    for name, do in (("run", run), ("take", take), ("linear", linear)):
         one = commands.add_parser(name)
         one.add_argument("recipe", choices=("early_late_noise", "early_late_noise_reduced"))
         one.add_argument("--out", type=Path, help="folder of the study")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -310,6 +312,12 @@ def tests_table(tests: Sequence[Test], *names: str) -> str:
     return table((*names, *TEST_HEAD), test_rows(tests))
 
 
+def wrapped(text: str, **more: Any) -> str:
+    """A paragraph in lines as long as a page's, code and links whole; ``more``: of ``textwrap``."""
+    kept = re.sub(r"`[^`]+`|\[[^]]+\]\([^)]+\)", lambda found: found[0].replace(" ", "\0"), text)
+    return textwrap.fill(kept, 128, break_long_words=False, break_on_hyphens=False, **more).replace("\0", " ")
+
+
 def write_page(lines: Path, parts: Iterable[str]) -> Path:
     """The page of kept lines, beside them."""
     page = lines.with_suffix(".md")
@@ -318,11 +326,20 @@ def write_page(lines: Path, parts: Iterable[str]) -> Path:
 
 
 def command(
-    about: str | None, lines: Path, run: Callable[..., object], build: Callable[[], object], **more: Any
+    about: str | None,
+    lines: Path,
+    run: Callable[..., object],
+    build: Callable[[], object],
+    take: Callable[..., object],
+    **more: Any,
 ) -> None:
-    """What a command line asks for: ``run``, or the page of the lines that are kept; ``more``: options of its own."""
+    """What a command line asks for: ``run``, ``take`` what another place has run, or the page of the lines that are kept.
+
+    ``more``: options of its own.
+    """
     told = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
-    told.add_argument("what", nargs="?", default="page", choices=("run", "page"))
+    told.add_argument("what", nargs="?", default="page", choices=("run", "take", "page"))
+    told.add_argument("source", nargs="?", type=Path, help="lines that take reads")
     told.add_argument("--out", type=Path, default=Path("runs", lines.stem))
     told.add_argument("--lines", type=Path, default=lines)
     for name, options in more.items():
@@ -331,8 +348,18 @@ def command(
     if given.what == "run":
         run(given)
     else:
+        if given.what == "take":
+            take(given)
         build()
         print(lines.with_suffix(".md"))
+
+
+def folders(about: str | None, *names: str) -> dict[str, list[str]]:
+    """What a command line names to be taken: folders of studies under ``--NAME``; none: the page is built of what is kept."""
+    told = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in names:
+        told.add_argument(f"--{name}", nargs="*", default=[], metavar="FOLDER")
+    return vars(told.parse_args())
 
 
 def interval(d: Difference) -> str:

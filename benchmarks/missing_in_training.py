@@ -1,21 +1,21 @@
 """What a network of late fusion gains and loses when a modality is missing in training: from the study to one page.
 
     PLAIT_DATA=... plait study run mosi_missing --out runs/missing
-    python benchmarks/missing_in_training.py runs/missing
+    python benchmarks/missing_in_training.py --runs runs/missing
 
-Takes what there is so far into ``docs/evidence/missing_in_training.jsonl`` and writes the page and its picture beside it; without
-arguments the page is built again from that file alone.
+Takes what there is so far into ``docs/evidence/missing_in_training.jsonl``, beside what that file has of other runs, and writes
+the page and its pictures; of ``--curves FOLDER`` learning curves only. Without arguments the page is built again from that file
+alone.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 
 import evidence_lines as ev
+import learning_curves as lc
 from plait.report.charts import Curve
 from plait.study.results import Results
 
@@ -46,14 +46,17 @@ def taken(folder: str) -> Iterator[ev.Line]:
 
 
 def named(condition: str) -> str:
-    """``text absent in 0.5``."""
+    """``text absent in 0.5``; of no absence ``clean``."""
+    if condition == CLEAN:
+        return CLEAN
     modality, _, share = condition.removeprefix("absent:").partition("=")
     return f"{modality} absent in {share}"
 
 
 def build() -> list[list[str]]:
     """Write the page; its rows, for the front page."""
-    head, lines = ev.read(LINES)
+    head, every = ev.read(LINES)
+    lines, learned = lc.apart(every)
     data = lines[0]["data"]
     there = list(dict.fromkeys(line["train"] for line in lines if line["train"] != CLEAN))
 
@@ -76,6 +79,7 @@ def build() -> list[list[str]]:
         "## As much absent at the test as in training: what does it gain?\n",
         ev.tests_table(likewise, "data", "training"),
         _curves(lines),
+        *lc.section(learned, LINES, CURVES, pictures=_parted(learned)),
         END,
     ]
     page = ev.write_page(LINES, parts)
@@ -111,9 +115,9 @@ def _scores(lines: Sequence[ev.Line], there: Sequence[str]) -> str:
         return ev.mean([x["value"] for x in lines if (x["arm"], x["train"], x["test"]) == ("baseline", train, test)])
 
     tests = [CLEAN, *there]
-    rows = [[CLEAN if c == CLEAN else named(c), *(cell(c, t) for t in tests)] for c in tests]
+    rows = [[named(c), *(cell(c, t) for t in tests)] for c in tests]
     constant = next(line["value"] for line in lines if line["arm"] == "majority")
-    head = ("training", *(t if t == CLEAN else named(t) for t in tests))
+    head = ("training", *map(named, tests))
     known = [x for x in ev.read(LINES.with_name("pretraining.jsonl"))[1] if x.get("data") == lines[0]["data"]]
     linear, single = (
         ev.mean([x["value"] for x in known if x["arm"] == name and x["present"] == x["subset"]])
@@ -134,11 +138,25 @@ def _curves(lines: Sequence[ev.Line]) -> str:
             [x["value"] for x in lines if (x["arm"], x["train"], x["test"]) == ("baseline", train, t)] for t in shares
         ]
         if all(ours):
-            curves.append(Curve(train if train == CLEAN else named(train), range(4), [float(np.mean(v)) for v in ours]))
+            curves.append(Curve(named(train), range(4), [float(np.mean(v)) for v in ours]))
     ticks = ("all there", "0.2", "0.5", "0.9")
     return ev.draw_curves(LINES.with_suffix(".svg"), curves, "share of test rows without text", "accuracy", ticks)
 
 
+def _parted(learned: Sequence[ev.Line]) -> list[ev.Line]:
+    """Curves in a picture for each modality that is missing, whole rows in both."""
+    return [
+        line | {"data": f"{line['data']}, {modality} missing"}
+        for modality in ("text", "audio")
+        for line in learned
+        if line["arm"] == CLEAN or line["arm"].startswith(modality)
+    ]
+
+
+CURVES = (
+    "Loss on held-out training rows by epoch, the first seed, trained anew for these curves by a later version. The held-out "
+    "rows lack as much as the others, so that levels do not compare. Of these"
+)
 END = """## Full size, and what is open
 
 `plait study run mosi_missing` is whole here (35 runs, seven minutes of one core). `mosi_missing_video` has the thesis's third
@@ -147,10 +165,14 @@ modality and its own features, which only their owners give out. Open: other dat
 
 
 def main() -> None:
-    if sys.argv[1:]:
-        ev.write(LINES, COMMAND, ev.beside(LINES, taken(sys.argv[1])))
+    given = ev.folders(__doc__, "runs", "curves")
+    for folder in given["runs"]:
+        ev.write(LINES, COMMAND, ev.beside(LINES, taken(folder)))
+    for folder in (*given["runs"], *given["curves"]):
+        curves = lc.taken(folder, lambda line: named(line["train_condition"]))
+        ev.write(LINES, COMMAND, lc.beside(LINES, curves))
     build()
-    print(Path(LINES.with_suffix(".md")))
+    print(LINES.with_suffix(".md"))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 import evidence_lines as ev
+import learning_curves as lc
 from plait.report.charts import Curve
 from plait.study.results import Results
 from plait.study.statistics.paired import Difference, resampled_t
@@ -94,7 +95,8 @@ def build() -> list[list[str]]:
     parts = [_head(head, runs, seeds), "## The verdicts\n", *(f"- *{t.name[1]}*: **{t.verdict}**." for t in tests), ""]
     parts += ["## To the target\n", _targets(runs), "## Scores\n", _scores(runs, lines), "## The claims\n"]
     parts += [ev.tests_table(tests, "data", "claim"), LOGARITHM]
-    parts += ["## Learning curves\n", _picture(runs), END]
+    still = lc.late([{"valid_loss": [-value for value in x["curve"]]} for x in runs], "networks, by test accuracy,")
+    parts += ["## Learning curves\n", ev.wrapped(f"{still}.") + "\n", _picture(runs), END]
     page = ev.write_page(LINES, parts)
     question = "Late fusion, AV digits: does pretraining reach a target accuracy at less cost?"
     return [ev.front_row(question, tests, seeds, page)]

@@ -14,6 +14,7 @@ import sys
 import numpy as np
 
 import evidence_lines as ev
+import learning_curves as lc
 
 LINES = ev.HERE / "tuned.jsonl"
 COMMAND = "plait study run tuned_2000"
@@ -25,7 +26,7 @@ BASELINES = ("majority", "linear", "trees")
 
 def told() -> str:
     """One sentence, for the front page."""
-    lines = ev.read(LINES)[1]
+    lines, _ = lc.apart(ev.read(LINES)[1])
     found = [t for t in _tests(lines) if t.name[1] in (FROZEN, MORE)]
     gaps = [f"{t.name[0]} less `{t.name[1]}` {t.difference.value:+.3f} ({t.verdict})" for t in found]
     return f"Text encoders tuned on 2,000 rows: {'; '.join(gaps)}."
@@ -40,7 +41,8 @@ def _tests(lines: list[ev.Line]) -> list[ev.Test]:
 
 def build() -> list[list[str]]:
     """Write the page; its rows, for the front page."""
-    head, lines = ev.read(LINES)
+    head, every = ev.read(LINES)
+    lines, curves = lc.apart(every)
     datasets = list(dict.fromkeys(x["data"] for x in lines))
     seeds = len({x["seed"] for x in lines})
     tests = _tests(lines)
@@ -49,7 +51,7 @@ def build() -> list[list[str]]:
         parts.append(f"- *Tuned is better than `{other}`*: {ev.counted([t for t in tests if t.name[1] == other])}.")
     parts += ["", "## Scores\n", ev.scores(lines, datasets, (OURS, FROZEN, MORE, *BASELINES)), _cost(lines, datasets)]
     parts += ["## Tuned less each other\n", ev.draw(LINES.with_suffix(".svg"), tests, "tuned less the other")]
-    parts += [ev.tests_table(tests, "data", "tuned less"), END]
+    parts += [ev.tests_table(tests, "data", "tuned less"), *lc.section(curves, LINES, CURVES), END]
     page = ev.write_page(LINES, parts)
     frozen = [t for t in tests if t.name[1] in (FROZEN, MORE)]
     question = "Text encoders tuned on the task, 2,000 rows: better than frozen ones?"
@@ -87,6 +89,10 @@ def _cost(lines: list[ev.Line], datasets: list[str]) -> str:
     )
 
 
+CURVES = (
+    "Loss on held-out training rows by epoch of the joint network over frozen and over tuned features, the first seed, the mean "
+    "over members until the first of them stops (what tuning itself did is not kept). Of all members' networks, joint and linear,"
+)
 END = """## Full size, and what is open
 
 `plait study run tuned_2000` (two tables, three seeds, about an hour of one core) is whole here. More rows (`rows` in a copy, a
@@ -98,6 +104,7 @@ run at 2,000 takes two to eight minutes of one core), pictures, and encoders fro
 def main() -> None:
     if sys.argv[1:]:
         ev.write(LINES, COMMAND, ev.beside(LINES, ev.taken(sys.argv[1])))
+        ev.write(LINES, COMMAND, lc.beside(LINES, lc.taken(sys.argv[1])))
     build()
     print(LINES.with_suffix(".md"))
 

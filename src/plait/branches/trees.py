@@ -27,13 +27,13 @@ Array = NDArray[Any]
 MOST_LABELS = 20
 #: Training rows of a member below which there is nothing to grow.
 FEWEST = 80
-#: Trees of one ensemble; with many classes a round has many of them.
-MOST_TREES = 400
+#: Trees of one ensemble, and of one of many classes and columns, where a round has many of them and takes long.
+MOST_TREES, MOST_OF_MANY = 3000, 400
 #: Columns of which a split may look at all; of more at a quarter, at least at so many and at most at so many: as good, and
 #: twice as fast.
 LEAST_SEEN, MOST_SEEN = 16, 64
-#: Classes from which a round has so many trees that there are few rounds, at a rate of 0.25 instead of 0.1, columns have 63
-#: bins instead of 255, and embeddings 16 components instead of 30 (held-out loss of the mixture as good, a third sooner).
+#: Classes from which, beyond ``NARROW`` columns, a round has so many trees that there are few rounds, at a rate of 0.25, not 0.1,
+#: and columns have 63 bins, not 255; embeddings have 16 components, not 30 (the mixture as good, a third sooner).
 MANY_CLASSES, FEW_COMPONENTS = 8, 16
 #: Places, drawn anew for each ensemble, at which a column of an encoder may be parted.
 CUTS = 32
@@ -41,6 +41,8 @@ CUTS = 32
 FEWEST_ROUNDS = 24
 #: Training rows from which trees have 15 leaves instead of 8, which were as good on 1,500 rows of games, payments and petfinder.
 MANY_ROWS = 3000
+#: Columns up to which every other member has trees of so many leaves: deeper ones find what many columns say together.
+NARROW, DEEP = 64, 31
 #: Classes times rows from which the first rounds must show that growing is worth its time.
 PILOT = 8000
 #: Log-probability of a class that no training row has.
@@ -72,10 +74,11 @@ class Trees(FittedBranch):
 
     Options: ``engine``: what grows them, ``scikit-learn``, or with the extra ``boost`` ``lightgbm`` or ``catboost``
     (symmetric trees; categories of more than 20 levels by their encodings only); ``rounds`` at most; ``learning_rate`` (none:
-    0.1, of 8 classes and more 0.25); ``leaves`` of a tree (none: 8, of 3,000 rows and more 15); ``min_rows`` of a leaf;
-    ``penalty`` on leaves; ``share`` of the columns that a split may look at (none: a quarter, 16 to 64 of them); ``bins`` of a
-    number (none: 255, of 8 classes and more 63; of an encoder's at most 33, drawn); ``components`` of an embedding (none: 30,
-    of 8 classes and more 16); ``most`` trees of an ensemble, which are rounds times classes.
+    0.1, wide 0.25); ``leaves`` of a tree (none: 8, of 3,000 rows and more 15, of up to 64 columns in every other member 31);
+    ``min_rows`` of a leaf; ``penalty`` on leaves; ``share`` of the columns that a split may look at (none: a quarter, 16 to 64 of
+    them); ``bins`` of a number (none: 255, wide 63; of an encoder's at most 33, drawn); ``components`` of an embedding (none: 30,
+    of 8 classes and more 16); ``most`` trees of an ensemble, which are rounds times classes (none: 3,000, wide 400). Wide: 8
+    classes and more, and more than 64 columns.
 
     Example:
         >>> Trees(rounds=50).options()["rounds"]
@@ -83,7 +86,7 @@ class Trees(FittedBranch):
     """
 
     engine: Literal["scikit-learn", "lightgbm", "catboost"] = "scikit-learn"
-    rounds: Count = 300
+    rounds: Count = 1000
     learning_rate: Positive | None = None
     leaves: Annotated[int, Within(2, 1024)] | None = None
     min_rows: Count = 10
@@ -91,7 +94,7 @@ class Trees(FittedBranch):
     share: Annotated[float, Within(0, 1, above=True)] | None = None
     bins: Annotated[int, Within(2, 255)] | None = None
     components: Count | None = None
-    most: Count = MOST_TREES
+    most: Count | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -143,11 +146,13 @@ class Trees(FittedBranch):
         if (known == known[0]).all():
             value = float(known[0]) if rows.task == "regression" else UNSEEN * (1 - 2 * float(known[0] > 0))
             return Forest.constant(value), 0
-        few = rows.out_dim < MANY_CLASSES
+        narrow = x.shape[1] <= NARROW
+        few, deep = narrow or rows.out_dim < MANY_CLASSES, narrow and rows.member % 2 == 1
+        most = self.most or (MOST_TREES if few else MOST_OF_MANY)
         pace = Pace(
-            rounds=min(self.rounds, max(FEWEST_ROUNDS, self.most // rows.out_dim)),
+            rounds=min(self.rounds, max(FEWEST_ROUNDS, most // rows.out_dim)),
             rate=self.learning_rate or (0.1 if few else 0.25),
-            leaves=self.leaves or (8 if len(rows.fold) < MANY_ROWS else 15),
+            leaves=self.leaves or (DEEP if deep else 8 if len(rows.fold) < MANY_ROWS else 15),
             min_rows=self.min_rows,
             penalty=self.penalty,
             share=self.share or min(1.0, max(min(0.25, MOST_SEEN / x.shape[1]), LEAST_SEEN / x.shape[1])),

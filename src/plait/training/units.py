@@ -137,7 +137,7 @@ def rows_of(piece: Piece, number: int) -> FoldRows:
     task, seen = examples.task, spread(fold[0], GROWN_ROWS)
     loss = task.loss if isinstance(task, Regression) else "smooth"
     rows = (examples.inputs, examples.target, examples.weight, seen, fold[1])
-    return FoldRows(*rows, task.name, task.out_dim, piece.seed + number, loss=loss)
+    return FoldRows(*rows, task.name, task.out_dim, piece.seed + number, loss=loss, member=number)
 
 
 def _promising(piece: Piece, branch: FittedBranch, member: Branches, rows: FoldRows, out: Tensor) -> bool:
