@@ -81,7 +81,28 @@ def test_a_folder_that_cannot_be_made_is_refused_before_anything_is_read(
     table = [] if command == ["demo"] else [place / "no table.csv"]
     said = refused(capsys, *command, *table, "--out", place / "notes.txt" / "below" / "out.svg")
     assert f"{place / 'notes.txt'} is a file, no folder" in said
+    said = refused(capsys, *command, *table, "--out", place / "new" / f"{'n' * 300}.svg")
+    assert "(File name too long); name another place" in said
     assert [p.name for p in place.iterdir() if p.name != "t.csv"] == ["notes.txt"]
+
+
+def test_a_picture_of_curves_is_no_folder(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (place / "c.svg").mkdir()
+    said = refused(capsys, "curves", place / "no model", "--out", place / "c.svg")
+    assert said.endswith("c.svg: is a folder; name the file to write")
+
+
+@pytest.mark.parametrize("command", ["fit", "advise", "sensitivity"])
+def test_a_table_s_name_that_is_too_long_for_a_folder_is_told_before_the_work(
+    command: str, place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place)
+    name = f"{'n' * 250}.csv"
+    (place / "t.csv").rename(name)
+    said = refused(capsys, command, name, "--target", "label")
+    assert said.startswith("error: --out runs/")
+    assert said.endswith("cannot be a folder (File name too long); name another place")
+    assert not (place / "runs").exists()
 
 
 def test_a_folder_that_may_not_be_written_is_refused_before_a_fit(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

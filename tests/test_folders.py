@@ -262,6 +262,11 @@ def test_a_name_that_is_too_long_is_refused_before_the_work(longer: int, tmp_pat
         save(tmp_path / name)
     with pytest.raises(PlaitError, match="too long"):
         check_folder(tmp_path / ("n" * 300) / "m")
+    for refuse in (check_folder, lambda place: folders.check_room(place, place)):  # where the folder is not there yet
+        with pytest.raises(PlaitError, match=f"{name}: cannot be a folder .*too long"):
+            refuse(tmp_path / "new" / name)
+    with pytest.raises(PlaitError, match="cannot be a file .*too long"):
+        folders.check_file(tmp_path / "new" / f"{name}.svg", folders=True)
     assert names(tmp_path) == []
 
 

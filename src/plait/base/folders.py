@@ -48,9 +48,9 @@ def check_folder(folder: str | Path, kind: str = "") -> Path:
     """
     place = followed(Path(folder))
     try:
-        check_room(folder, place if place.exists() and _pinned(place) else place.parent)
-        if not place.exists():
-            _check_name(place)
+        there = os.path.exists(place)  # noqa: PTH110 - Path's raises on a name that is too long
+        check_room(folder, place if not there or _pinned(place) else place.parent)
+        if not there:
             return place
         if not place.is_dir():
             raise ModelError(f"{folder}: exists and is not a model folder; name another place or remove it")
@@ -92,8 +92,8 @@ def check_room(path: str | Path, folder: Path) -> None:
         raise ModelError(f"{path}: the folder {above} cannot be written; name another place")
 
 
-def check_file(path: str | Path) -> None:
-    """Refuse a file that could not be written, before what it will hold is made.
+def check_file(path: str | Path, *, folders: bool = False) -> None:
+    """Refuse a file that could not be written, before what it will hold is made; ``folders``: missing ones will be made.
 
     Raises:
         TableError: there is no such folder, it cannot be written, the path is a folder itself, or its name is too long.
@@ -106,6 +106,9 @@ def check_file(path: str | Path) -> None:
         raise TableError(f"{path}: cannot be a file ({error.strerror or error}); name another place") from None
     if folder:
         raise TableError(f"{path}: is a folder; name the file to write")
+    if folders:
+        check_room(path, place.absolute().parent)
+        return
     if not place.parent.is_dir():
         raise TableError(f"{path}: there is no folder {place.parent}; make it, or name another place")
     if not os.access(place.parent, os.W_OK | os.X_OK):
@@ -113,9 +116,15 @@ def check_file(path: str | Path) -> None:
 
 
 def _check_name(place: Path) -> None:
-    """Let the system refuse, by an ``OSError``, a name that leaves no room for those beside it."""
-    if place.name:
-        place.with_name(f"{place.name}{'.' * BESIDE}").exists()
+    """Let the system refuse, by an ``OSError``, a name that leaves no room for those beside it, and of folders above it.
+
+    It does so only in a folder that is there.
+    """
+    place = place.absolute()
+    above = next(folder for folder in (*place.parents, place) if folder.exists())
+    *folders, name = place.relative_to(above).parts or ("",)
+    for each in (*folders, f"{name}{'.' * BESIDE}"):
+        (above / each).exists()
 
 
 def model_kind(folder: Path) -> str | None:

@@ -11,6 +11,7 @@ import typer
 
 from plait.base.checks import number
 from plait.base.deadline import Deadline, now
+from plait.base.folders import check_room
 from plait.base.parts import write_file
 from plait.cli import options as o
 from plait.cli.app import app
@@ -60,6 +61,7 @@ def advise(
         check_rows(with_target(frame, result.target), result)
     settings = o.settings_of(from_file, None, set_)
     folder = out or Path("runs") / f"advice-{table.name.partition('.')[0]}-{result.target}"
+    check_room(f"--out {folder}", folder.absolute())
     other = model_kind(folder)
     if other is not None:
         raise ModelError(f"--out {folder}: holds a {other}; name another folder for the studies")
@@ -185,6 +187,7 @@ def sensitivity(
         )
         frame = frame.iloc[kept]
     folder = out or Path("runs") / f"sensitivity-{table.name.partition('.')[0]}-{result.target}"
+    check_room(f"--out {folder}", folder.absolute())
     done = search(
         frame,
         result,

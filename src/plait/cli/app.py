@@ -66,11 +66,10 @@ def _check_out(command: str, options: dict[str, Any]) -> None:
         source = options.get(name)
         if source is not None and Path(source).is_file() and _same_file(source, out):
             raise ConfigError(f"--out {out}: is the {name} that is read, and would be replaced; name another file")
-    if command in _FILES:
-        check_file(out)
+    if command in (*_FILES, "curves"):
+        check_file(out, folders=command == "curves")
     else:
-        place = Path(out).expanduser().absolute()
-        check_room(f"--out {out}", place.parent if command == "curves" else place)
+        check_room(f"--out {out}", Path(out).expanduser().absolute())
 
 
 def _same_file(one: str | Path, other: str | Path) -> bool:

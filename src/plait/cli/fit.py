@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from plait.base import checks, deadline
+from plait.base.folders import check_room
 from plait.base.progress import step
 from plait.cli import options as o
 from plait.cli.app import app
@@ -111,6 +112,7 @@ def fit(
         settings["train"] = {**(settings.get("train") or {}), **o.assignments(train, "--train", "modality=regime")}
     named = result.target if len(wanted) < 2 else "-".join(wanted)[:80].replace("/", "_")
     folder = out or Path("runs") / f"{table.name.partition('.')[0]}-{named}"
+    check_room(f"--out {folder}", folder.absolute())  # which the table's name may make too long
     settings = o.with_checkpoint(settings, folder)
     outcome = fit_table(
         frame,

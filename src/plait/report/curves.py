@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plait.base.errors import ConfigError, nearest, need
+from plait.base.folders import check_file
 from plait.base.parts import write_file
 from plait.report.blocks import Page, Section, picture
 from plait.report.canvas import COLOURS, distinct, settings, svg, width_of
@@ -200,6 +201,7 @@ def draw(made: Sequence[Panel], out: Path, caption: str = "") -> Path:
     figure = panels_figure(made)
     if figure is None:
         raise ConfigError("nothing to draw: no value is a number")
+    check_file(out, folders=True)
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix.lower() == ".png":
         held = io.BytesIO()
