@@ -184,20 +184,15 @@ def page(place: Path) -> None:
     lines = sorted((line for line in lines if line["exit"] == 0), key=lambda one: (one["rows"], one["label"]))
     drawn = [*((command, "narrow") for command in COMMANDS), ("encode", "now"), ("fit", "now")]
     panels = [
-        Panel(title, up, [_curve(lines, command, label, key, unit) for command, label in drawn])
+        Panel(
+            title, up, [_curve(lines, command, label, key, unit) for command, label in drawn], across="rows", log=True
+        )
         for title, up, key, unit in (
             ("greatest memory", "GB", "peak_mb", 1000),
             ("time", "processor seconds", "processor_seconds", 1),
         )
     ]
-    figure = panels_figure(panels)
-    sizes = sorted({line["rows"] for line in lines})
-    for axes in figure.axes:
-        axes.set_xscale("log")
-        axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
-        axes.set_xticks([], minor=True)
-        axes.set_xlabel("rows")
-    place.with_suffix(".svg").write_text(svg(figure))
+    place.with_suffix(".svg").write_text(svg(panels_figure(panels)))
     rows = [
         f"| {one['command']} | {one['label']} | {one['rows']:,} | {_number(one['processor_seconds'])} | {one['seconds']:,.0f} | "
         f"{one['peak_mb'] / 1000:.2f} | {one['store_mb']:,.0f} | {one['load']:.0f} | {one.get('note', '')} |"

@@ -25,6 +25,7 @@ pytest.importorskip("matplotlib")
 from plait.base.documents import plain
 from plait.report.canvas import COLOURS
 from plait.report.charts import Curve, curves_figure
+from plait.report.curves import Panel, panels_figure
 from plait.report.words import brief
 from plait.study.report.evidence import differences_figure, scores_figure
 from plait.study.report.sections.cost import cost_figure, front
@@ -612,6 +613,17 @@ def test_no_score_axis_has_a_tick_where_no_score_can_be():
         axis = getattr(drawn.axes[0], name)
         assert 0.5 <= min(axis.get_majorticklocs()) < max(axis.get_majorticklocs()) <= 1.0
         assert axis.get_view_interval()[1] > 1.0  # the marks at its end are drawn whole
+
+
+def test_the_last_number_of_a_logarithmic_axis_is_whole():
+    curve = Curve("a", [10.0**i for i in range(4, 8)], [1.0, 2.0, 3.0, 4.0])
+    panels = [Panel(title, "GB", [curve], across="rows", log=True) for title in "ab"]
+    for figure in (curves_figure([curve], "rows", "GB", log=True), panels_figure(panels)):
+        figure.draw_without_rendering()
+        for ax in figure.axes:
+            labels = ax.get_xticklabels()
+            assert [label.get_text() for label in labels] == ["10,000", "100,000", "1,000,000", "10,000,000"]
+            assert max(label.get_window_extent().x1 for label in labels) < figure.bbox.x1 - 1
 
 
 def test_differences_that_are_no_numbers_have_no_row():

@@ -8,7 +8,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from plait.report.canvas import COLOURS, ENDLESS, LINES, WIDTH, axes, bound, broken, distinct, line_width, settings
+from plait.report.canvas import (
+    COLOURS,
+    ENDLESS,
+    LINES,
+    WIDTH,
+    axes,
+    bound,
+    broken,
+    distinct,
+    line_width,
+    settings,
+    tick,
+)
 
 #: Lines that get a colour and a name; the others are grey.
 NAMED = 6
@@ -38,6 +50,27 @@ class Curve:
     high: Sequence[float] = ()
 
 
+#: Points on the right of an axis, and that a number at it takes for each character.
+MARGIN, DIGIT = 12.0, 5.1
+
+
+def log_places(ax: Any, curves: Sequence[Curve]) -> None:
+    """A logarithmic x axis with a number at every place of the curves, and at no other."""
+    places = _places(curves)
+    ax.set_xscale("log")
+    ax.set_xticks(places, [tick(x) for x in places])
+    ax.set_xticks([], minor=True)
+
+
+def room_for(curves: Sequence[Curve]) -> float:
+    """Points on the right of such an axis, so that half of the last number, which stands at its end, is not cut."""
+    return max(MARGIN, DIGIT / 2 * max((len(tick(x)) for x in _places(curves)), default=0))
+
+
+def _places(curves: Sequence[Curve]) -> list[float]:
+    return sorted({x for curve in curves for x in curve.x})
+
+
 def curves_figure(
     curves: Sequence[Curve],
     across: str,
@@ -59,7 +92,8 @@ def curves_figure(
     shown = distinct([curve.name for curve in named], 46) if named else []
     top = 8.0 + 13.0 * len(named)
     with settings():
-        figure, ax = axes(WIDTH, 190.0 + top, left=46, bottom=34, right=12, top=top)
+        right = room_for(curves) if log else MARGIN
+        figure, ax = axes(WIDTH, 190.0 + top, left=46, bottom=34, right=right, top=top)
         for curve in curves:
             if not curve.name:
                 ax.plot(curve.x, curve.y, color=COLOURS["rule"], lw=0.9, zorder=1)
@@ -70,10 +104,7 @@ def curves_figure(
             style |= {"marker": MARKERS[place % len(MARKERS)], "ms": 4.5} if markers else {}
             ax.plot(curve.x, curve.y, lw=1.5, label=name, zorder=3, **style)
         if log:
-            ax.set_xscale("log")
-            ticks = sorted({x for curve in curves for x in curve.x})
-            ax.set_xticks(ticks, [f"{x:g}" for x in ticks])
-            ax.set_xticks([], minor=True)
+            log_places(ax, curves)
         else:
             ax.locator_params(axis="x", nbins=6, **({"integer": True} if whole else {}))
         ax.tick_params(labelcolor=COLOURS["muted"])

@@ -14,7 +14,7 @@ from plait.base.folders import check_file
 from plait.base.parts import write_file
 from plait.report.blocks import Page, Section, picture
 from plait.report.canvas import COLOURS, distinct, settings, svg, width_of
-from plait.report.charts import MARKERS, NAMED, Curve, look
+from plait.report.charts import MARGIN, MARKERS, NAMED, Curve, log_places, look, room_for
 from plait.report.page import render
 from plait.training.history import PRETRAIN, STAGES, TRAIN, epochs_to, of_stage, read, select
 
@@ -36,6 +36,7 @@ class Panel:
         curves: in the same order in every panel; an empty one takes a colour and draws nothing.
         threshold: a level to be reached, dashed.
         across: label of the x axis.
+        log: it is logarithmic, with a number at every place.
     """
 
     title: str
@@ -43,6 +44,7 @@ class Panel:
     curves: Sequence[Curve]
     threshold: float | None = None
     across: str = "epoch"
+    log: bool = False
 
 
 def panels_figure(panels: Sequence[Panel], most: int = NAMED) -> Any:
@@ -55,7 +57,7 @@ def panels_figure(panels: Sequence[Panel], most: int = NAMED) -> Any:
     names = distinct([c.name for c in panels[0].curves[:most]], 60)
     across = min(_ACROSS, len(panels))
     down = -(-len(panels) // across)
-    width = across * (_WIDTH + _BETWEEN) + 12
+    width = across * (_WIDTH + _BETWEEN) + max(room_for(p.curves) if p.log else MARGIN for p in panels)
     columns = max(1, min(len(names), int(width // (40 + 5.2 * max(map(width_of, names))))))
     top = 8 + _ROW * (-(-len(names) // columns))
     height = top + down * (_HEIGHT + _TITLE + _BOTTOM) + 4
@@ -96,7 +98,10 @@ def _draw(ax: Any, panel: Panel, names: Sequence[str]) -> None:
     ax.set_title(panel.title, pad=5)
     ax.set_xlabel(panel.across)
     ax.set_ylabel(panel.up)
-    ax.locator_params(axis="x", nbins=6, integer=panel.across == "epoch")
+    if panel.log:
+        log_places(ax, panel.curves)
+    else:
+        ax.locator_params(axis="x", nbins=6, integer=panel.across == "epoch")
     ax.tick_params(labelcolor=COLOURS["muted"])
     ax.grid(True, axis="y")
 
