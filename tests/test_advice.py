@@ -310,7 +310,8 @@ def test_minutes_count_from_the_start_of_the_command(
     with pytest.raises(SystemExit) as stop:
         main([*command, "--splits", "1", "--workers", "1", "--set", "encoders.text=hashed_ngrams"])
     assert stop.value.code == 2
-    assert "before anything was encoded: starting took all of it; give more --minutes" in capsys.readouterr().err
+    assert "minutes 5: too short to train anything: 5 min " in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
 
 
 def test_what_the_user_has_settled_is_not_tried_again() -> None:

@@ -101,6 +101,41 @@ def test_a_budget_too_short_for_anything_is_refused(rows: tuple[pd.DataFrame, np
         model_of(minutes=0).fit(*rows)
 
 
+@pytest.mark.parametrize(
+    ("command", "minutes", "said"),
+    [
+        (
+            "fit",
+            "0.001",
+            "minutes 0.001: too short to train anything: 0 s of 0.06 s are over, and what follows training",
+        ),
+        ("fit", "0", "minutes must be a number above 0, found 0.0"),
+        ("fit", "nan", "minutes must be a number above 0, found nan"),
+        ("advise", "0", "minutes must be a number above 0, found 0.0"),
+        ("advise", "nan", "minutes must be a number above 0, found nan"),
+    ],
+)
+def test_a_command_refuses_a_budget_too_short_before_it_looks_for_the_table(
+    command: str, minutes: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([command, str(tmp_path / "t.csv"), "--target", "label", "--minutes", minutes])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.startswith(f"error: {said}")
+
+
+def test_a_fit_refuses_a_budget_too_short_before_it_works(
+    ticking: list[float], rows: tuple[pd.DataFrame, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = rows[0].assign(label=rows[1])
+    found = schema.infer(frame, target="label")
+    monkeypatch.setattr(FusionClassifier, "fit", lambda *_, **__: pytest.fail("began"))
+    with pytest.raises(
+        ConfigError, match=r"minutes 0\.03: too short to train anything: 1 s of 1\.8 s are over, and what"
+    ):
+        fit_table(frame, found, {"minutes": 0.03})
+
+
 def test_encoding_counts_and_its_work_is_kept(ticking: list[float], tmp_path: Path) -> None:
     words = [f"word{a} word{b}" for a, b in itertools.product(range(40), range(40))]
     frame, y = pd.DataFrame({"text": words}), np.arange(1600) % 2

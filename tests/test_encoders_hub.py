@@ -377,8 +377,21 @@ def test_odd_texts_are_encoded(case: Case, tiny: Callable[[str], Path]) -> None:
 
 def test_sounds_that_are_cut_are_told_of(tiny: Callable[[str], Path]) -> None:
     encoder = make("wav2vec2", tiny("wav2vec2"), max_seconds=0.2)
-    with pytest.warns(PlaitWarning, match="1 of 4 sounds are longer than 0.2 s"):
+    with pytest.warns(PlaitWarning, match=r"1 of 4 sounds are longer than 0\.2 s: .* \(max_seconds of"):
         assert encoder.lengths(SOUNDS).tolist() == [188, 200, 188, 3]
+
+
+def test_sounds_that_a_model_cuts_itself_are_told_of(
+    tiny: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sounds = [np.zeros(16_000 * seconds, np.float32) for seconds in (1, 4)]
+    with pytest.warns(PlaitWarning, match="1 of 2 sounds are longer than 2 s: .*all that the model of the encoder"):
+        assert make("transformers_audio", tiny("clap")).lengths(sounds).tolist() == [1000, 2000]
+    sentences, model = make("sentence_transformer", tiny("sentence")), torch.nn.Identity()
+    vars(model).update(modalities=["text", "audio"], max_seq_length=None)
+    monkeypatch.setattr(importlib.import_module("sentence_transformers"), "SentenceTransformer", lambda *_, **__: model)
+    with pytest.warns(PlaitWarning, match="1 of 2 sounds are longer than 30 s"):
+        assert sentences.lengths([sounds[0], np.zeros(16_000 * 31, np.float32)]).tolist() == [1000, 30_000]
 
 
 # The same numbers as the libraries give -------------------------------------------------------------------------------

@@ -176,6 +176,19 @@ def test_an_address_that_is_a_trick_is_refused(address: str, said: str) -> None:
         "https://a.org/x.png?sv=2024&sig=topsecret: it is not there",
         "mysql://me:topsecret@a.org/trials",
         "https://me:topsecr",  # cut in a message
+        "https://me:1topsecr",
+        "https://a.org/x.png?size=2;key=topsecret",
+        "https://a.org/view;size=2?key=topsecret;size=2",
+        "https://a.org/view;sig=topsecret",
+        "https://a.org/x.png#access_token=topsecret",
+        "https://a.org/x.png?pass=topsecret",
+        "https://a.org/x.png?%6Bey=topsecret",
+        "https://a.org/x.png?size=2;k%65y=topsecret&of=3",
+        "https://me%3Atopsecret@a.org/x.png",
+        "https://me:top%40secret@a.org/x.png",
+        "https%3A%2F%2Fme%3Atopsecret%40a.org/x.png",
+        "https://b.org/go?to=https%3A%2F%2Fa.org%2Fx%3Fsig%3Dtopsecret",
+        "https://b.org/go?to=https%253A%252F%252Fa.org%252Fx%253Fsig%253Dtopsecret",
     ],
 )
 def test_no_message_says_what_opens_an_address(address: str) -> None:
@@ -197,6 +210,9 @@ def test_no_message_says_what_opens_an_address(address: str) -> None:
         "https://a.org/x.png?size=2",
         "https://a.org;key=3",
         "https://a.org/view;key=3.png",
+        "https://a.org/view;size=2;key=3.png?size=2",
+        "https://a.org:8080",
+        "https://a.org/my%20%26%20your.png?size=2#page=3",
         "https://a.org/t.csv?author=smith&sort_key=2&max_tokens=9&design=a",
         "abfss://pictures@account.dfs.core.windows.net/a.png",
     ],
@@ -206,7 +222,9 @@ def test_an_address_that_opens_nothing_is_said_whole(address: str) -> None:
     assert not is_secret(address)
 
 
-@pytest.mark.parametrize("text", ["?" * 100_000, "a-" * 200_000, "?key" * 20_000, "ab:/" * 20_000])
+@pytest.mark.parametrize(
+    "text", ["?" * 100_000, "a-" * 200_000, "?key" * 20_000, "ab:/" * 20_000, ";a" * 50_000, "%25" * 50_000]
+)
 def test_long_texts_are_searched_for_passwords_in_one_pass(text: str) -> None:
     assert hidden(text) == text
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import shutil
@@ -510,7 +511,7 @@ def test_a_full_disk_does_not_stop_reading(filled: Path) -> None:
 
 def test_a_disk_without_room_for_the_first_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store_environment.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
-    with pytest.raises(StoreError, match="No space left on device"):
+    with pytest.raises(StoreError, match="cannot be made: No space left on device"):
         Store(tmp_path / "new")
 
 
@@ -544,14 +545,35 @@ def test_a_folder_that_may_not_be_written(open_folder: Path, existing: bool) -> 
         return "written"
 
     said = in_child(child)
-    assert said.startswith("StoreError: the store in ")
-    assert "Permission denied; set PLAIT_STORE to a folder that you may write to" in said
+    verb = "written" if existing else "made"
+    assert said.startswith(
+        f"StoreError: the store in {open_folder if existing else open_folder / 'new'} cannot be {verb}"
+    )
+    assert "Permission denied; name a folder that you may write to (--store, PLAIT_STORE), or do without" in said
 
 
 def test_a_file_in_the_place_of_the_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    with pytest.raises(StoreError, match="File exists"):
+    with pytest.raises(StoreError, match="cannot be made: File exists"):
         Store(tmp_path / "file")
+    with pytest.raises(StoreError, match=r"cannot be made: Not a directory; .* \(--store none\)"):
+        Store(tmp_path / "file" / "store")
+    with pytest.raises(StoreError, match="cannot be made: File name too long"):
+        Store(tmp_path / ("x" * 300))
+
+
+def test_a_store_on_a_disk_that_is_only_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "mkdir", refuse)
+        with pytest.raises(StoreError, match=r"/new cannot be made: Read-only file system; .* \(--store none\)"):
+            Store(tmp_path / "new")
+    (tmp_path / "there").mkdir()  # and empty
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(StoreError, match="/there cannot be made: Read-only"):
+        Store(tmp_path / "there")
 
 
 def test_the_folder_comes_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

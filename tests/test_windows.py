@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,28 @@ def test_windows_are_what_the_encoder_hears_in_each() -> None:
 def test_stride_and_the_number_of_windows(stride: float | None, most: int, count: int) -> None:
     encoder = Windows(**LIGHT, stride=stride, windows=most)
     assert encoder.prepare([tone(5)])["windows"].tolist() == [[count]]
+
+
+@pytest.mark.parametrize(
+    ("options", "count", "said"),
+    [
+        ({"stride": 2.0}, 3, "window 1 s, stride 2 s, 12 windows at most"),  # in 2.5 s from 1.0 to 1.5
+        ({"windows": 4}, 1, "window 1 s, stride 1 s, 4 windows at most"),
+        ({"stride": 0.5, "windows": 4}, 1, "stride 0.5 s, 4 windows"),
+        ({"stride": 0.5, "max_seconds": 4, "windows": 12}, 0, ""),
+        ({}, 0, ""),
+    ],
+)
+def test_sounds_with_parts_in_no_window_are_counted(options: dict[str, Any], count: int, said: str) -> None:
+    encoder = Windows(**{**LIGHT, **options})
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        tokens(encoder, [tone(5), tone(3, 300), tone(2.5, 600), tone(1.5), tone(0.4)])
+    gaps = [str(warning.message) for warning in caught if "no window holds" in str(warning.message)]
+    assert len(gaps) == bool(count)
+    assert all(line.startswith(f"{count} of 5 sounds") and said in line for line in gaps)
+    cut = [str(warning.message) for warning in caught if "longer than 4 s" in str(warning.message)]
+    assert len(cut) == ("max_seconds" in options)
 
 
 def test_a_sign_late_in_a_long_sound_is_heard_through_the_whole_model(tmp_path: Any) -> None:

@@ -20,8 +20,9 @@ NETWORKS = 0.6
 
 
 #: Seconds of the processor in which one member answers one row under one pattern (Hearthstone: 1,724 features, 13 classes),
-#: in which a mixture is learned, and in which a branch makes a row ready for itself.
-ANSWER, MIXTURE, READY = 2e-5, 0.4, 1e-4
+#: in which a mixture is learned, and in which a branch makes a row ready for itself; and in which a page and all files are
+#: written (rounded up).
+ANSWER, MIXTURE, READY, PAGE = 2e-5, 0.4, 1e-4, 1.7
 #: Slowest that the machine is taken for: a process that waits for a disk is not slowed down by as much as it seems.
 SLOWEST = 20.0
 
@@ -147,6 +148,18 @@ class Deadline:
                 f"minutes {self.minutes:g}: too short for encoding '{name}': {done:,} of {total:,} cells after "
                 f"{duration(self.spent)}; they are in the store unless that is off, so the next fit goes on from there; "
                 "allow more minutes, or name a lighter encoder (plait list encoders), as hashed_ngrams for text"
+            )
+
+    def check_begun(self) -> None:
+        """Refuse a budget that is too short whatever comes, as soon as that is known: work gets no faster than by now."""
+        if self.minutes is None:
+            return
+        spent, whole = self.spent, 60 * self.minutes
+        if min(self.training * whole, whole - self.after) <= spent:
+            follows = f", and what follows training takes {duration(self.after)} and more" if self.after else ""
+            raise ConfigError(
+                f"minutes {self.minutes:g}: too short to train anything: {duration(spent)} of {whole:.3g} s are over"
+                f"{follows}; allow more minutes"
             )
 
     def check_training(self) -> None:

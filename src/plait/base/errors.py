@@ -6,6 +6,7 @@ import difflib
 import importlib
 import re
 import sys
+import urllib.parse
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,18 +17,23 @@ from types import FrameType, ModuleType
 _USER = re.compile(
     r"""\b((?!abfss?://[^\s/:@]+@)[A-Za-z][A-Za-z0-9+.-]{1,30}:/{1,2})
     (?: (?: [^\s/?#'"]* | [^\s/?#'":]* : (?!\d+(?:/|\s|$)) [^\s'"]{0,1000} ) @
-      | (?!arn:) [^\s/?#'":@\[\]]+ : (?![\d:\\/]) [^\s/?#'"@]+ )""",
+      | (?!arn:) [^\s/?#'":@\[\]]+ : (?!\d+(?:\W|$)|[:\\/]) [^\s/?#'"@]+ )""",
     re.VERBOSE,
 )
-#: What signs or opens an address, behind its question mark; by their names ``author``, ``sort_key`` and the like do not,
-#: nor does ``;key=`` alone, which a path may hold.
+#: What signs or opens an address, by its name; ``author``, ``sort_key`` and the like do not.
 _SIGNED = re.compile(
-    r"""([?&;][^=&;?\s'"]{0,60}
-    (?: (?: signature | token(?!s) | secret | passw | passphrase | pwd | credential ) [^=&;?\s'"]{0,60}
-      | (?<!ssl)(?<!ssl_)(?<!sort)(?<!sort_)(?<!mon)(?<!;) key(?:id)? | sig | (?<![a-z])sign | auth(?:orization)? )
+    r"""([?&;#][^=&;?#\s'"]{0,60}
+    (?: (?: signature | token(?!s) | secret | passw | passphrase | pwd | credential ) [^=&;?#\s'"]{0,60}
+      | (?<!ssl)(?<!ssl_)(?<!sort)(?<!sort_)(?<!mon) key(?:id)? | sig | auth(?:orization)?
+      | (?<![a-z])(?:sign|pass|jwt) )
     =) [^&;\s'"]*[^&;\s'":,.)]""",
     re.IGNORECASE | re.VERBOSE,
 )
+#: Where such names stand: from a question mark on, or a part of a path, which may hold ``;key=``.
+_QUERY = re.compile(r"""[?&#][^\s'"]*|;(?!key=)[^=&;?#\s'"]{1,60}=[^&;\s'"]*""", re.IGNORECASE)
+_WORD = re.compile(r"""[^\s'"]+""")
+#: So often an address may be written into another, percent by percent.
+_NESTED = 3
 
 
 def hidden(text: str) -> str:
@@ -37,7 +43,24 @@ def hidden(text: str) -> str:
         >>> hidden("https://me:secret@a.org/x.png and s3://b/t.csv?size=2&X-Amz-Signature=0a1b")
         'https://...@a.org/x.png and s3://b/t.csv?size=2&X-Amz-Signature=...'
     """
-    return _SIGNED.sub(r"\1...", _USER.sub(r"\1...@", text))
+    result = _masked(text)
+    return _WORD.sub(_decoded, result) if "%" in result else result
+
+
+def _masked(text: str) -> str:
+    return _QUERY.sub(lambda query: _SIGNED.sub(r"\1...", query[0]), _USER.sub(r"\1...@", text))
+
+
+def _decoded(word: re.Match[str]) -> str:
+    """A word as it is, or up to its first percent sign, where what that and others spell opens an address."""
+    plain = _plain(word[0])
+    return word[0] if _masked(plain) == plain else f"{word[0].partition('%')[0]}..."
+
+
+def _plain(text: str) -> str:
+    for _ in range(_NESTED):
+        text = urllib.parse.unquote(text)
+    return text
 
 
 def is_secret(address: str) -> bool:
@@ -47,8 +70,10 @@ def is_secret(address: str) -> bool:
         >>> is_secret("mysql://me:secret@a.org/trials"), is_secret("mysql://me@a.org/trials")
         (True, False)
     """
-    user = _USER.search(address)
-    return _SIGNED.search(address) is not None or (user is not None and ":" in user[0].partition("/")[2])
+    plain = _plain(address)
+    users = (_USER.search(text) for text in (address, plain))  # which takes the place of what it finds
+    signed = any(_SIGNED.search(query[0]) for text in (address, plain) for query in _QUERY.finditer(text))
+    return signed or any(user is not None and ":" in user[0].partition("/")[2] for user in users)
 
 
 class PlaitError(ValueError):

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from plait.base.deadline import now
+from plait.base.checks import number
+from plait.base.deadline import Deadline, now
 from plait.base.parts import write_file
 from plait.cli import options as o
 from plait.cli.app import app
@@ -42,6 +43,7 @@ def advise(
     The evidence is written beside it; killed, the same command carries on.
     """
     begun = now()
+    number(minutes, "minutes", above=True)
     from plait.base.errors import ModelError
     from plait.base.folders import claim_folder, model_kind
     from plait.data import schema as schemas
@@ -62,6 +64,7 @@ def advise(
     if other is not None:
         raise ModelError(f"--out {folder}: holds a {other}; name another folder for the studies")
     if not (folder / "race").is_dir():  # else it is plait's, and goes on
+        Deadline(minutes, begun=begun).check_begun()  # before processes are started
         claim_folder(folder, ["schema.yaml"])
     write_file(folder / "schema.yaml", schemas.to_yaml(result).encode())
     data: dict[str, Any] = {

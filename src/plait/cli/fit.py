@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from plait.base import deadline
+from plait.base import checks, deadline
 from plait.base.progress import step
 from plait.cli import options as o
 from plait.cli.app import app
@@ -81,6 +81,9 @@ def fit(
     Rows are held out; on these it is judged and explained.
     """
     begun = deadline.now()
+    if own.minutes is not None:
+        least = checks.number(own.minutes, "minutes", above=True)
+        deadline.Deadline(least, deadline.BEFORE_REPORT, begun=begun, after=deadline.PAGE).check_begun()
     from plait.data import schema as schemas
     from plait.workflow.fit import Command, fit_table
     from plait.workflow.outcome import TargetOutcomes

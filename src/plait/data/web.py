@@ -95,7 +95,7 @@ def shown(address: str) -> str:
 
 def check_web(address: str) -> None:
     """Refuse an address that carries a password, or climbs."""
-    opening = re.split("[?&;]", address, maxsplit=1)[0]
+    opening = re.split("[?&;#]", address, maxsplit=1)[0]
     if hidden(opening) != opening:
         raise CellError(f"{shown(address)}: carries a user or a password; credentials come from the environment alone")
     if ".." in urllib.parse.unquote(urllib.parse.urlsplit(address).path).split("/"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -22,7 +23,7 @@ from plait.encoders.hub_files import PROCESSOR, TOKENIZER, WEIGHTS, Alternatives
 from plait.encoders.hub_models import HubEncoder, HubNetwork
 from plait.encoders.packages import filled
 from plait.encoders.pixel_arrays import Pixels, by_processor, pixels_of
-from plait.encoders.sound_frames import Heard
+from plait.encoders.sound_frames import Heard, heard
 from plait.encoders.syntax import cut
 
 #: Positions that RoBERTa and its kin reserve; of a model that states no limit they are left free.
@@ -189,6 +190,13 @@ class HubAudio(Heard, HubEncoder):
         features, shares = zip(*(self._features(cell) for cell in cells), strict=True)
         values, length = filled(features, np.float32, features[0].shape[1:])
         return {"values": values, "length": length.astype(np.int64), "share": np.array(shares, np.float32)[:, None]}
+
+    def lengths(self, cells: Sequence[Any]) -> np.ndarray:
+        """Milliseconds (n,) that are heard: some models take in less than ``max_seconds``."""
+        limit = getattr(self._extractor, "nb_max_samples", math.inf) / int(self._extractor.sampling_rate)
+        if limit >= self.max_seconds:
+            return super().lengths(cells)
+        return heard(cells, limit, f"all that the model of the encoder '{self.name()}' takes in")
 
     @cached_property
     def _extractor(self) -> Any:

@@ -25,6 +25,7 @@ from plait.encoders.hub_cut import TEXT, cut_network, given_words, layer_count
 from plait.encoders.hub_files import WEIGHTS, Alternatives, has_safetensors
 from plait.encoders.hub_models import HubEncoder, HubNetwork, quiet
 from plait.encoders.packages import filled
+from plait.encoders.sound_frames import heard
 from plait.encoders.syntax import cut
 
 
@@ -69,16 +70,22 @@ class SentenceTransformerText(HubEncoder):
         prepare = getattr(model, "preprocess", None) or model.tokenize  # renamed in 6.0
         return as_arrays(prepare(given), len(given), self.max_tokens)
 
+    def lengths(self, cells: Sequence[Any]) -> np.ndarray:
+        """Characters of texts, milliseconds of sounds, nothing of pictures."""
+        if len(cells) and isinstance(cells[0], Blob | np.ndarray | tuple) and _kind(self._model()) == "audio":
+            return heard(cells, _MAX_SECONDS, f"all that the encoder '{self.name()}' takes in")
+        return super().lengths(cells)
+
     def _media(self, model: Any, cells: Sequence[Any]) -> list[Any]:
         """Pictures or sounds as the library takes them."""
-        known = set(getattr(model, "modalities", ("text",)))
-        if "image" in known:
+        kind = _kind(model)
+        if kind == "image":
             return [Image.fromarray(image(cell)) for cell in cells]
-        if "audio" in known:
+        if kind == "audio":
             rate = int(model[0].processor.feature_extractor.sampling_rate)
             return [{"array": audio(cell, rate, _MAX_SECONDS), "sampling_rate": rate} for cell in cells]
         raise ConfigError(
-            f"encoder {self.name()}: '{self.model}' takes {', '.join(sorted(known))}, no pictures or sounds; name another "
+            f"encoder {self.name()}: '{self.model}' takes {kind}, no pictures or sounds; name another "
             "model, or install sentence-transformers 5.4 or newer"
         )
 
@@ -150,6 +157,12 @@ _MAX_SECONDS = 30.0
 #: Where the classes of its own modules live; others would be code that the model's files choose.
 _OWN = "sentence_transformers."
 _POOLING_FLAGS = "pooling_mode_"
+
+
+def _kind(model: Any) -> str:
+    """The kind of media that a model takes, or else all that it takes."""
+    known = set(getattr(model, "modalities", ("text",)))
+    return next((kind for kind in ("image", "audio") if kind in known), ", ".join(sorted(known)))
 
 
 def check_modules(modules: list[dict[str, Any]], model: str) -> None:

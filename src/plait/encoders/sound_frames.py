@@ -32,15 +32,18 @@ class Heard(Encoder):
     max_seconds: float
 
     def lengths(self, cells: Sequence[Any]) -> np.ndarray:
-        """Milliseconds (n,), from the headers; sounds that are cut are counted and told of, once."""
-        result = np.array([seconds(cell) for cell in cells])
-        cut = int((result > self.max_seconds).sum())
-        if cut:
-            warn(
-                f"{cut:,} of {len(cells):,} sounds are longer than {self.max_seconds:g} s: only that much of their beginning "
-                f"is heard (max_seconds of the encoder '{self.name()}')"
-            )
-        return np.asarray(np.round(1000 * np.minimum(result, self.max_seconds)), dtype=np.int64)
+        """Milliseconds (n,) that are heard."""
+        return heard(cells, self.max_seconds, f"max_seconds of the encoder '{self.name()}'")
+
+
+def heard(cells: Sequence[Any], limit: float, why: str) -> np.ndarray:
+    """Milliseconds (n,) of sounds, from their headers, ``limit`` seconds at most; those that are cut are counted and told of."""
+    result = np.array([seconds(cell) for cell in cells])
+    if cut := int((result > limit).sum()):
+        warn(
+            f"{cut:,} of {len(cells):,} sounds are longer than {limit:g} s: only that much of their beginning is heard ({why})"
+        )
+    return np.asarray(np.round(1000 * np.minimum(result, limit)), dtype=np.int64)
 
 
 @dataclass(eq=False)

@@ -12,12 +12,13 @@ from torch import Tensor, nn
 
 from plait.base.checks import Count, Within
 from plait.base.encoder import Encoder
-from plait.base.errors import ConfigError
+from plait.base.errors import ConfigError, warn
 from plait.base.tokens import Tokens
 from plait.data.media.images import video
-from plait.data.media.sounds import ARRAY_RATE, audio, seconds
+from plait.data.media.sounds import ARRAY_RATE, audio
 from plait.encoders.defaults import default_encoder, encoder_of
 from plait.encoders.packages import masked_max, mean_and_max
+from plait.encoders.sound_frames import Heard
 
 #: Frames of a window that are looked at, and the longer side that films are scaled down to while they are decoded (pixels).
 _FRAMES, _AT_MOST = 5, 448
@@ -26,14 +27,15 @@ _COUNT = "windows"
 
 
 @dataclass(eq=False)
-class Windows(Encoder):
+class Windows(Heard):
     """A long sound or video cut into windows; each is encoded by itself, and they are pooled or stay a sequence of tokens.
 
     Attributes:
         encoder: of a window: its name, ``{name: ..., option: ...}``, or a folder; empty takes the best for sound that is
             installed. It says whether cells are sounds or videos.
         window: seconds of sound.
-        stride: seconds from one window to the next; None: they stand side by side.
+        stride: seconds from one window to the next; None: they stand side by side. Sounds with gaps between windows, be it
+            by a longer stride or by too few windows, are counted and warned of.
         windows: at most so many; of more, evenly spread ones. A video is parted into exactly so many, of five frames each.
         pool: ``mean_max`` (the mean beside the largest over the windows), ``mean`` or ``max`` give one token; ``none`` all of
             them in a row.
@@ -74,18 +76,33 @@ class Windows(Encoder):
             yield from np.split(frames, self.windows)
             return
         wave = audio(cell, ARRAY_RATE, self.max_seconds)
-        size = max(1, round(self.window * ARRAY_RATE))
+        yield from (wave[start : start + self._size] for start in self._starts(len(wave)))
+
+    @property
+    def _size(self) -> int:
+        return max(1, round(self.window * ARRAY_RATE))
+
+    def _starts(self, samples: int) -> np.ndarray:
+        """Where the windows of a sound of so many samples begin."""
         step = max(1, round((self.stride or self.window) * ARRAY_RATE))
-        last = max(0, len(wave) - size)
+        last = max(0, samples - self._size)
         starts = np.unique(np.append(np.arange(0, last + 1, step), last))
         if len(starts) > self.windows:
             starts = starts[np.linspace(0, len(starts) - 1, self.windows).round().astype(int)]
-        yield from (wave[start : start + size] for start in starts)
+        return starts
 
     def lengths(self, cells: Sequence[Any]) -> np.ndarray:
         if "video" in self.kinds:
-            return super().lengths(cells)
-        return np.array([round(1000 * min(seconds(cell), self.max_seconds)) for cell in cells], dtype=np.int64)
+            return Encoder.lengths(self, cells)
+        result = super().lengths(cells)
+        gaps = sum(bool((np.diff(self._starts(ms * ARRAY_RATE // 1000)) > self._size).any()) for ms in result.tolist())
+        if gaps:
+            warn(
+                f"{gaps:,} of {len(cells):,} sounds have parts that no window holds, which are never heard (encoder "
+                f"'{self.name()}': window {self.window:g} s, stride {self.stride or self.window:g} s, {self.windows} windows "
+                "at most); a stride up to the window, or more windows, hear all"
+            )
+        return result
 
     def prepare(self, cells: Sequence[object]) -> dict[str, np.ndarray]:
         """What the encoder inside makes of the windows, each array (n, most windows, ...), and how many each cell has."""

@@ -281,6 +281,7 @@ class Environment:
             raise self.damaged(str(error)) from error
         except (lmdb.Error, OSError) as error:
             self.close()  # after a failed write LMDB refuses everything until it is opened again
+            verb = verb if os.path.isfile(self.data) else "made"  # noqa: PTH113 - Path's raises on a name that is too long
             raise StoreError(f"the store in {self.folder} cannot be {verb}: {_advice(error)}") from error
 
     def damaged(self, result: str) -> StoreError:
@@ -296,12 +297,12 @@ def _advice(error: Exception) -> str:
     reason = os.strerror(code) if code > 0 else str(error)
     if code in _FULL:
         return (
-            f"{reason}, the disk is full or failing; make room there or set PLAIT_STORE to a folder on another disk, "
+            f"{reason}, the disk is full or failing; make room there or name a folder on another disk (--store, PLAIT_STORE), "
             "and run again: it continues where it stopped"
         )
     if code in _FORBIDDEN:
-        return f"{reason}; set PLAIT_STORE to a folder that you may write to"
-    return f"{reason}; check that folder or set PLAIT_STORE to another one"
+        return f"{reason}; name a folder that you may write to (--store, PLAIT_STORE), or do without (--store none)"
+    return f"{reason}; check that folder, name another one (--store, PLAIT_STORE), or do without (--store none)"
 
 
 def open_shared(folder: Path) -> Environment:

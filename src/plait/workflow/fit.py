@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from plait.base import checks, config, machine, progress
-from plait.base.deadline import ANSWER, BEFORE_REPORT, Deadline
+from plait.base.deadline import ANSWER, BEFORE_REPORT, PAGE, Deadline
 from plait.base.errors import ConfigError, warn
 from plait.base.folders import check_folder
 from plait.base.inputs import Inputs
@@ -50,9 +50,9 @@ from plait.workflow.outcome import (
 )
 from plait.workflow.rows import Split, choosing_rows, part_of, split_rows
 
-#: Seconds of the processor, measured on Hearthstone and rounded up: the page and all files; judging one test row; the worth of
-#: one column, by one member; a linear baseline for one training row, and all of them where trees are not the model's own.
-PAGE, JUDGING, WORTH, LINEAR, ALL = 1.7, 3e-4, 0.03, 1.5e-4, 4e-4
+#: Seconds of the processor, measured on Hearthstone and rounded up: judging one test row; the worth of one column, by one
+#: member; a linear baseline for one training row, and all of them where trees are not the model's own.
+JUDGING, WORTH, LINEAR, ALL = 3e-4, 0.03, 1.5e-4, 4e-4
 #: Shares of the time that is left in which held-out rows may be judged, before and (encoded and judged) after training; and rows
 #: that are judged by in any case.
 JUDGE, JUDGE_TRAINED, LEAST_JUDGED = 0.2, 0.6, 200
@@ -140,6 +140,7 @@ def fit_table(
     for model in models:
         check_settings(model)
     budget = Deadline(models[0].minutes, BEFORE_REPORT, begun=command.begun, after=PAGE)
+    budget.check_begun()
     if out is not None:
         check_folder(out, "Fusion")
     with contextlib.ExitStack() as kept:
