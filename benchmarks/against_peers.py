@@ -130,7 +130,7 @@ def case_of(table: Table, seed: int, given: argparse.Namespace) -> Any:
     if table.official is not None:
         train, test = np.flatnonzero(~table.official), np.flatnonzero(table.official)
     else:
-        train, test = split(table.frame, (0.8, 0.2), seed, stratify=y, group=table.groups)
+        train, test = split(table.frame, (0.8, 0.2), seed, stratify=y, group=table.groups, task=table.schema.task)
     rows = (table.frame, table.schema, y, table.embeddings, train, test, table.groups)
     return Case(*rows, seed, given.threads, given.store, given.limit)
 

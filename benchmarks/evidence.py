@@ -69,7 +69,7 @@ chance, nor from an interval wider than the effect it is asked about.
 - [plait beside its peers](peers.md): sixteen tables, five seeds, AutoGluon three, CatBoost one;
   AutoGluon ahead on one (not decided).
 - [plait beside its peers on tables that it never saw](unseen.md): 23 tables of numbers and categories, three seeds; mean rank
-  1.26, the next 3.00 (two differ by more than 1.27); more than 2 % worse than the best of them on 3.
+  1.26, the next 3.00 (two differ by more than 1.27); more than 2 % worse than the best of them on 4.
 - [A million rows](scale.md): memory and time.
 - [Speed](../speed.md): ratios of parts, each in one run.
 

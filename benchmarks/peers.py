@@ -80,9 +80,8 @@ class Case:
     def held(self) -> tuple[np.ndarray, np.ndarray]:
         """Training rows to fit on and the 15 % to stop by."""
         groups = None if self.groups is None else self.groups[self.train]
-        fit, valid = split(
-            self.frame.iloc[self.train], (0.85, 0.15), self.seed, stratify=self.y[self.train], group=groups
-        )
+        rows, y = self.frame.iloc[self.train], self.y[self.train]
+        fit, valid = split(rows, (0.85, 0.15), self.seed, y, groups, self.schema.task)
         return self.train[fit], self.train[valid]
 
     @cached_property

@@ -40,9 +40,9 @@ def rows_of(table: Any, seed: int, learn: int) -> tuple[Any, np.ndarray, Any, np
     if table.official is not None:
         train = np.flatnonzero(~table.official)
     else:
-        train, _ = split(table.frame, (0.8, 0.2), 0, stratify=y, group=table.groups)
+        train, _ = split(table.frame, (0.8, 0.2), 0, y, table.groups, table.schema.task)
     group = None if table.groups is None else table.groups[train]
-    a, b = split(table.frame.iloc[train], (0.6, 0.4), seed, stratify=y[train], group=group)
+    a, b = split(table.frame.iloc[train], (0.6, 0.4), seed, y[train], group, table.schema.task)
     rng = np.random.default_rng(seed)
     first, second = (train[rng.permutation(part)[:most]] for part, most in ((a, learn), (b, JUDGED)))
     return table.frame.iloc[first], y[first], table.frame.iloc[second], y[second]

@@ -394,10 +394,32 @@ def test_the_leaderboard_says_what_stays_and_what_it_costs(tmp_path: Path) -> No
     assert "| trees |" in (tmp_path / "m" / "README.md").read_text()
 
 
+def all_wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first rounds of all trees must show what they are worth."""
+    for name in ("PILOT", "MANY_CLASSES", "NARROW"):
+        monkeypatch.setattr(f"plait.branches.trees.{name}", 0)
+
+
+def test_trees_of_a_table_need_not_show_early_what_they_will_be_worth(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where networks answer well, the first rounds gain nothing, and the last ones do."""
+    monkeypatch.setattr("plait.branches.trees.PILOT", 0)
+    rng = np.random.default_rng(0)
+    place, year = rng.integers(0, 25, 3000), rng.integers(0, 25, 3000)
+    y = torch.from_numpy(rng.integers(0, 3, (25, 25))[place, year])
+    asked = []
+    rows = dataclasses.replace(
+        rows_of(numbers_only(place, year), y, "classification", 3), promising=lambda out: bool(asked.append(len(out)))
+    )
+    trees = Trees(rounds=60)
+    trees.fit(rows)
+    assert trees.state()[1]["rounds"] == [60]
+    assert not asked
+
+
 def test_first_rounds_that_bring_nothing_leave_trees_out(monkeypatch: pytest.MonkeyPatch) -> None:
     frame, y = codes_table()
     noise = np.random.default_rng(1).permutation(y)
-    monkeypatch.setattr("plait.branches.trees.PILOT", 0)
+    all_wide(monkeypatch)
     with pytest.warns(PlaitWarning, match="'trees' is left out: its first rounds brought the mixture nothing"):
         model = FusionClassifier(**QUICK, modalities=SPLIT, branches=["linear", "trees"]).fit(frame, noise)
     assert "first rounds" in model.leaderboard_.set_index("branch").loc["trees", "left_out"]
@@ -410,7 +432,7 @@ def test_first_rounds_that_bring_nothing_leave_trees_out(monkeypatch: pytest.Mon
 def test_trees_ask_once_whether_they_are_promising_and_grow_on_as_if_nobody_had(
     task: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("plait.branches.trees.PILOT", 0)
+    all_wide(monkeypatch)
     rows, asked = example_rows(task=task), list[torch.Tensor]()
     alone, watched, stopped = (Trees(rounds=12, learning_rate=0.4) for _ in range(3))
     alone.fit(rows)

@@ -632,3 +632,12 @@ def test_midnight_is_a_day(when: str, said: str) -> None:
 )
 def test_codes_by_which_parts_are_kept_alike(values: Any, codes: list[int]) -> None:
     assert strata_of(pd.Series(values)).tolist() == codes
+
+
+def test_whole_amounts_are_spread_like_other_numbers() -> None:
+    """As classes, prices that only one row has would all be learned from."""
+    price = np.round(np.random.default_rng(0).lognormal(7, 1, 2000))
+    train, test = split(pd.DataFrame({"price": price}), (0.8, 0.2), 0, stratify="price", task="regression")
+    assert abs(np.median(price[test]) / np.median(price[train]) - 1) < 0.1
+    assert abs(np.quantile(price[test], 0.9) / np.quantile(price[train], 0.9) - 1) < 0.15
+    assert strata_of(pd.Series(np.arange(30.0)), "regression").tolist() == [v // 6 for v in range(30)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
@@ -39,12 +40,15 @@ MANY_CLASSES, FEW_COMPONENTS = 8, 16
 CUTS = 32
 #: Rounds that there are at least.
 FEWEST_ROUNDS = 24
-#: Training rows from which trees have 15 leaves instead of 8, which were as good on 1,500 rows of games, payments and petfinder.
-MANY_ROWS = 3000
+#: Training rows -> leaves of a tree; 8 were as good as 15 on 1,500 rows of games, payments and petfinder.
+LEAVES = ((3000, 8), (8000, 15), (math.inf, 31))
 #: Columns up to which every other member has trees of so many leaves: deeper ones find what many columns say together.
 NARROW, DEEP = 64, 31
-#: Classes times rows from which the first rounds must show that growing is worth its time.
+#: Classes times rows from which the first rounds must show that growing is worth its time, where it takes long or there are no
+#: columns of a table: where these tell much, a hundred rounds may say nothing of what a thousand will.
 PILOT = 8000
+#: Rows times columns that a split looks at times trees, at most: a minute or two of one core.
+WORK = 2_000_000_000
 #: Log-probability of a class that no training row has.
 UNSEEN = -15.0
 #: What grows the trees, by name; they are answered by plait all the same.
@@ -74,7 +78,7 @@ class Trees(FittedBranch):
 
     Options: ``engine``: what grows them, ``scikit-learn``, or with the extra ``boost`` ``lightgbm`` or ``catboost``
     (symmetric trees; categories of more than 20 levels by their encodings only); ``rounds`` at most; ``learning_rate`` (none:
-    0.1, wide 0.25); ``leaves`` of a tree (none: 8, of 3,000 rows and more 15, of up to 64 columns in every other member 31);
+    0.1, wide 0.25); ``leaves`` of a tree (none: 8, of 3,000 rows 15, of 8,000, or of up to 64 columns in every other member, 31);
     ``min_rows`` of a leaf; ``penalty`` on leaves; ``share`` of the columns that a split may look at (none: a quarter, 16 to 64 of
     them); ``bins`` of a number (none: 255, wide 63; of an encoder's at most 33, drawn); ``components`` of an embedding (none: 30,
     of 8 classes and more 16); ``most`` trees of an ensemble, which are rounds times classes (none: 3,000, wide 400). Wide: 8
@@ -120,7 +124,10 @@ class Trees(FittedBranch):
 
     def fit(self, rows: FoldRows) -> None:
         """Grow trees until the rows ``valid`` gain no more; of many classes or rows only if they are promising."""
-        if rows.out_dim * len(rows.fold) < PILOT:
+        self._features.components = self.components or (COMPONENTS if rows.out_dim < MANY_CLASSES else FEW_COMPONENTS)
+        x, held = self._features.fit(rows), self._features(rows.inputs.take(rows.valid))
+        told = self._features.own(rows.inputs) and not self._wide(rows, x)
+        if told or rows.out_dim * len(rows.fold) < PILOT:
             rows = dataclasses.replace(rows, promising=None)
         if rows.promising is not None and (rows.task == "multilabel" or self.engine != "scikit-learn"):
             pilot = dataclasses.replace(self, rounds=8, learning_rate=0.4)  # no ensemble by itself can be looked at
@@ -128,8 +135,6 @@ class Trees(FittedBranch):
             if not rows.promising(pilot.outputs(rows.inputs.take(rows.valid))):
                 raise NotWorthwhile
             rows = dataclasses.replace(rows, promising=None)
-        self._features.components = self.components or (COMPONENTS if rows.out_dim < MANY_CLASSES else FEW_COMPONENTS)
-        x, held = self._features.fit(rows), self._features(rows.inputs.take(rows.valid))
         y, seen = rows.target.numpy(), np.arange(rows.out_dim)
         if rows.task == "classification":
             seen = np.unique(y[rows.fold])
@@ -146,16 +151,17 @@ class Trees(FittedBranch):
         if (known == known[0]).all():
             value = float(known[0]) if rows.task == "regression" else UNSEEN * (1 - 2 * float(known[0] > 0))
             return Forest.constant(value), 0
-        narrow = x.shape[1] <= NARROW
-        few, deep = narrow or rows.out_dim < MANY_CLASSES, narrow and rows.member % 2 == 1
+        few, deep = not self._wide(rows, x), x.shape[1] <= NARROW and rows.member % 2 == 1
         most = self.most or (MOST_TREES if few else MOST_OF_MANY)
+        share = self.share or min(1.0, max(min(0.25, MOST_SEEN / x.shape[1]), LEAST_SEEN / x.shape[1]))
+        most = min(most, int(WORK / (x.size * share)))
         pace = Pace(
             rounds=min(self.rounds, max(FEWEST_ROUNDS, most // rows.out_dim)),
             rate=self.learning_rate or (0.1 if few else 0.25),
-            leaves=self.leaves or (DEEP if deep else 8 if len(rows.fold) < MANY_ROWS else 15),
+            leaves=self.leaves or (DEEP if deep else next(leaves for rest, leaves in LEAVES if len(rows.fold) < rest)),
             min_rows=self.min_rows,
             penalty=self.penalty,
-            share=self.share or min(1.0, max(min(0.25, MOST_SEEN / x.shape[1]), LEAST_SEEN / x.shape[1])),
+            share=share,
             bins=self.bins or (255 if few else 63),
             cuts=min(CUTS, (self.bins or 255) - 1),
         )
@@ -176,6 +182,10 @@ class Trees(FittedBranch):
             encoded=self._features.own(rows.inputs),
         )
         return ENGINES[self.engine](bed, pace)
+
+    def _wide(self, rows: FoldRows, x: Array) -> bool:
+        """Whether there are so many classes and columns that a round takes long."""
+        return rows.out_dim >= MANY_CLASSES and x.shape[1] > NARROW
 
     def outputs(self, inputs: Inputs) -> Tensor:
         x = self._features(inputs)

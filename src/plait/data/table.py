@@ -223,6 +223,7 @@ def split(
     seed: int,
     stratify: str | Any | None = None,
     group: str | Any | None = None,
+    task: str | None = None,
 ) -> list[np.ndarray]:
     """Positions of the rows of each part, sorted; together they are all rows.
 
@@ -235,6 +236,7 @@ def split(
         stratify: column or values whose classes are spread alike; numbers with many values by fifths, several labels
             by the rarest.
         group: column or values whose equal rows stay in one part.
+        task: what is asked of ``stratify``; of a ``regression`` whole numbers are spread by fifths, too. None: they are classes.
 
     Example:
         >>> frame = pd.DataFrame({"y": ["a"] * 8 + ["b"] * 2})
@@ -250,7 +252,7 @@ def split(
         )
     rng = np.random.default_rng(seed)
     column = _column(frame, stratify, "stratify")
-    strata = np.zeros(len(frame), dtype=np.int64) if column is None else strata_of(column)
+    strata = np.zeros(len(frame), dtype=np.int64) if column is None else strata_of(column, task)
     groups = _column(frame, group, "group")
     part = _by_row(strata, shares, rng) if groups is None else _by_group(strata, groups, shares, rng)
     parts = [np.flatnonzero(part == i) for i in range(len(shares))]
@@ -277,10 +279,14 @@ def _column(frame: pd.DataFrame, value: object, what: str) -> pd.Series | None:
     return values
 
 
-def strata_of(series: pd.Series) -> np.ndarray:
-    """Code (n,) by which parts are kept alike: the class, the rarest label, or the fifth of a number."""
+def strata_of(series: pd.Series, task: str | None = None) -> np.ndarray:
+    """Code (n,) by which parts are kept alike: the class, the rarest label, or the fifth of a number.
+
+    Whole numbers are classes unless the ``task`` is regression: a price of its own would never be in a test part.
+    """
     parsed = numbers(series)
-    if parsed.share == 1.0 and len(np.unique(parsed.values[~parsed.missing])) > 20 and not _whole(parsed.values):
+    amount = task == "regression" or not _whole(parsed.values)
+    if parsed.share == 1.0 and len(np.unique(parsed.values[~parsed.missing])) > 20 and amount:
         edges = np.nanquantile(parsed.values, [0.2, 0.4, 0.6, 0.8])
         return np.where(parsed.missing, 5, np.searchsorted(edges, parsed.values)).astype(np.int64)
     rows = items(series)

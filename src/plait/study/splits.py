@@ -51,7 +51,7 @@ def chosen_by(table: StudyTable, spec: SplitSpec, seed: int, index: int, train: 
         share = spec.fractions[1] / (spec.fractions[0] + spec.fractions[1])
         rows = table.frame.iloc[train].reset_index(drop=True)
         group = group_column(table, spec)
-        drawn = split(rows, (1 - share, share), seed + 100_003 * index, stratify=table.target, group=group)[1]
+        drawn = split(rows, (1 - share, share), seed + 100_003 * index, table.target, group, table.task)[1]
         result = np.isin(np.arange(len(train)), drawn)
     else:
         result = np.zeros(len(train), dtype=bool)
@@ -87,14 +87,14 @@ def _holdout(table: StudyTable, spec: SplitSpec, seed: int) -> Rows:
     _refuse_resplit(table)
     share = spec.fractions[-1]
     group = group_column(table, spec)
-    train, test = split(table.frame, (1 - share, share), seed, stratify=table.target, group=group)
+    train, test = split(table.frame, (1 - share, share), seed, table.target, group, table.task)
     return train, test
 
 
 def _kfold(table: StudyTable, spec: SplitSpec, seed: int, index: int) -> Rows:
     _refuse_resplit(table)
     group = group_column(table, spec)
-    strata = strata_of(table.frame[table.target])
+    strata = strata_of(table.frame[table.target], table.task)
     rows = np.zeros(len(strata))
     splitter: Any
     if group is not None:

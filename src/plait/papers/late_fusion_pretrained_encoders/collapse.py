@@ -59,7 +59,7 @@ def fit(
     frame: pd.DataFrame, schema: Schema, seed: int, settings: Mapping[str, Any], store: str | None
 ) -> tuple[FusionClassifier, pd.DataFrame]:
     """A model of the protocol on 70 % of the rows, chosen on 10 %; and the 20 % for testing."""
-    train, valid, test = split(frame, (0.7, 0.1, 0.2), seed, stratify=schema.target)
+    train, valid, test = split(frame, (0.7, 0.1, 0.2), seed, stratify=schema.target, task=schema.task)
     given = {"task": "multilabel", "random_state": seed, "store": store, "progress": False, **settings}
     model = FusionClassifier(protocol="late-fusion-pretrained-encoders", modalities=schema, **given)
     labels = target_values(frame[str(schema.target)], "multilabel")
