@@ -131,6 +131,29 @@ def test_advice_on_nothing_leaves_nothing(place: Path, capsys: pytest.CaptureFix
     assert not (place / "advice").exists()
 
 
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (
+            ["evaluate", "m", "t.csv", "--baselines"],
+            "--baselines' requires an argument: The table that the model was fitted",
+        ),
+        (["fit", "t.csv", "--quality"], "--quality' requires an argument: light, balanced or best"),
+        (["fit", "t.csv", "--fusion"], "(plait list fusion)"),
+        (["fit", "t.csv", "--encoder"], "plait list encoders"),
+        (["fit", "t.csv", "--engine"], "local, or ray"),
+        (["align", "t.csv", "--stage"], "(plait list alignment)"),
+    ],
+)
+def test_an_option_without_its_value_says_what_may_stand_there(
+    command: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(command)
+    assert stop.value.code == 2
+    assert said in " ".join(capsys.readouterr().err.split())
+
+
 def test_the_version_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main(["--version"])

@@ -121,7 +121,9 @@ class Search:
         ),
     ] = None
     trials: Annotated[int | None, typer.Option(help="Per regime.", show_default="20")] = None
-    metric: Annotated[str | None, typer.Option(help="Default: the task's main one.")] = None
+    metric: Annotated[
+        str | None, typer.Option(help="accuracy, f1_macro, log_loss, mae, rmse, ...; default: the task's main one.")
+    ] = None
     valid_fraction: Annotated[float | None, typer.Option(help="Of the training rows.", show_default="0.2")] = None
     splits: Annotated[int | None, typer.Option(help="Over which a score is averaged.", show_default="1")] = None
     sampler: Annotated[str | None, typer.Option(help="tpe, random or grid.", show_default="tpe")] = None

@@ -47,7 +47,9 @@ def align(
     table: o.Table,
     out: Annotated[Path, typer.Option(help="Folder for the aligner.")],
     schema: o.SchemaFile = None,
-    stage: Annotated[str | None, typer.Option(help="How: plait list alignment.", show_default="cca")] = None,
+    stage: Annotated[
+        str | None, typer.Option(help="How they are aligned (plait list alignment).", show_default="cca")
+    ] = None,
     group: Annotated[str | None, typer.Option(help="Rows with equal values here are about one thing.")] = None,
     protocol: Annotated[str | None, typer.Option(help="A paper's stage and training: context-based-fusion.")] = None,
     root: o.Root = None,

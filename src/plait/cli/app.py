@@ -43,8 +43,23 @@ class Interrupted(Exception):  # noqa: N818 - not an error
     """Ctrl-C, under a name that the argument parser does not swallow; says what is kept."""
 
 
+#: What the parser raises where a command is called in a way that it does not have.
+_UsageError: Any = typer.BadParameter.__base__
+
+
 class Command(TyperCommand):
     """A command that shows on a terminal that it works, from before its imports on, and says what Ctrl-C leaves behind."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Options and arguments by what was given; an option without its value says what may stand there."""
+        try:
+            return super().parse_args(ctx, args)
+        except _UsageError as error:
+            name = getattr(error, "option_name", None)
+            option: Any = next((p for p in self.params if name in (*p.opts, *p.secondary_opts)), None)
+            if option is not None and not getattr(option, "is_flag", False) and option.help:
+                error.message = f"{error.message.rstrip('.')}: {option.help}"
+            raise
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""

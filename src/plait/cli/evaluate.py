@@ -52,7 +52,8 @@ def evaluate(
     subsets: Annotated[bool, typer.Option(help="Also with only some modalities present.")] = True,
     condition: Conditions = None,
     baselines: Annotated[
-        Path | None, typer.Option(help="The table that it was fitted on: baselines are fitted on it and compared.")
+        Path | None,
+        typer.Option(help="The table that the model was fitted on: all baselines are fitted on it, too, and compared."),
     ] = None,
     json: o.Json = False,
 ) -> None:

@@ -31,7 +31,7 @@ class Settings:
         str | None,
         typer.Option(help="A paper's model and training: early-fusion-contrastive, ...; plait reproduce --list."),
     ] = None
-    fusion: Annotated[str | None, typer.Option(help="Operator that joins the modalities.")] = None
+    fusion: Annotated[str | None, typer.Option(help="Operator that joins the modalities (plait list fusion).")] = None
     depth: Annotated[str | None, typer.Option(help="early, middle, late, decision or a number.")] = None
     members: Annotated[int | None, typer.Option(help="Networks that are averaged.")] = None
     epochs: Annotated[int | None, typer.Option(help="At most so many.")] = None

@@ -92,7 +92,10 @@ _Several = list[str] | None
 @app.command()
 def curves(
     runs: Annotated[list[Path], typer.Argument(help="Model folders, study folders, runs of a study.")],
-    metric: Annotated[_Several, typer.Option(help="What to draw, as often as needed.", show_default="loss")] = None,
+    metric: Annotated[
+        _Several,
+        typer.Option(help="What to draw: loss, or a score that was recorded, as often as needed.", show_default="loss"),
+    ] = None,
     part: Annotated[
         _Several, typer.Option(help="train, validation or test, as often as needed.", show_default="validation")
     ] = None,

@@ -49,7 +49,10 @@ Strict = Annotated[bool, typer.Option("--strict", help="An unreadable cell is an
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 SchemaFile = Annotated[Path | None, typer.Option("--schema", help="YAML as plait schema prints it, edited or not.")]
 Encoder = Annotated[
-    list[str] | None, typer.Option("--encoder", help="modality=name (or a folder, or kind=name), as often as needed.")
+    list[str] | None,
+    typer.Option(
+        "--encoder", help="modality=name (or a folder, or kind=name; plait list encoders), as often as needed."
+    ),
 ]
 Train = Annotated[
     list[str] | None,
