@@ -222,6 +222,18 @@ def test_order_statistics_equal_naive_loops(rows):
         assert median(score.astype(float), weights)[0] == np.median(score[drawn])
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_auc_of_weighted_rows(seed: int):
+    rng = np.random.default_rng(seed)
+    positive, score, weight = rng.random(30) < 0.5, rng.integers(0, 9, 30), rng.random((30, 1))
+    found = auc(positive, score, weight)
+    np.testing.assert_allclose(found, sk.roc_auc_score(positive, score, sample_weight=weight[:, 0]))
+    weight[~positive] = 0.0  # no negative is left: there is nothing to be above, whatever sums round to
+    assert np.isnan(auc(positive, score, weight)).all()
+    assert np.isnan(auc(np.ones(30, bool), score, weight)).all()
+    assert np.isnan(auc(np.zeros(30, bool), score, weight)).all()
+
+
 def test_draws_are_resamples_and_repeat_with_their_seed():
     first = np.hstack(list(draws(50, 300, seed=4)))
     assert first.shape == (50, 300)

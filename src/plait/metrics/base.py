@@ -217,17 +217,18 @@ def _groups(ordered: Array) -> tuple[Array, Array]:
 def auc(positive: Array, score: Array, counts: Array) -> Array:
     """Area under the ROC curve (b,): a positive's chance to be above a negative, ties half; NaN with one kind only.
 
-    Positives are above half of all pairs of their own, which need not be told from pairs with negatives.
+    ``counts`` (n, b) may be fractions, as weights are.
     """
     order = np.argsort(score, kind="stable")
     first, last = _groups(score[order])
     at = np.flatnonzero(positive[order])
-    below = np.zeros((len(order) + 1, counts.shape[1]))  # rows of either kind before each position
-    counts[order].cumsum(0, out=below[1:])
-    own = counts[order[at]]
-    total = own.sum(0)
-    wins = 0.5 * ((own * (below[first[at]] + below[last[at] + 1])).sum(0) - total**2)
-    return ratio(wins, total * (below[-1] - total))
+    drawn = counts[order]
+    own = drawn[at]
+    drawn[at] = 0  # what remains are negatives: all rows less the positives would leave rounding where there is none
+    below = np.zeros((len(order) + 1, counts.shape[1]))  # before each position
+    drawn.cumsum(0, out=below[1:])
+    wins = 0.5 * (own * (below[first[at]] + below[last[at] + 1])).sum(0)
+    return ratio(wins, own.sum(0) * below[-1])
 
 
 def average_precision(positive: Array, score: Array, counts: Array) -> Array:
