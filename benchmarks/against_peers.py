@@ -25,8 +25,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import unseen
-
 #: data set, target, what is asked of it; the first target of each data set counts in the ranks.
 TABLES: dict[str, tuple[str, str]] = {
     "pokemon": ("pokemon", "type_1"),
@@ -64,6 +62,7 @@ def read(name: str, seed: int, rows: int, store: str) -> Table:
     """The table in memory, embeddings through the store."""
     import numpy as np
 
+    import unseen
     from plait.base import registry
 
     if name in unseen.TABLES:
@@ -210,6 +209,7 @@ def write(out: Path, line: dict[str, Any]) -> None:
 
 def main() -> None:
     sys.path.insert(0, str(Path(__file__).parent))
+    import unseen
     from peers import SYSTEMS
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -229,7 +229,8 @@ def main() -> None:
     parser.add_argument("--note", default="", help="what the page is to say beside it")
     given = parser.parse_args()
     given.store = given.store or str(given.out / "store")
-    given.tables = given.tables or [t for t in unseen.TABLES if t not in unseen.APART] if given.unseen else list(TABLES)
+    every = [t for t in unseen.TABLES if t not in unseen.APART] if given.unseen else list(TABLES)
+    given.tables = given.tables or every
     if given.page:
         from peers_page import write_page
 
