@@ -97,8 +97,8 @@ seeds, corrected for splits that share rows (over seeds and rows where the test 
 over the whole table. *Power*: the chance that so many seeds of this spread find a true difference of {MARGIN:g}. plait was
 developed while rows of most of these tables were looked at; no choice was made by this race.
 Five seeds were planned; three were looked at before the fourth was begun, of which half of the tables are done. Rows of plait on
-games and petfinder, and of the fourth seed, are of commit b11636a3 (trees of a table are kept), the others of cc704fff, whose trees
-answer the same there.
+games and petfinder, and of the fourth seed, are of commit b11636a3 (trees of a table are kept), the others of cc704fff,
+whose trees answer the same there.
 """
 
 
