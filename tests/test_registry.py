@@ -263,8 +263,9 @@ def test_what_is_listed_is_what_the_classes_say(family: str) -> None:
 
 
 def test_a_list_imports_neither_variants_nor_what_they_stand_on() -> None:
-    code = (
-        "import sys; from plait.base import registry; from plait.encoders.defaults import described_presets\n"
+    code = (  # what other packages bring is imported: here none is installed
+        "import sys; from importlib import metadata; metadata.entry_points = lambda **given: ()\n"
+        "from plait.base import registry; from plait.encoders.defaults import described_presets\n"
         "all(map(registry.describe, registry.FAMILIES)); described_presets()\n"
         "print([m for m in ('torch', 'pandas', 'numpy', 'sklearn') if m in sys.modules])"
     )
@@ -275,7 +276,10 @@ def test_a_list_imports_neither_variants_nor_what_they_stand_on() -> None:
 def test_classes_without_sources_are_imported() -> None:
     code = (
         "import json, pathlib, sys; from plait.base import registry\n"
-        "def gone(self, encoding=None): raise FileNotFoundError(self)\n"
+        "read = pathlib.Path.read_text  # which also tells what other packages bring\n"
+        "def gone(self, *given, **options):\n"
+        "    if self.suffix == '.py': raise FileNotFoundError(self)\n"
+        "    return read(self, *given, **options)\n"
         "pathlib.Path.read_text = gone\n"
         "listed = registry.describe('conditions')\n"
         "print(json.dumps([listed, 'numpy' in sys.modules]))"
