@@ -183,6 +183,43 @@ def test_weights_of_classes_do_not_tell_held_out_rows_apart() -> None:
     assert model.leaderboard_.set_index("branch")["loss"]["trees"] > 0.95 * least
 
 
+@pytest.mark.parametrize("repeated", [False, True])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_rows_that_count_more_do_not_tell_held_out_rows_apart(seed: int, repeated: bool) -> None:
+    """Which rows weigh more, and are of the rare class, is drawn: who ranks held-out ones better than by chance has seen it."""
+    n, rng = 600, np.random.default_rng(seed + 100)
+    frame = pd.DataFrame({"v": list(rng.normal(size=(n, 1000)))})
+    rare = rng.random(n) < 0.2
+    y, times = np.where(rare, "rare", "usual"), np.where(rare, 8, 1)
+    given = (frame.loc[frame.index.repeat(times)], y.repeat(times), None) if repeated else (frame, y, times * 1.0)
+    told = QUICK | {"branches": ["trees"], "members": 3, "metric": "auc", "random_state": seed}
+    model = FusionClassifier(modalities={"v": {"kind": "vector", "columns": ["v"]}}, **told).fit(*given)
+    assert model.leaderboard_.set_index("branch")["auc_macro"]["trees"] < 0.62  # 0.82 and 0.84 where weights scale
+
+
+@pytest.mark.parametrize("dim", [4, 300])
+def test_features_are_scaled_by_each_row_once(dim: int) -> None:
+    """However often a row is given, and whatever it weighs, if anything."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(80, dim)).astype(np.float32), np.arange(80) % 2
+    times = rng.integers(1, 5, 80)
+    modalities = {"v": {"kind": "vector", "columns": ["v"]}}
+
+    def scaler(x: np.ndarray, y: np.ndarray, weight: Any = None) -> dict[str, Any]:
+        told = QUICK | {"branches": ["linear"], "epochs": 1}
+        model = FusionClassifier(modalities=modalities, **told).fit(pd.DataFrame({"v": list(x)}), y, weight)
+        return {name: value.numpy() for name, value in model.scalers_["v"].state().items()}
+
+    plain = scaler(x, y)
+    assert set(plain) == ({"mean", "scale"} if dim == 4 else {"mean", "scale", "axes"})
+    np.testing.assert_allclose(plain["mean"], x.mean(0), atol=1e-5)
+    for other in (scaler(x.repeat(times, 0), y.repeat(times)), scaler(x, y, times.astype(float))):
+        for name, value in plain.items():
+            np.testing.assert_array_equal(other[name], value)
+    without = scaler(x, y, (times > 1).astype(float))
+    np.testing.assert_array_equal(without["mean"], scaler(x[times > 1], y[times > 1])["mean"])
+
+
 def test_multilabel_from_bars_lists_and_indicators() -> None:
     frame, y = table(200)
     lists = [["warm"] * (v[0] == "w") + ["big"] * (v[1] == "b") for v in y]

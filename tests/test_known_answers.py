@@ -768,7 +768,7 @@ def test_the_threshold_is_the_first_of_the_grid_with_the_best_f1(right: float, w
 
 def scaled(x: Any, components: int = 100) -> np.ndarray:
     tokens = Tokens.of_vectors(torch.tensor(np.asarray(x), dtype=torch.float32))
-    return Scaler(components).fit(tokens, torch.ones(len(tokens)))(tokens).x[:, 0].numpy()
+    return Scaler(components).fit(tokens)(tokens).x[:, 0].numpy()
 
 
 def test_a_constant_far_from_zero_is_silent_and_what_moves_there_is_not() -> None:
@@ -784,7 +784,7 @@ def test_a_constant_far_from_zero_is_silent_and_what_moves_there_is_not() -> Non
 
 def test_wild_values_are_held_within_ten_deviations() -> None:
     tokens = Tokens.of_vectors(torch.tensor([[-1.0], [1.0]]))  # mean 0, deviation 1
-    scaler = Scaler(4).fit(tokens, torch.ones(2))
+    scaler = Scaler(4).fit(tokens)
     wild = Tokens.of_vectors(torch.tensor([[-1e9], [-9.5], [0.5], [9.5], [50.0]]))
     assert scaler(wild).x[:, 0, 0].tolist() == pytest.approx([-10.0, -9.5, 0.5, 9.5, 10.0])
 
@@ -816,21 +816,11 @@ def test_reduced_features_have_a_mean_variance_of_one_the_strongest_first(compon
         assert np.corrcoef(standard @ axis, out[:, place])[0, 1] == pytest.approx(1.0, abs=1e-3)
 
 
-def test_weights_count_like_repeated_rows_in_directions_too() -> None:
-    rng = np.random.default_rng(0)
-    x, times = torch.tensor(rng.normal(size=(50, 6)), dtype=torch.float32), torch.arange(50) % 3
-    weighted = Scaler(2).fit(Tokens.of_vectors(x), times.float())
-    repeated = Scaler(2).fit(Tokens.of_vectors(x.repeat_interleave(times, 0)), torch.ones(int(times.sum())))
-    assert weighted.axes is not None
-    assert repeated.axes is not None
-    torch.testing.assert_close(weighted.axes, repeated.axes, atol=1e-4, rtol=0)
-
-
 def test_of_many_rows_directions_come_from_evenly_spread_ones() -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(9000, 5)) @ rng.normal(size=(5, 5))
     x[1::3, 0], x[2::3, 0] = 50.0, -50.0  # what the rows between say, for which covariances have no need
-    scaler = Scaler(2).fit(Tokens.of_vectors(torch.tensor(x, dtype=torch.float32)), torch.ones(9000))
+    scaler = Scaler(2).fit(Tokens.of_vectors(torch.tensor(x, dtype=torch.float32)))
     part = ((x - x.mean(0)) / x.std(0))[::3]  # 3,000 of them: at most 4,096
     _, vectors = np.linalg.eigh(part.T @ part)
     assert scaler.axes is not None
@@ -842,7 +832,7 @@ def test_of_many_rows_directions_come_from_evenly_spread_ones() -> None:
 def test_absent_rows_and_masked_tokens_are_not_counted() -> None:
     x = torch.tensor([[[1.0], [100.0]], [[3.0], [5.0]], [[7.0], [7.0]]])
     mask = torch.tensor([[True, False], [True, True], [False, False]])
-    scaler = Scaler(4).fit(Tokens(x, mask), torch.ones(3))
+    scaler = Scaler(4).fit(Tokens(x, mask))
     assert scaler.mean.tolist() == [3.0]  # of 1, 3 and 5
     assert scaler.scale.tolist() == pytest.approx([1 / math.sqrt(8 / 3)])
 
@@ -850,7 +840,7 @@ def test_absent_rows_and_masked_tokens_are_not_counted() -> None:
 @pytest.mark.parametrize(("width", "components", "dim"), [(4, 4, 4), (4, 3, 3), (4, 9, 4)])
 def test_only_what_is_wider_is_reduced(width: int, components: int, dim: int) -> None:
     x = torch.randn(30, width, generator=torch.Generator().manual_seed(0))
-    scaler = Scaler(components).fit(Tokens.of_vectors(x), torch.ones(30))
+    scaler = Scaler(components).fit(Tokens.of_vectors(x))
     assert scaler.dim == dim
     assert (scaler.axes is None) == (dim == width)
     assert Scaler.restore(scaler.state()).dim == dim

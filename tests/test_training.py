@@ -262,7 +262,7 @@ def test_prior_is_the_share_of_each_class() -> None:
 
 def test_scaler_standardises_and_silences_constants() -> None:
     x = torch.tensor([[1.0, 5.0], [3.0, 5.0], [5.0, 5.0]])
-    scaler = Scaler(10).fit(Tokens.of_vectors(x), torch.ones(3))
+    scaler = Scaler(10).fit(Tokens.of_vectors(x))
     out = scaler(Tokens.of_vectors(x)).x[:, 0]
     assert out[:, 0].std(correction=0).item() == pytest.approx(1.0, abs=1e-5)
     assert out[:, 1].abs().max() == 0
@@ -273,7 +273,7 @@ def test_scaler_keeps_directions_of_most_variance_and_is_restored() -> None:
     hidden = torch.randn(400, 2, generator=generator)
     x = hidden @ torch.randn(2, 20, generator=generator) + 0.01 * torch.randn(400, 20, generator=generator)
     tokens = Tokens.of_vectors(x)
-    scaler = Scaler(2).fit(tokens, torch.ones(400))
+    scaler = Scaler(2).fit(tokens)
     out = scaler(tokens).x[:, 0]
     assert scaler.dim == 2
     fit = torch.linalg.lstsq(torch.cat([out, torch.ones(400, 1)], 1), hidden).solution
@@ -281,17 +281,9 @@ def test_scaler_keeps_directions_of_most_variance_and_is_restored() -> None:
     assert torch.equal(Scaler.restore(scaler.state())(tokens).x, scaler(tokens).x)
 
 
-def test_weights_count_like_repeated_rows_in_the_scaler() -> None:
-    x = torch.tensor([[0.0], [1.0]])
-    weighted = Scaler(4).fit(Tokens.of_vectors(x), torch.tensor([1.0, 3.0]))
-    repeated = Scaler(4).fit(Tokens.of_vectors(x[[0, 1, 1, 1]]), torch.ones(4))
-    assert weighted.mean.item() == pytest.approx(repeated.mean.item())
-    assert weighted.scale.item() == pytest.approx(repeated.scale.item())
-
-
 def test_all_absent_is_finite() -> None:
     tokens = Tokens.of_vectors(torch.zeros(3, 2), torch.zeros(3, dtype=torch.bool))
-    scaler = Scaler(4).fit(tokens, torch.ones(3))
+    scaler = Scaler(4).fit(tokens)
     assert torch.isfinite(scaler(tokens).pooled()).all()
 
 

@@ -51,12 +51,12 @@ class Pair:
     measures: tuple[Scaler, Scaler, Scaler]
 
     @classmethod
-    def fit(cls, parts: tuple[str, str], scalers: Mapping[str, Scaler], inputs: Inputs, weight: Tensor) -> Pair:
-        """Learn the directions from the training rows, scaled, with their weights (n,)."""
+    def fit(cls, parts: tuple[str, str], scalers: Mapping[str, Scaler], inputs: Inputs) -> Pair:
+        """Learn the directions from the training rows, scaled."""
         pair = cls(parts, (scalers[parts[0]], scalers[parts[1]]), tuple(Scaler(COMPONENTS) for _ in range(3)))  # type: ignore[arg-type]
         compared, present = pair._compared(inputs.tokens)
         for scaler, values in zip(pair.measures, compared, strict=True):
-            scaler.fit(Tokens.of_vectors(values, present), weight)
+            scaler.fit(Tokens.of_vectors(values, present))
         return pair
 
     @property
@@ -94,7 +94,6 @@ def fit_pairs(
     encoders: Mapping[str, Encoder],
     scalers: Mapping[str, Scaler],
     inputs: Inputs,
-    weight: Tensor,
     target: Array,
     groups: Array | None = None,
 ) -> dict[str, Pair]:
@@ -104,7 +103,6 @@ def fit_pairs(
         encoders: modality -> encoder, of those that may be compared.
         scalers: of frozen modalities.
         inputs: training rows, scaled.
-        weight: (n,).
         target: (n, k) numbers to be told by a linear fit.
         groups: (n,) integers; rows of one group are left out together. None: each row by itself.
     """
@@ -115,10 +113,10 @@ def fit_pairs(
     gains, pairs = {}, {}
     for first, second in (parts for names in kinds.values() for parts in combinations(names, 2)):
         name = f"{first}*{second}"
-        rows = _tried(inputs.present[first] & inputs.present[second] & (weight > 0))
+        rows = _tried(inputs.present[first] & inputs.present[second])
         if rows is None or name in inputs.present or scalers[first].width != scalers[second].width:
             continue
-        pair = Pair.fit((first, second), scalers, inputs, weight)
+        pair = Pair.fit((first, second), scalers, inputs)
         tokens = {n: inputs.tokens[n].take(rows) for n in (first, second)}
         own = torch.cat([t.pooled() for t in tokens.values()], 1).double().numpy()
         compared = pair(tokens).pooled().double().numpy()

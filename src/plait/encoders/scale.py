@@ -54,29 +54,27 @@ class Scaler:
         self.scale = torch.zeros(0)
         self.axes: Tensor | None = None
 
-    def fit(self, tokens: Tokens, weight: Tensor) -> Scaler:
-        """Learn from the present tokens of the training rows, weighted (B,)."""
-        total, summed = torch.zeros(()), torch.zeros(())
-        for x, w in _present(tokens, weight):
-            total, summed = total + w.sum(), summed + (x * w).sum(0)
-        total = total.clamp_min(1e-12)
-        self.mean = summed / total
-        count = int(tokens.mask.sum())
+    def fit(self, tokens: Tokens) -> Scaler:
+        """Learn from the present tokens of the training rows, each counted once.
+
+        No weights: these are all rows, held-out ones too, and weights that follow the target would tell it of them.
+        """
+        count, summed = int(tokens.mask.sum()), torch.zeros(())
+        for x in _present(tokens):
+            summed = summed + x.sum(0)
+        self.mean = summed / max(count, 1)
         step, seen, squared, sample = -(-count // _AXES_ROWS) or 1, 0, torch.zeros(()), []
-        for x, w in _present(tokens, weight):
+        for x in _present(tokens):
             centred = x - self.mean
-            sample.append(
-                (centred[-seen % step :: step].clone(), w[-seen % step :: step])
-            )  # a view would hold all rows
+            sample.append(centred[-seen % step :: step].clone())  # a view would hold all rows
             seen += len(x)
-            squared = squared + centred.square_().mul_(w).sum(0)
-        variance = squared / total
+            squared = squared + centred.square_().sum(0)
+        variance = squared / max(count, 1)
         still = variance <= 1e-10 * (1 + self.mean.square())
         self.scale = torch.where(still, 0.0, variance.clamp_min(1e-30).rsqrt())
         if tokens.dim > self.components:
-            # One block's weights stay a view: summed as another array they differ in the last bit.
-            few, w = sample[0] if len(sample) == 1 else (torch.cat(parts) for parts in zip(*sample, strict=True))
-            self.axes = _principal(few * self.scale if self.standardise else few, w, self.components)
+            few = torch.cat(sample)
+            self.axes = _principal(few * self.scale if self.standardise else few, self.components)
         if not self.standardise:
             self.mean, self.scale = torch.zeros_like(self.mean), torch.ones_like(self.scale)
         self.mean, self.scale = self.mean.float(), self.scale.float()
@@ -134,21 +132,20 @@ class Scaler:
         return scaler
 
 
-def _present(tokens: Tokens, weight: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Present tokens (N, D) and their weights (N, 1): all at once, or of features that lie in a file block by block."""
+def _present(tokens: Tokens) -> Iterator[Tensor]:
+    """Present tokens (N, D): all at once, or of features that lie in a file block by block."""
     for rows in mapped.blocks(tokens.x):
         mask = tokens.mask[rows]
         x = tokens.x[rows].flatten(0, 1) if bool(mask.all()) else tokens.x[rows][mask]
-        x = x.double() if len(tokens) * tokens.dim < 1_000_000 else x
-        yield x, weight[rows, None].expand(mask.shape)[mask].to(x.dtype)[:, None]
+        yield x.double() if len(tokens) * tokens.dim < 1_000_000 else x
 
 
-def _principal(x: Tensor, weight: Tensor, count: int) -> Tensor:
-    """Directions of most weighted variance of x (n, D), each with the sign of its largest entry: (D, count).
+def _principal(x: Tensor, count: int) -> Tensor:
+    """Directions of most variance of x (n, D), each with the sign of its largest entry: (D, count).
 
     They are scaled together, so that what comes out has a mean variance of one.
     """
-    covariance = (x * weight).T @ x / weight.sum().clamp_min(1e-12)
+    covariance = x.T @ x / max(len(x), 1)
     first = len(covariance) - count
     # LAPACK's own threads: torch's spin where a machine is shared, ten times slower.
     values, vectors = linalg.eigh(

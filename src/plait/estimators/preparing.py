@@ -123,8 +123,6 @@ class Distinct:
 
     Attributes:
         weight: (n,), that of their class included.
-        classless: (n,), that of their class left out: what learns nothing of the target must not see it by the weights,
-            as it sees the rows by which others are held to account.
         row_index: where each given row is among them (-1: nowhere).
         groups: of the rows, or None.
     """
@@ -132,7 +130,6 @@ class Distinct:
     frame: pd.DataFrame
     target: np.ndarray
     weight: np.ndarray
-    classless: np.ndarray
     row_index: np.ndarray
     task: Task
     groups: np.ndarray | None
@@ -159,7 +156,7 @@ def prepare(settings: FitSettings, given: GivenRows) -> Prepared:
             raw = enhancement.apply(enhancers, raw, training=True)
             features, raw = enhancement.without_dropped(enhancers, features, raw)
     with clock.stage("scale"):
-        pipeline = Pipeline(features.schema, features, scalers_of(settings, features.schema, raw, learned), enhancers)
+        pipeline = Pipeline(features.schema, features, scalers_of(settings, features.schema, raw), enhancers)
         pipeline, inputs = _with_words_and_pairs(settings, pipeline, raw, learned)
     return Prepared(
         pipeline=pipeline,
@@ -236,19 +233,15 @@ def distinct(
     elif isinstance(task, Multilabel):
         task = dataclasses.replace(task, classes=classes)
     together = None if given.groups is None else groups_of(given.groups, row_index)
-    there, share = row_index >= 0, np.ones(len(frame))
-    share[row_index[there]] = by_class[there]
-    classless = np.divide(weight, share, out=np.zeros(len(frame)), where=share > 0)
-    return Distinct(frame, target, weight, classless, row_index, task, together)
+    return Distinct(frame, target, weight, row_index, task, together)
 
 
-def scalers_of(settings: FitSettings, table_schema: Schema, raw: Inputs, learned: Distinct) -> dict[str, Scaler]:
+def scalers_of(settings: FitSettings, table_schema: Schema, raw: Inputs) -> dict[str, Scaler]:
     """What scales and reduces the features of each modality, fitted on the rows that are learned from."""
-    weight = torch.from_numpy(learned.classless).float()
     # Flags of a table are few and each its own: reducing them lost 3 points of accuracy on Pokemon.
     tables = {m.name for m in table_schema.modalities if m.kind == "tabular"}
     most = {n: max(TABULAR_FEATURES, settings.components) if n in tables else settings.components for n in raw.tokens}
-    return {n: Scaler(most[n], standardise=settings.scale).fit(t, weight) for n, t in raw.tokens.items()}
+    return {n: Scaler(most[n], standardise=settings.scale).fit(t) for n, t in raw.tokens.items()}
 
 
 def _with_words_and_pairs(
@@ -260,8 +253,7 @@ def _with_words_and_pairs(
     numbers = linear_target(learned.target, learned.task.name, learned.task.out_dim)
     if takes(settings, "pairs"):
         encoders = {m.name: pipeline.features.encoders[m.name] for m in plain}
-        weight = torch.from_numpy(learned.classless).float()
-        pairs = fit_pairs(encoders, pipeline.scalers, inputs, weight, numbers, learned.groups)
+        pairs = fit_pairs(encoders, pipeline.scalers, inputs, numbers, learned.groups)
         inputs, pipeline = dataclasses.replace(inputs, pairs=pairs), dataclasses.replace(pipeline, pairs=pairs)
     if takes(settings, "ngrams"):
         pipeline.features.ngrams, inputs = fit_ngrams(plain, learned.frame, inputs, numbers, learned.groups)

@@ -205,7 +205,7 @@ def scaled(
     known = dict(scalers or {})
     for name, tokens in inputs.tokens.items():
         if name not in known:
-            known[name] = Scaler(TABLE_FEATURES if name in table else 256).fit(tokens, torch.ones(len(inputs)))
+            known[name] = Scaler(TABLE_FEATURES if name in table else 256).fit(tokens)
     result = {name: known[name](tokens) for name, tokens in inputs.tokens.items()}
     return Inputs(result, {}, inputs.present, inputs.columns), known
 
