@@ -84,6 +84,10 @@ class Branch(registry.Named):
     def check(self) -> None:
         """Refuse, before anything is encoded, what it could not be fitted with here; a fitted one may do without."""
 
+    def instead(self, rows: int, features: int, outputs: int, learning: bool) -> str | None:
+        """The branch that takes its place in a table of this size, where encoders learn or not; None: it is right itself."""
+        return None
+
     def sources(self, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """The outputs it brings, each with the modalities it sees: one over all of them, unless it says otherwise."""
         return {self.name(): tuple(names)}
@@ -160,6 +164,18 @@ def resolve(spec: str | Mapping[str, object]) -> Branch:
     if variant.package is not None:
         need(variant.package, variant.extra)
     return variant(**options)
+
+
+def suited(
+    specs: Sequence[str | Mapping[str, object]], rows: int, features: int, outputs: int, learning: bool
+) -> tuple[str | Mapping[str, object], ...]:
+    """The branches of a model for a table of this size, where encoders learn or not; none of them twice."""
+    result: dict[str, str | Mapping[str, object]] = {}
+    for spec in specs:
+        branch = resolve(spec)
+        other = branch.instead(rows, features, outputs, learning)
+        result.setdefault(other or branch.name(), other or spec)
+    return tuple(result.values())
 
 
 def resolve_all(specs: Sequence[str | Mapping[str, object]]) -> list[Branch]:

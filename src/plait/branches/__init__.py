@@ -12,5 +12,6 @@ SHARED = (
     "leaderboard",
     "mixing",
     "mixture",
+    "penalised",
     "stacked",
 )

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from plait.base import config, deadline, machine, versions
-from plait.base.branch import resolve_all
+from plait.base.branch import resolve_all, suited
 from plait.base.encoder import Encoder
 from plait.base.errors import ConfigError
 from plait.base.fusion import resolve
@@ -84,6 +84,8 @@ def fit(settings: FitSettings, given: GivenRows, test: tuple[pd.DataFrame, Any] 
     members = member_count(settings.members, rows, any(m.learns for m in pipeline.schema.modalities))
     dropout, input_dropout = dropouts(rows, settings.dropout, settings.input_dropout)
     design = design_of(settings, pipeline, members, dropout)
+    features, learning = sum(pipeline.dims.values()), bool(pipeline.learning)
+    design = dataclasses.replace(design, branches=suited(design.branches, rows, features, task.out_dim, learning))
     design, make = maker(design, pipeline.dims, task.out_dim, pipeline.learning)
     training = regime.paced(settings, prepared, training_of(settings, pipeline.names, input_dropout))
     training = schedule(training, rows, settings.epochs, settings.batch_size)

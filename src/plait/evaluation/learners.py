@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 from scipy.sparse.linalg import lsqr
 from scipy.special import expit
 from sklearn.model_selection import KFold
@@ -21,6 +20,7 @@ from plait.base.machine import libraries_on
 from plait.base.tokens import Tokens
 from plait.branches import trees
 from plait.branches.growth import rare_classes
+from plait.branches.penalised import logistic, softmax
 from plait.metrics.base import metrics
 
 Array = NDArray[Any]
@@ -53,7 +53,7 @@ class LinearModel:
             return np.asarray(expit(raw))
         result = np.zeros((len(x), self.outputs))
         result[:, self.seen] = (
-            np.stack([expit(-raw[:, 0]), expit(raw[:, 0])], 1) if raw.shape[1] == 1 else _softmax(raw.T).T
+            np.stack([expit(-raw[:, 0]), expit(raw[:, 0])], 1) if raw.shape[1] == 1 else softmax(raw.T).T
         )
         return result
 
@@ -82,38 +82,9 @@ def fit_linear(x: Array, y: Array, task: str, outputs: int, *, strength: float, 
     known = y if seen is None else np.searchsorted(seen, y)
     goal = np.eye(len(seen), dtype=np.float32)[known] if seen is not None else known.astype(np.float32)
     goal = goal[:, 1:] if seen is not None and len(seen) == 2 else goal
-    weight, bias = _logistic(x, goal, strength, steps, together=seen is not None and len(seen) > 2)
+    together = seen is not None and len(seen) > 2
+    weight, bias = logistic(x, goal, strength=strength, steps=steps, together=together)
     return LinearModel(task, weight, bias, seen, outputs)
-
-
-def _logistic(x: Array, goal: Array, strength: float, steps: int, *, together: bool) -> tuple[Array, Array]:
-    """Weights (D, k) and biases (k,) for shares (n, k), by L-BFGS from zero; ``together``: of each row they are one in all."""
-    rows, shape, goal = len(x), (x.shape[1] + 1, goal.shape[1]), np.ascontiguousarray(goal.T)
-
-    def objective(flat: Array) -> tuple[float, Array]:
-        both = flat.reshape(shape)
-        # (k, n): sums over few classes and the second product take a third less in this order.
-        raw = np.ascontiguousarray((x @ both[:-1].astype(np.float32) + both[-1].astype(np.float32)).T)
-        if together:
-            answer = _softmax(raw)
-            loss = -np.log(np.maximum((answer * goal).sum(0), 1e-30)).sum(dtype=np.float64)
-        else:
-            answer = expit(raw)
-            loss = (np.logaddexp(0.0, raw) - raw * goal).sum(dtype=np.float64)
-        wrong = answer - goal
-        gradient = np.vstack([(wrong @ x).T + both[:-1] / strength, wrong.sum(1, dtype=np.float64)])
-        return (loss + 0.5 * float((both[:-1] ** 2).sum()) / strength) / rows, gradient.ravel() / rows
-
-    options = {"maxiter": steps, "gtol": 1e-4, "ftol": 64 * np.finfo(float).eps, "maxls": 50}
-    result = minimize(objective, np.zeros(shape[0] * shape[1]), jac=True, method="L-BFGS-B", options=options).x
-    both = result.reshape(shape).astype(np.float32)
-    return both[:-1], both[-1]
-
-
-def _softmax(raw: Array) -> Array:
-    """Probabilities (k, n) of raw outputs (k, n)."""
-    powers = np.exp(raw - raw.max(0))
-    return np.asarray(powers / powers.sum(0))
 
 
 Folds = Sequence[tuple[Array, Array]]
