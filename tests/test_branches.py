@@ -13,11 +13,13 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import Ridge as SkRidge
 
 import plait
 from plait import FusionClassifier, FusionRegressor
 from plait.base import registry
-from plait.base.branch import FittedBranch, FoldRows, NotWorthwhile, resolve_all
+from plait.base.branch import FittedBranch, FoldRows, NotWorthwhile, resolve_all, suited
 from plait.base.errors import ConfigError, MissingDependencyError, PlaitWarning
 from plait.base.inputs import Columns, Inputs
 from plait.base.tokens import Tokens
@@ -25,6 +27,7 @@ from plait.branches.branches import Branches
 from plait.branches.growth import Pace, Seedbed, forest_of, scikit_learn
 from plait.branches.mixing import HeldOut, gains, mix
 from plait.branches.mixture import Mixture
+from plait.branches.ridge import STRENGTHS, Ridge
 from plait.branches.trees import Trees
 from plait.networks.tasks import Classification
 from plait.testing.models import check_branch, example_rows
@@ -357,7 +360,7 @@ def test_nothing_is_gained_by_a_branch_that_knows_only_the_shares_of_the_classes
 
 def test_a_branch_without_a_weight_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     frame, y = codes_table()
-    model = FusionClassifier(**QUICK, modalities=SPLIT).fit(frame[:300], y[:300])
+    model = FusionClassifier(**QUICK, modalities=SPLIT, branches=["joint", "linear"]).fit(frame[:300], y[:300])
     names = model.modality_names_
     mixture = Mixture(names, model.members_.members[0].sources)
     mixture.set_equal()
@@ -383,7 +386,7 @@ def test_the_leaderboard_says_what_stays_and_what_it_costs(tmp_path: Path) -> No
     frame, y = codes_table()
     model = FusionClassifier(**QUICK, modalities=SPLIT).fit(frame[:300], y[:300])
     table = model.leaderboard_.set_index("branch")
-    assert set(table.index) == {"mixture", "joint", "linear", "own:tabular", "own:text", "trees"}
+    assert set(table.index) == {"mixture", "joint", "ridge", "own:tabular", "own:text", "trees"}
     assert table["loss"].is_monotonic_increasing
     kept = set(table.index[table["kept"].astype(bool)]) - {"mixture"}
     assert kept == set(model.members_.mixture.sources)
@@ -449,9 +452,10 @@ def test_trees_ask_once_whether_they_are_promising_and_grow_on_as_if_nobody_had(
 SETS: list[tuple[Any, ...]] = [
     ("joint",),
     ("linear",),
+    ("ridge",),
     ("linear", "own"),
     ("trees",),
-    ("joint", "linear", "own", "trees"),
+    ("joint", "ridge", "own", "trees"),
 ]
 SEEING_BOTH = {"joint", "trees"}
 
@@ -551,12 +555,15 @@ def test_trees_learn_where_a_column_is_empty_in_all_rows_that_they_learn_from(en
     assert right.mean() > 0.9
 
 
+@pytest.mark.parametrize("branch", ["linear", "ridge"])
 @pytest.mark.parametrize("shares", [(0.9, 0.1), (0.7, 0.2, 0.1)])
-def test_linear_alone_says_the_shares_of_classes_where_columns_say_nothing(shares: tuple[float, ...]) -> None:
+def test_linear_alone_says_the_shares_of_classes_where_columns_say_nothing(
+    shares: tuple[float, ...], branch: str
+) -> None:
     rng = np.random.default_rng(0)
     table = pd.DataFrame(rng.normal(size=(150, 60)), columns=[f"c{i}" for i in range(60)])
     label = np.repeat(["a", "b", "c"][: len(shares)], [round(150 * share) for share in shares])
-    model = FusionClassifier(branches=["linear"], store="none", progress=False).fit(table, label)
+    model = FusionClassifier(branches=[branch], store="none", progress=False).fit(table, label)
     new = pd.DataFrame(rng.normal(size=(1000, 60)), columns=table.columns)
     p = model.predict_proba(new)
     expected = -np.sum(np.array(shares) * np.log(shares))
@@ -564,13 +571,94 @@ def test_linear_alone_says_the_shares_of_classes_where_columns_say_nothing(share
     assert p.mean(0) == pytest.approx(shares, abs=0.06)
 
 
-def test_linear_begins_at_the_shares_of_labels_and_the_mean_of_numbers() -> None:
+@pytest.mark.parametrize("branch", ["linear", "ridge"])
+def test_linear_begins_at_the_shares_of_labels_and_the_mean_of_numbers(branch: str) -> None:
     rng = np.random.default_rng(0)
     table = pd.DataFrame(rng.normal(size=(150, 60)), columns=[f"c{i}" for i in range(60)])
-    given: dict[str, Any] = {"branches": ["linear"], "store": "none", "progress": False}
+    given: dict[str, Any] = {"branches": [branch], "store": "none", "progress": False}
     tags = [["p"] * (i % 10 == 0) + ["q"] * (i % 5 > 0) for i in range(150)]
     new = pd.DataFrame(rng.normal(size=(1000, 60)), columns=table.columns)
     several = FusionClassifier(**given, task="multilabel").fit(table, tags).predict_proba(new)
     assert np.asarray(several).mean(0) == pytest.approx([0.1, 0.8], abs=0.08)
     number = FusionRegressor(**given).fit(table, 100 + rng.normal(size=150)).predict(new)
     assert np.mean(number) == pytest.approx(100, abs=0.3)
+
+
+# -- ridge -------------------------------------------------------------------------------------------------------------------
+
+
+def split_rows(x: np.ndarray, y: np.ndarray, task: str, out_dim: int, weight: np.ndarray | None = None) -> FoldRows:
+    """Four fifths to learn from, the others held out."""
+    tokens = Tokens.of_vectors(torch.from_numpy(x.astype(np.float32)))
+    target = torch.from_numpy(y) if task == "classification" else torch.from_numpy(y.astype(np.float32))
+    order, counts = torch.arange(len(x)), torch.ones(len(x)) if weight is None else torch.from_numpy(weight).float()
+    inputs = Inputs({"a": tokens}, {}, {"a": tokens.present})
+    return FoldRows(inputs, target, counts, order[: len(x) * 4 // 5], order[len(x) * 4 // 5 :], task, out_dim)
+
+
+@pytest.mark.parametrize("columns", [6, 300])
+def test_ridge_of_a_number_is_the_best_of_scikit_learns(columns: int) -> None:
+    """Fewer columns than rows, and more."""
+    rng = np.random.default_rng(0)
+    x, weight = rng.normal(size=(200, columns)).astype(np.float32), rng.integers(1, 4, 200).astype(float)
+    y = x[:, :5].sum(1) + rng.normal(size=200)
+    rows, branch = split_rows(x, y[:, None], "regression", 1, weight), Ridge()
+    branch.fit(rows)
+    said = []
+    for strength in STRENGTHS:
+        model = SkRidge(1 / strength).fit(x[:160], y[:160], sample_weight=weight[:160])
+        error = np.abs(model.predict(x[160:]) - y[160:])
+        loss = np.average(np.where(error < 1, 0.5 * error**2, error - 0.5), weights=weight[160:])
+        said.append((loss, model.predict(x)))
+    best = min(said, key=lambda one: one[0])
+    assert np.argmin([loss for loss, _ in said]) not in (0, len(said) - 1) or columns == 6
+    np.testing.assert_allclose(branch.outputs(rows.inputs)[:, 0], best[1], atol=2e-3)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_ridge_of_classes_is_the_best_of_scikit_learns(classes: int) -> None:
+    rng = np.random.default_rng(1)
+    x, weight = rng.normal(size=(300, 40)).astype(np.float32), rng.integers(1, 4, 300).astype(float)
+    y = np.digitize(x[:, :3].sum(1) + rng.normal(size=300), [0.0] if classes == 2 else [-1.0, 1.0])
+    rows, branch = split_rows(x, y, "classification", classes, weight), Ridge(steps=200)
+    branch.fit(rows)
+    said = []
+    for strength in STRENGTHS:
+        model = LogisticRegression(C=strength, max_iter=1000).fit(x[:240], y[:240], sample_weight=weight[:240])
+        p = model.predict_proba(x)
+        said.append((np.average(-np.log(p[240:][np.arange(60), y[240:]]), weights=weight[240:]), p))
+    best = min(said, key=lambda one: one[0])
+    np.testing.assert_allclose(branch.outputs(rows.inputs).softmax(1), best[1], atol=0.01)
+
+
+def test_what_two_columns_differ_by_is_found_in_few_rows() -> None:
+    """Steps under dropout hold such columns back: the answer is a small part of what each says."""
+    rng = np.random.default_rng(0)
+    both, limit, income = rng.normal(size=(3, 320))
+    frame = pd.DataFrame({"limit": both + 0.3 * limit, "income": both + 0.3 * income})
+    y = 10 * (limit - income) + rng.normal(size=320)
+    told: dict[str, Any] = {"store": "none", "progress": False, "random_state": 0}
+    scores = {}
+    for branch in ("linear", "ridge"):
+        model = FusionRegressor(branches=[branch], **told).fit(frame[:240], y[:240])
+        scores[branch] = model.score(frame[240:], y[240:])
+    assert scores["ridge"] > 0.95
+    assert scores["linear"] < scores["ridge"] - 0.03
+
+
+def test_of_many_rows_and_features_or_with_encoders_that_learn_linear_takes_its_place() -> None:
+    names = ("joint", "ridge", {"name": "trees", "rounds": 9})
+    assert suited(names, 1000, 100, 10, learning=False) == names
+    assert suited(names, 10_000, 1000, 10, learning=False) == ("joint", "linear", names[2])
+    assert suited((*names, "linear"), 10_000, 1000, 10, learning=False) == ("joint", "linear", names[2])
+    assert suited(names, 10, 10, 2, learning=True) == ("joint", "linear", names[2])
+
+
+def test_what_takes_its_place_is_what_a_saved_model_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("plait.branches.ridge.MOST", 0)
+    frame, y = codes_table()
+    model = FusionClassifier(**QUICK, modalities=SPLIT).fit(frame[:300], y[:300])
+    monkeypatch.undo()
+    assert {"linear", "ridge"} & set(model.leaderboard_["branch"]) == {"linear"}
+    again = plait.load(model.save(tmp_path / "m"))
+    np.testing.assert_array_equal(again.predict_proba(frame), model.predict_proba(frame))

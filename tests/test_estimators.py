@@ -220,6 +220,36 @@ def test_features_are_scaled_by_each_row_once(dim: int) -> None:
     np.testing.assert_array_equal(without["mean"], scaler(x[times > 1], y[times > 1])["mean"])
 
 
+def few_cells(n: int, seed: int) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+    """Three columns of two or three categories, a class drawn by them, and its chance."""
+    rng = np.random.default_rng(seed)
+    frame = pd.DataFrame({c: rng.choice(list("xyz"[:k]), n) for c, k in (("a", 3), ("b", 2), ("c", 2))})
+    chance = 0.15 + 0.3 * (frame["a"] == "x") + 0.4 * (frame["b"] == "y")
+    return frame, np.where(rng.random(n) < chance, "yes", "no"), chance.to_numpy()
+
+
+@pytest.mark.filterwarnings("ignore::plait.PlaitWarning")
+def test_rows_of_few_cells_are_draws_not_copies() -> None:
+    """Twelve kinds of rows, each with both classes: made one each, 24 rows were left, and none to hold out."""
+    frame, y, _ = few_cells(600, 0)
+    new, seen, chance = few_cells(4000, 1)
+    model = FusionClassifier(store="none", progress=False, random_state=0).fit(frame, y)
+    loss = -np.log(model.predict_proba(new)[np.arange(4000), (seen == "yes").astype(int)]).mean()
+    least = -(chance * np.log(chance) + (1 - chance) * np.log(1 - chance)).mean()
+    assert loss < least + 0.035  # 0.06 more than what is known to those who know the chances, where equal rows were one
+    assert model.leaderboard_.set_index("branch")["loss"]["mixture"] == pytest.approx(least, abs=0.05)
+
+
+@pytest.mark.filterwarnings("ignore::plait.PlaitWarning")
+def test_a_weight_of_three_is_three_rows_of_few_cells_too() -> None:
+    frame, y, _ = few_cells(80, 2)
+    times = np.random.default_rng(0).integers(0, 4, 80)
+    told = QUICK | {"random_state": 0}
+    a = FusionClassifier(**told).fit(frame, y, sample_weight=times)
+    b = FusionClassifier(**told).fit(frame.loc[frame.index.repeat(times)], y.repeat(times))
+    np.testing.assert_allclose(a.predict_proba(frame), b.predict_proba(frame), atol=1e-6)
+
+
 def test_multilabel_from_bars_lists_and_indicators() -> None:
     frame, y = table(200)
     lists = [["warm"] * (v[0] == "w") + ["big"] * (v[1] == "b") for v in y]

@@ -50,6 +50,8 @@ def column_keys(column: pd.Series, type: str | None = None) -> np.ndarray:
 
 #: Rows whose keys are made one at a time.
 _PIECE = 100_000
+#: A row that was given more often stands by itself so often.
+MOST_REPEATS = 20
 _NOTHING = hashlib.blake2b(b"NoneType:None", digest_size=16).digest()
 
 
@@ -118,18 +120,45 @@ def merge_equal(
         raise TableError("every sample_weight is zero; at least one row must count")
     if not kept.all():
         frame, y, weight = frame[kept], y[kept], weight[kept]
-    read_as = types or {}
-    keys = [column_keys(frame.iloc[:, i], read_as.get(str(name))) for i, name in enumerate(frame.columns)]
+    keys = _keys(frame, types or {})
     targets = y[:, None] if y.ndim == 1 else y
     kind = object if targets.dtype.kind in "OU" else None  # pandas' own type of text cannot hold half a surrogate pair
     keys += [column_keys(pd.Series(targets[:, i], dtype=kind)) for i in range(targets.shape[1])]
-    pieces = [slice(start, start + _PIECE) for start in range(0, len(y), _PIECE)]
-    tables = (pd.DataFrame({i: key[rows] for i, key in enumerate(keys)}) for rows in pieces)
-    digests = np.concatenate([pd.util.hash_pandas_object(table, index=False).to_numpy() for table in tables])
+    digests = _digests(keys, len(y))
     _, first, group = np.unique(digests, return_index=True, return_inverse=True)
     row_index = np.full(len(kept), -1)
     row_index[kept] = group
     return frame.iloc[first], y[first], np.bincount(group, weights=weight), row_index
+
+
+def repeats(frame: pd.DataFrame, counts: np.ndarray, types: Mapping[str, str] | None = None) -> np.ndarray:
+    """How often each distinct row (m,) stands by itself: once, but where rows of the same cells have other targets, too.
+
+    There a row is no copy but one draw of many, as in a table of a few categories: some of its draws may be learned from and
+    others held out, as those of new rows will be. ``counts`` (m,): how often each was given; of 20 times and more 20.
+
+    Example:
+        >>> repeats(pd.DataFrame({"a": ["x", "x", "y", "z"]}), np.array([3.0, 1.0, 5.0, 1.0])).tolist()
+        [3, 1, 1, 1]
+    """
+    several = (counts >= 2) & (counts == np.rint(counts))
+    if several.any():
+        cells, sizes = np.unique(
+            _digests(_keys(frame, types or {}), len(frame)), return_inverse=True, return_counts=True
+        )[1:]
+        several &= sizes[cells] > 1
+    return np.where(several, np.minimum(counts, MOST_REPEATS), 1).astype(np.int64)
+
+
+def _keys(frame: pd.DataFrame, types: Mapping[str, str]) -> list[np.ndarray]:
+    return [column_keys(frame.iloc[:, i], types.get(str(name))) for i, name in enumerate(frame.columns)]
+
+
+def _digests(keys: Sequence[np.ndarray], rows: int) -> np.ndarray:
+    """One number for each row (rows,) of all its cells' keys."""
+    pieces = [slice(start, start + _PIECE) for start in range(0, rows, _PIECE)]
+    tables = (pd.DataFrame({i: key[part] for i, key in enumerate(keys)}) for part in pieces)
+    return np.concatenate([pd.util.hash_pandas_object(table, index=False).to_numpy() for table in tables])
 
 
 def evening(target: np.ndarray, weight: np.ndarray, kept: np.ndarray) -> np.ndarray:

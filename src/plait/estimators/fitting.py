@@ -24,7 +24,7 @@ from plait.data.modality import Schema
 from plait.encoders import ngrams
 from plait.estimators import objective, regime
 from plait.estimators.fit_settings import FitSettings
-from plait.estimators.prepared import Clock, GivenRows, Pipeline, Prepared, as_given, groups_of
+from plait.estimators.prepared import Clock, GivenRows, Pipeline, Prepared, as_given, as_repeated, groups_of
 from plait.estimators.preparing import prepare, scaled, seed_of, takes, with_validation
 from plait.networks.base import depth_number
 from plait.networks.tasks import Task
@@ -153,8 +153,7 @@ def _ready(settings: FitSettings, given: GivenRows, seed: int) -> Prepared:
     """Rows ready for networks; an alignment learns from a seed, so its rows are never another model's."""
     shared = None if settings.align else given.share
     prepared = prepare(settings, given) if shared is None else shared(settings, lambda: prepare(settings, given))
-    if settings.validation != "folds":
-        prepared = as_given(prepared)
+    prepared = as_repeated(prepared) if settings.validation == "folds" else as_given(prepared)
     prepared = dataclasses.replace(prepared, task=_task(settings, prepared, given, seed))
     if given.valid is not None:
         prepared = with_validation(settings, prepared, given.valid)

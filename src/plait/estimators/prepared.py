@@ -111,6 +111,7 @@ class Prepared:
         inputs: the distinct rows, scaled.
         weight: (n,) of the distinct rows, not yet normalised.
         row_index: where each given row is among them (-1: nowhere).
+        times: (n,) how often each distinct row stands by itself where branches are cross-fitted.
         digest: of the table given, with ``given`` rows.
         seconds: of each stage.
         tuned: modality with ``train: tuned`` -> what its tuning cost.
@@ -125,6 +126,7 @@ class Prepared:
     inputs: Inputs
     weight: Tensor
     row_index: np.ndarray
+    times: np.ndarray
     digest: str
     given: int
     seconds: Mapping[str, float]
@@ -152,6 +154,23 @@ def as_given(prepared: Prepared) -> Prepared:
         inputs=prepared.inputs.take(order),
         weight=prepared.weight[order] / torch.from_numpy(times)[order],
         row_index=row_index,
+        times=np.ones(len(rows), np.int64),
+    )
+
+
+def as_repeated(prepared: Prepared) -> Prepared:
+    """Every row as often as it stands by itself, its weight shared evenly."""
+    if (prepared.times == 1).all():
+        return prepared
+    rows, first = np.repeat(np.arange(len(prepared.times)), prepared.times), np.cumsum(prepared.times) - prepared.times
+    order = torch.from_numpy(rows)
+    return dataclasses.replace(
+        prepared,
+        target=prepared.target[rows],
+        inputs=prepared.inputs.take(order),
+        weight=(prepared.weight / torch.from_numpy(prepared.times))[order].float(),
+        row_index=np.where(prepared.row_index >= 0, first[prepared.row_index], -1),
+        times=np.ones(len(rows), np.int64),
     )
 
 

@@ -123,6 +123,7 @@ class Distinct:
 
     Attributes:
         weight: (n,), that of their class included.
+        times: (n,) how often each stands by itself where branches are cross-fitted (``rows.repeats``).
         row_index: where each given row is among them (-1: nowhere).
         groups: of the rows, or None.
     """
@@ -130,6 +131,7 @@ class Distinct:
     frame: pd.DataFrame
     target: np.ndarray
     weight: np.ndarray
+    times: np.ndarray
     row_index: np.ndarray
     task: Task
     groups: np.ndarray | None
@@ -165,6 +167,7 @@ def prepare(settings: FitSettings, given: GivenRows) -> Prepared:
         inputs=inputs,
         weight=torch.from_numpy(learned.weight).float(),
         row_index=learned.row_index,
+        times=learned.times,
         digest=digest,
         given=len(given.frame),
         seconds=clock.seconds,
@@ -233,7 +236,12 @@ def distinct(
     elif isinstance(task, Multilabel):
         task = dataclasses.replace(task, classes=classes)
     together = None if given.groups is None else groups_of(given.groups, row_index)
-    return Distinct(frame, target, weight, row_index, task, together)
+    there = row_index >= 0
+    counts = np.bincount(row_index[there], given.weight[there], minlength=len(frame))
+    times = (
+        np.ones(len(frame), np.int64) if together is not None else rows.repeats(frame, counts, features.column_types)
+    )
+    return Distinct(frame, target, weight, times, row_index, task, together)
 
 
 def scalers_of(settings: FitSettings, table_schema: Schema, raw: Inputs) -> dict[str, Scaler]:
