@@ -366,6 +366,17 @@ def test_a_level_never_seen_and_an_empty_table_row(plain: Any, exported: Path) -
     np.testing.assert_allclose(answered(exported, inputs)[0], expected, atol=1e-5)
 
 
+def test_a_column_of_many_spellings_is_read_by_its_levels(tmp_path: Path) -> None:
+    side = RNG.choice(["North", "South"], ROWS)
+    shops = [None if i < 2 else f"{one} shop number {i % 30}" for i, one in enumerate(side)]
+    frame = pd.DataFrame({"shop": shops, "size": SIZE})
+    settings = {"store": "none", "members": 1, "epochs": 4, "progress": False, "branches": ("joint", "trees")}
+    model = FusionClassifier(modalities={"a": {"kind": "tabular", "columns": ["shop", "size"]}}, **settings)
+    model.fit(frame, side)
+    check(model, tmp_path / "out", frame)
+    assert (model.export_inputs(frame)["a.shop"] >= 0).sum() == ROWS - 2
+
+
 def test_the_file_needs_neither_plait_nor_torch(plain: Any, exported: Path, tmp_path: Path) -> None:
     inputs = plain.export_inputs(TABLE)
     np.savez(tmp_path / "rows.npz", **inputs)
