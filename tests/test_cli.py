@@ -104,6 +104,7 @@ def test_the_report_page_is_written(table: Path, tmp_path: Path, capsys: pytest.
     out = capsys.readouterr().out
     assert "held-out rows" in out
     assert "what each modality is worth" in out
+    assert f"plait fit {table} --schema schema.yaml" in out
     page = (tmp_path / "m" / "report.html").read_text()
     assert "label" in page
     assert "https://" not in page.replace("https://www.w3.org", "")

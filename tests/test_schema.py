@@ -116,6 +116,25 @@ def test_what_is_doubtful_is_told_and_not_guessed(cells: Any, kind: str, doubt: 
     assert f"CHECK: {found.doubts['c']}" in schema.to_yaml(found)
 
 
+def test_an_identifier_by_which_rows_are_kept_together_is_no_doubt() -> None:
+    frame = pd.DataFrame({"owner_id": [f"r{i // 2}" for i in range(200)], "x": [i % 3 for i in range(200)]})
+    with pytest.warns(PlaitWarning, match="--group owner_id"):
+        schema.infer(frame)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not schema.infer(frame, group="owner_id").doubts
+
+
+def test_many_missing_columns_say_once_what_the_table_has() -> None:
+    known = schema.Schema((Modality("tabular", "tabular", ("grams", "colour", "height")),))
+    with pytest.raises(TableError) as caught:
+        schema.validate(known, pd.DataFrame({"x": [1], "heihgt": [2]}))
+    assert str(caught.value) == (
+        "3 problems: column 'grams' of modality 'tabular' is missing; column 'colour' of modality 'tabular' is missing; "
+        "column 'height' of modality 'tabular' is missing; did you mean 'heihgt'?; the table has: x, heihgt"
+    )
+
+
 def test_strings_numbers_and_floats_are_one() -> None:
     plain = pd.DataFrame({"n": [i % 9 for i in range(N)], "k": [(3, 14, 1004)[i % 3] for i in range(N)]})
     for other in (plain.astype(str), plain.astype(float), plain.astype(object)):

@@ -329,6 +329,17 @@ def test_models_at_chance_are_not_called_equivalent(tmp_path):
     assert "proven equivalent" not in seen.text
 
 
+def test_a_cheapest_variant_that_costs_nothing_is_no_fraction_of_the_best(tmp_path):
+    results = small(
+        tmp_path,
+        skill=lambda p: 1.0 + 0.1 * (p["variant"] == "a"),
+        costs=lambda p: {"trained": 500 * (p["variant"] == "a"), "seconds": 1.0, "peak": 1},
+    )
+    seen = check_alone(write_study_report(results, tmp_path / "report", resamples=100).read_text("utf-8"))
+    assert "(0 trained weights), against “a” (500)" in seen.text
+    assert "inf" not in seen.text.split()
+
+
 def test_without_predictions_it_is_said_what_the_interval_is_over(tmp_path):
     results = small(tmp_path)
     paths = list(tmp_path.rglob("predictions.npz"))

@@ -301,6 +301,15 @@ def test_results_open_as_tables(tmp_path: Path) -> None:
     assert opened.summary().iloc[0]["runs"] == 1
 
 
+def test_a_summary_is_in_the_order_of_the_study_whichever_run_was_done_first(tmp_path: Path) -> None:
+    ran = study(tmp_path, seeds=1, modalities={"subsets": "singles"}).run(tmp_path / "out", engine="inline")
+    turned = Results(ran.folder, ran.about, ran.spec, ran.lines[::-1])
+    assert turned.summary().to_dict() == ran.summary().to_dict()
+    labels = [variant.label for variant in study(tmp_path).variants]
+    subsets = list(dict.fromkeys(ran.summary()["subset"]))
+    assert ran.summary()["variant"].tolist() == labels * len(subsets)
+
+
 def test_the_total_of_a_run_is_the_time_that_passed(tmp_path: Path) -> None:
     one = study(tmp_path)
     executor = Executor(Setting(one.spec, one.base))

@@ -342,7 +342,16 @@ def test_evaluate_fits_the_baselines_of_fit_on_a_training_table(
     again = type(judged).from_dict(judged.to_dict()).baselines
     assert again is not None
     assert again.scores == judged.baselines.scores
-    assert plait.evaluate(done.model, test).baselines is None
+    assert judged.baseline_frame.loc["linear", "value"] == judged.baselines["linear"]["accuracy"]
+    gap = judged.score["value"] - judged.baselines["linear"]["accuracy"]
+    assert judged.baseline_frame.loc["linear", "difference"] == pytest.approx(gap)
+    for shown in (repr(judged), judged._repr_html_()):
+        assert "accuracy of the baselines" in shown
+        assert "majority" in shown
+    bare = plait.evaluate(done.model, test)
+    assert bare.baselines is None
+    assert bare.baseline_frame.empty
+    assert "baselines" not in repr(bare)
     with pytest.raises(TableError, match="no column 'label'"):
         plait.evaluate(done.model, test, baselines=train.drop(columns="label"))
     with pytest.raises(PlaitError, match="weight"):

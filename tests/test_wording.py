@@ -216,7 +216,7 @@ def test_what_is_next_can_be_pasted(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert not stop.value.code
     told = capsys.readouterr().out
     hints = [shlex.split(line, comments=True) for line in told.splitlines() if line.startswith("  plait ")]
-    assert [hint[:2] for hint in hints] == [["plait", "predict"], ["plait", "explain"], ["plait", "schema"]]
+    assert [hint[:2] for hint in hints] == [["plait", c] for c in ("predict", "explain", "schema", "fit")]
     assert all(str(place) in hint for hint in hints)
     assert hints[0][2] == str(tmp_path / "the model")
     show_command("fit", "x y.csv", then="  # again")

@@ -155,8 +155,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
     Example:
         >>> nearest("concatt", ["concat", "mean"])
         "did you mean 'concat'?"
+        >>> nearest("acc", ["accuracy", "auc"])
+        "did you mean 'accuracy'?"
     """
     options = sorted(known)
     folded = [option for option in options if option.strip().casefold() == name.strip().casefold()]
-    close = folded or difflib.get_close_matches(name, options, n=1)
+    begun = [option for option in options if len(name) > 2 and option.startswith(name)]
+    close = folded or (begun if len(begun) == 1 else difflib.get_close_matches(name, options, n=1))
     return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(options) or 'none'}"

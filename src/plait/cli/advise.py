@@ -56,7 +56,7 @@ def advise(
 
     check_kept(table, "table")
     frame = o.read(table, encoding, remote, root)
-    result, from_file = o.read_schema(frame, schema, target, task, root, table)
+    result, from_file = o.read_schema(frame, schema, target, task, root, table, group=group)
     if result.target is not None:
         check_rows(with_target(frame, result.target), result)
     settings = o.settings_of(from_file, None, set_)
@@ -178,7 +178,7 @@ def sensitivity(
         from_file: dict[str, Any] = dict(options.pop("model", None) or {})
     else:
         frame, official = o.read(table, encoding, remote, root), False
-        result, from_file = o.read_schema(frame, schema, target, task, root, table)
+        result, from_file = o.read_schema(frame, schema, target, task, root, table, group=own.group)
     options |= o.chosen(own)
     if result.target is not None:
         frame = with_target(frame, result.target)

@@ -255,7 +255,7 @@ def pretrain(
     from plait.workflow.pretrain import pretrain as train_and_save
 
     frame = o.read(table, encoding, remote, root)
-    result, from_file = o.read_schema(frame, schema, target, task, root, table)
+    result, from_file = o.read_schema(frame, schema, target, task, root, table, group=group)
     from_file = {field: value for field, value in from_file.items() if field not in FUSION}  # for a later plait fit
     kept = {"store": store, "record_epochs": record_epochs or None, "tensorboard": tensorboard}
     settings = o.settings_of(from_file, None, None, random_state=random_state, strict=strict or None, **kept)

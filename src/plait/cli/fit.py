@@ -97,12 +97,12 @@ def fit(
     if len(wanted) > 1 and schema is None and len(wanted) == len(frame.columns):
         result = None  # which is refused with the words for it
     elif len(wanted) > 1 and schema is None:
-        result = schemas.infer(frame.drop(columns=list(wanted)), root=root or str(table.parent))
+        result = schemas.infer(frame.drop(columns=list(wanted)), root=root or str(table.parent), group=group)
     elif len(wanted) > 1:
         result, from_file = o.read_schema(frame, schema, None, None, root, table, tell_unused=False)
     else:
         first = wanted[one] if one is not None else task
-        result, from_file = o.read_schema(frame, schema, one, first, root, table, tell_unused=False)
+        result, from_file = o.read_schema(frame, schema, one, first, root, table, group=group, tell_unused=False)
     frame, split_column = o.with_parts(frame, {"valid": valid, "test": test}, split_column, encoding)
     values = o.chosen(own)
     if (depth := own.depth) is not None and depth.lstrip("-").isdigit():
@@ -129,7 +129,12 @@ def fit(
     if isinstance(outcome, TargetOutcomes):
         show_json(summaries(outcome)) if json else show_outcomes(outcome, str(table), judged)
         return
-    show_json(summary(outcome)) if json else show_outcome(outcome, str(table), judged)
+    if json:
+        show_json(summary(outcome))
+        return
+    show_outcome(outcome, str(table), judged)
+    if schema is None:
+        _show_editing(table, str(result.target), root)
 
 
 @app.command()
@@ -165,6 +170,7 @@ def demo(
         show_json(summary(outcome))
         return
     show_outcome(outcome, str(table), (table, "--held-out"))
+    _show_editing(table, target, None)
 
 
 def summary(outcome: Outcome) -> dict[str, Any]:
@@ -254,9 +260,13 @@ def show_outcome(outcome: Outcome, table: str, judged_by: Sequence[object]) -> N
     for what, (used, rows) in record.get("samples", {}).items():
         typer.echo(f"sample  {what}: {used:,} of {rows:,} rows")
     _show_end("model", outcome, table, judged_by)
-    target = str(outcome.model.schema_.target)
-    show_command("schema", table, "--target", target, then="> schema.yaml")
-    typer.echo("  (edit schema.yaml where you know better, then: plait fit --schema schema.yaml)")
+
+
+def _show_editing(table: Path, target: str, root: str | None) -> None:
+    """How the columns are read otherwise, where that was inferred."""
+    show_command("schema", table, "--target", target, *(("--root", root) if root else ()), then="> schema.yaml")
+    typer.echo("  (edit schema.yaml where you know better, then:)")
+    show_command("fit", table, "--schema", "schema.yaml")
 
 
 def show_importance(importance: pd.DataFrame, most: int = 8) -> None:

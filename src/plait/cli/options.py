@@ -153,17 +153,19 @@ def read_schema(
     root: str | None,
     table: Path,
     *,
+    group: str | None = None,
     tell_unused: bool = True,
 ) -> tuple[Any, dict[str, Any]]:
     """The schema from its file, or inferred; and the settings that stand in the file.
 
-    ``tell_unused``: of an inferred one, say which columns it leaves out.
+    ``group``: the column whose equal rows are kept together. ``tell_unused``: of an inferred one, say which columns it
+    leaves out.
     """
     from plait.base import config
     from plait.data import schema
 
     if schema_file is None:
-        inferred = schema.infer(frame, target=target, root=root or str(table.parent), task=task)
+        inferred = schema.infer(frame, target, root or str(table.parent), task, group)
         if tell_unused:
             schema.tell_unused(inferred, frame)
         return inferred, {}

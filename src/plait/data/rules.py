@@ -143,7 +143,7 @@ def shared_by_rows(column: Column) -> str | None:
         return None
     return (
         f"an identifier of {column.distinct:,} things in {column.present:,} rows; if rows that share one belong together, "
-        f"keep them on one side: --group {column.name}"
+        f"keep them on one side: --group {column.name} (in Python: groups)"
     )
 
 

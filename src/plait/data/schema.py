@@ -48,7 +48,13 @@ _JOINED = ("text", "code", "tabular")
 _MANY = 20  # distinct whole numbers beyond which a target is a number
 
 
-def infer(frame: pd.DataFrame, target: str | None = None, root: str | None = None, task: str | None = None) -> Schema:
+def infer(
+    frame: pd.DataFrame,
+    target: str | None = None,
+    root: str | None = None,
+    task: str | None = None,
+    group: str | None = None,
+) -> Schema:
     """Say what each column is; what is doubtful is told in one ``PlaitWarning`` and in ``Schema.doubts``.
 
     Args:
@@ -56,6 +62,7 @@ def infer(frame: pd.DataFrame, target: str | None = None, root: str | None = Non
         target: the column to predict.
         root: folder or zip archive that relative paths start from.
         task: what the target asks for; None looks at it.
+        group: the column whose equal rows are kept together already.
 
     Raises:
         TableError: the table has no rows, a column name twice, no such target, or a target without values.
@@ -71,7 +78,7 @@ def infer(frame: pd.DataFrame, target: str | None = None, root: str | None = Non
     result |= repeated(frame, result, root)
     notes = {name: v.reason for name, v in result.items() if v.kind != "ignored"}
     doubts = {name: v.doubt for name, v in result.items() if v.doubt}
-    coded = [name for name, v in result.items() if v.type in ("category", "code") and not v.doubt]
+    coded = [name for name, v in result.items() if v.type in ("category", "code") and not v.doubt and name != group]
     doubts |= {name: hint for name in coded if (hint := shared_by_rows(columns[name]))}
     if target is not None:
         guessed, notes[target], doubt = infer_task(frame[target])
@@ -229,7 +236,7 @@ def problems(schema: Schema, frame: pd.DataFrame, *, partial: bool) -> list[str]
         if not (partial and len(gone) == len(modality.columns)):
             for column in gone:
                 lacking.setdefault(column, []).append(modality.name)
-    result += [_missing(column, names, frame) for column, names in lacking.items()]
+    result += _missing(lacking, frame)
     for modality in schema.modalities:
         if not twice:
             there = [c for c in modality.columns if c in frame.columns]
@@ -237,13 +244,19 @@ def problems(schema: Schema, frame: pd.DataFrame, *, partial: bool) -> list[str]
     return result
 
 
-def _missing(column: str, modalities: list[str], frame: pd.DataFrame) -> str:
-    names = [str(c) for c in frame.columns]
-    close = nearest(column, names)
-    shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
-    hint = close if close.startswith("did") else f"the table has: {shown or 'no columns'}"
-    of = " and ".join(f"'{name}'" for name in modalities)
-    return f"column '{column}' of modality {of} is missing; {hint}"
+def _missing(lacking: Mapping[str, list[str]], frame: pd.DataFrame) -> list[str]:
+    """One line per column that is not there; what the table has instead stands once, behind the last."""
+    names, result, guessed = [str(c) for c in frame.columns], [], True
+    for column, modalities in lacking.items():
+        close = nearest(column, names)
+        near = close.startswith("did")
+        of = " and ".join(f"'{name}'" for name in modalities)
+        result.append(f"column '{column}' of modality {of} is missing" + (f"; {close}" if near else ""))
+        guessed = guessed and near
+    if not guessed:
+        shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+        result[-1] += f"; the table has: {shown or 'no columns'}"
+    return result
 
 
 def _unusable(series: pd.Series, modality: Modality, value: str | None) -> str | None:

@@ -125,23 +125,35 @@ class Evaluation:
         kept = ["modalities", "value", "low", "high", "difference", "difference_low", "difference_high"]
         return pd.DataFrame(rows, columns=kept).set_index("modalities")
 
-    def __repr__(self) -> str:
-        """Tables of the metrics and of the subsets."""
-        titles = [f"'{self.target}' ({self.task}) on {self.rows:,} rows; low and high: 95 % intervals"]
-        values = [self.frame.drop(columns="note").to_string(float_format="{:,.3f}".format)]
+    @property
+    def baseline_frame(self) -> pd.DataFrame:
+        """The main metric of every baseline, and how much better the model is, paired row by row; empty without any."""
+        main, given = self.main_metric, self.baselines or Baselines({})
+        rows = [{"baseline": n, "value": s.get(main), **(given.beside(n, main) or {})} for n, s in given.items()]
+        return pd.DataFrame(rows, columns=["baseline", "value", "difference", "low", "high"]).set_index("baseline")
+
+    def _tables(self) -> dict[str, pd.DataFrame]:
+        """What is shown, each with its title."""
+        label = metrics(self.task)[self.main_metric].label
+        title = f"'{self.target}' ({self.task}) on {self.rows:,} rows; low and high: 95 % intervals"
+        shown = {title: self.frame.drop(columns="note")}
+        if self.baselines is not None:
+            shown[f"{label} of the baselines; difference: how much better the model is"] = self.baseline_frame
         if len(self.subsets) > 1:
-            titles.append(f"{metrics(self.task)[self.main_metric].label} with only these modalities present")
-            values.append(self.subset_frame.to_string(float_format="{:,.3f}".format))
-        return "\n\n".join(f"{title}\n{text}" for title, text in zip(titles, values, strict=True))
+            shown[f"{label} with only these modalities present"] = self.subset_frame
+        return shown
+
+    def __repr__(self) -> str:
+        """Tables of the metrics, of the baselines and of the subsets."""
+        tables = self._tables().items()
+        return "\n\n".join(f"{title}\n{table.to_string(float_format='{:,.3f}'.format)}" for title, table in tables)
 
     def _repr_html_(self) -> str:
         """The same in a notebook."""
-        parts = [notebook.table(notebook.records_of(self.frame.drop(columns="note")))]
-        if len(self.subsets) > 1:
-            label = metrics(self.task)[self.main_metric].label
-            parts += [notebook.heading(f"{label} with only these modalities present")]
-            parts += [notebook.table(notebook.records_of(self.subset_frame))]
-        title = f"'{self.target}' ({self.task}) on {self.rows:,} rows; low and high: 95 % intervals"
+        (title, first), *rest = self._tables().items()
+        parts = [notebook.table(notebook.records_of(first))]
+        for heading, table in rest:
+            parts += [notebook.heading(heading), notebook.table(notebook.records_of(table))]
         return notebook.box(title, *parts)
 
     def to_dict(self) -> dict[str, Any]:

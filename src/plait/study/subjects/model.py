@@ -36,12 +36,23 @@ class Model(Predicting):
         return splits.rows_of(table, split, seed, index)
 
     def summary(self, results: Results) -> pd.DataFrame:
-        """Means on clean rows with everything present: one row per variant, and per subset and condition where these differ."""
+        """Means on clean rows with everything present: one row per variant, and per subset and condition where these differ.
+
+        Sorted by data set, subset and condition, variants in the order of the study, whichever run was done first.
+        """
         frame = results.frame
         frame = frame[(frame["condition"] == CLEAN) & (frame["present"] == frame["subset"])]
         keys = ["dataset", "subset", "train_condition", "variant"]
         keys = [key for key in keys if key in ("dataset", "variant") or frame[key].nunique() > 1]
-        groups = frame.groupby(keys, sort=False)
+        order = {variant.label: i for i, variant in enumerate(self.variants())}
+
+        def rank(group: tuple[Any, pd.DataFrame]) -> tuple[Any, ...]:
+            place = dict(zip(keys, group[0], strict=True))
+            subset = place.get("subset", "")
+            variant = order.get(place["variant"], len(order))
+            return place["dataset"], subset.count("+"), subset, place.get("train_condition", ""), variant
+
+        groups = sorted(frame.groupby(keys, sort=False), key=rank)
         return pd.DataFrame([{**dict(zip(keys, place, strict=True)), **means(part)} for place, part in groups])
 
     def lacks(self) -> str:

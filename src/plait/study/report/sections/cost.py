@@ -180,10 +180,11 @@ def _cheapest(evidence: Evidence, points: Sequence[dict[str, Any]]) -> str:
         tail = others if len(level) > 1 else "all cheaper ones are proven worse"
         return evidence.begun(f"the best variant {what} is also the cheapest of its level: {tail}.")
     proven = "proven equivalent to" if least["verdict"] in ("equivalent", "identical") else "not proven worse than"
-    times = best[column] / least[column] if least[column] else math.inf
+    times = best[column] / least[column] if least[column] else 0.0
+    beside = f"1/{times:.{int(times < 10)}f} of the cost of" if times else "against"
     return evidence.begun(
         f"the cheapest variant that is {proven} the best is {evidence.said(least['label'])} {what}, "
-        f"1/{times:.{int(times < 10)}f} of the cost of {evidence.said(best['label'])} ({_amount(best[column])})."
+        f"{beside} {evidence.said(best['label'])} ({_amount(best[column])})."
     )
 
 
