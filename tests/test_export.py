@@ -255,6 +255,13 @@ def test_every_family(name: str, tmp_path: Path) -> None:
         assert (answer == said).all() if model.task_ == "multilabel" else (model.classes_[answer] == said).all()
 
 
+def test_a_target_far_from_zero_keeps_its_digits(tmp_path: Path) -> None:
+    model = model_of(FusionRegressor, 1.7e9 + 10 * SIZE, branches=("joint",))
+    model.export(tmp_path / "out")
+    found = answered(tmp_path / "out", model.export_inputs(TABLE))[0]
+    np.testing.assert_allclose(found - 1.7e9, model.predict(TABLE) - 1.7e9, atol=1e-3)
+
+
 def facts(folder: Path) -> dict[str, Any]:
     result: dict[str, Any] = json.loads((folder / "inputs.json").read_text())
     return result
