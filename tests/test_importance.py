@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-
-import plait
 import torch
 from sklearn.linear_model import LogisticRegression, Ridge
 
+import plait
 from plait import FusionClassifier, FusionRegressor, evaluate, explain
 from plait.base.errors import PlaitWarning, TableError
 from plait.base.inputs import Columns, Inputs
