@@ -662,7 +662,8 @@ def test_pictures_that_captions_share_are_grouped_by_and_aligned(
     ("arguments", "match"),
     [
         (["--query", "text"], "expected modality=cell"),
-        (["--query", "image=a.png", "--modality", "tabular"], "no modality 'image'"),
+        (["--query", "image=a.png", "--modality", "tabular"], "--query image: the aligner has no such modality"),
+        (["--query", "txt=a"], "--query txt: the aligner has no such modality; did you mean 'text'"),
         (["--query", "text=a", "--modality", "tab"], "did you mean 'tabular'"),
         (["--query", "text=a", "-k", "500"], "holds 72 vectors"),
         (["--query", "text=a", "--show", "stry"], "did you mean 'story'"),
@@ -675,6 +676,15 @@ def test_a_search_that_cannot_be_is_one_line(
     told = capsys.readouterr().err
     assert match in told
     assert told.count("\n") == 1
+
+
+def test_a_table_of_fewer_rows_than_answers_gives_all_of_them(
+    cards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pd.read_csv(cards / "cards.csv").head(3).to_csv(tmp_path / "few.csv", index=False)
+    capsys.readouterr()
+    assert run("search", cards / "a", tmp_path / "few.csv", "--query", "text=iron", "--store", "none", "--json") == 0
+    assert [hit["rank"] for hit in json.loads(capsys.readouterr().out)] == [1, 2, 3]
 
 
 def test_stages_are_listed(capsys: pytest.CaptureFixture[str]) -> None:

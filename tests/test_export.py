@@ -257,6 +257,13 @@ def test_every_family(name: str, tmp_path: Path) -> None:
         assert (answer == said).all() if model.task_ == "multilabel" else (model.classes_[answer] == said).all()
 
 
+def test_a_target_far_from_zero_keeps_its_digits(tmp_path: Path) -> None:
+    model = model_of(FusionRegressor, 1.7e9 + 10 * SIZE, branches=("joint",))
+    model.export(tmp_path / "out")
+    found = answered(tmp_path / "out", model.export_inputs(TABLE))[0]
+    np.testing.assert_allclose(found - 1.7e9, model.predict(TABLE) - 1.7e9, atol=1e-3)
+
+
 def facts(folder: Path) -> dict[str, Any]:
     result: dict[str, Any] = json.loads((folder / "inputs.json").read_text())
     return result
@@ -366,6 +373,17 @@ def test_a_level_never_seen_and_an_empty_table_row(plain: Any, exported: Path) -
     with pytest.warns(plait.PlaitWarning, match="count as missing"):
         expected = plain.predict_proba(strange)
     np.testing.assert_allclose(answered(exported, inputs)[0], expected, atol=1e-5)
+
+
+def test_a_column_of_many_spellings_is_read_by_its_levels(tmp_path: Path) -> None:
+    side = RNG.choice(["North", "South"], ROWS)
+    shops = [None if i < 2 else f"{one} shop number {i % 30}" for i, one in enumerate(side)]
+    frame = pd.DataFrame({"shop": shops, "size": SIZE})
+    settings = {"store": "none", "members": 1, "epochs": 4, "progress": False, "branches": ("joint", "trees")}
+    model = FusionClassifier(modalities={"a": {"kind": "tabular", "columns": ["shop", "size"]}}, **settings)
+    model.fit(frame, side)
+    check(model, tmp_path / "out", frame)
+    assert (model.export_inputs(frame)["a.shop"] >= 0).sum() == ROWS - 2
 
 
 def test_the_file_needs_neither_plait_nor_torch(plain: Any, exported: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression, Ridge
 
+import plait
 from plait import FusionClassifier, FusionRegressor, evaluate, explain
 from plait.base.errors import PlaitWarning, TableError
 from plait.base.inputs import Columns, Inputs
@@ -192,3 +193,7 @@ def test_under_patterns_every_branch_answers_as_if_the_rest_were_absent() -> Non
         assert set(outputs) == set(expected)
         for name, out in outputs.items():
             torch.testing.assert_close(out, expected[name], rtol=0, atol=0)
+
+
+def test_it_is_a_public_name() -> None:
+    assert plait.importance is importance

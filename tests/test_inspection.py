@@ -341,6 +341,7 @@ def test_bad_input_is_one_line(runs, tmp_path, capsys):
         refused(capsys, complaint, "inspect", runs["frozen"], *arguments)
     refused(capsys, "member 9", "inspect", runs["frozen"], "--member", "9", "--out", tmp_path / "o")
     refused(capsys, "no column 'who'", "inspect", runs["frozen"], "--group", "who", "--out", tmp_path / "o")
+    assert not (tmp_path / "o").exists()
     place = shutil.copytree(runs["frozen"], tmp_path / "moved") / "model.json"
     from plait.estimators.estimators import load
     from plait.workflow.inspection.result import table_of

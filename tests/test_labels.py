@@ -386,6 +386,21 @@ def test_a_target_that_is_no_number_is_named_by_its_row_in_the_table() -> None:
         target_values(kept["y"], "regression")
 
 
+@pytest.mark.parametrize(
+    ("unit", "said"), [(1e300, "is 1e\\+301; .* divide all"), (1e-300, "is 1e-299; .* multiply all")]
+)
+def test_numbers_that_32_bits_do_not_hold_are_no_target(unit: float, said: str) -> None:
+    y = np.linspace(1, 10, N) * unit
+    with pytest.raises(TableError, match=said):
+        FusionRegressor(**QUICK).fit(features(), y)
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_numbers_as_far_apart_as_they_go_are_an_input() -> None:
+    x = features().assign(far=[(-1e308, 0.0, 1e308)[i % 3] for i in range(N)])
+    assert np.isfinite(FusionClassifier(**QUICK).fit(x, LATE).predict_proba(x)).all()
+
+
 def test_half_an_emoji_in_a_label_of_a_file_is_refused_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -65,6 +65,18 @@ def test_mistakes_are_one_line_each_with_code_2(file: Path, capsys: pytest.Captu
     assert "did you mean 'epochs'" in capsys.readouterr().err
 
 
+def test_a_study_whose_runs_all_fail_is_no_success(
+    tmp_path: Path, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file.write_text(yaml.safe_dump({**TOLD, "seeds": 1, "model": {**TOLD["model"], "target_transform": "log"}}))
+    assert run("study", "run", file, "--out", tmp_path / "out", "--engine", "inline") == 2
+    assert "all 2 runs failed: target_transform log: is for a number" in capsys.readouterr().err
+    pd.read_csv(tmp_path / "tiny.csv").assign(label="same").to_csv(tmp_path / "tiny.csv", index=False)
+    assert run("study", "run", file, "--out", tmp_path / "other", "--engine", "inline") == 2
+    assert "'label' is the same in all 90 rows" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
+
+
 def test_what_is_no_study_is_refused(tmp_path: Path, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("study", "status", tmp_path) == 2
     assert "holds no study" in capsys.readouterr().err

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from plait.estimators.estimators import FusionClassifier, FusionRegressor, export, load
     from plait.evaluation.evaluate import evaluate
     from plait.evaluation.explain import explain
+    from plait.evaluation.importance import importance
     from plait.serving.app import serve
     from plait.store import Store
     from plait.store.model_files import push
@@ -60,6 +61,7 @@ _HOME = {
     "explain": "evaluation.explain",
     "export": "estimators.estimators",
     "fit_table": "workflow.fit",
+    "importance": "evaluation.importance",
     "infer_schema": "data.schema:infer",
     "inspect": "workflow.inspection.inspecting",
     "load": "estimators.estimators",
@@ -94,6 +96,7 @@ __all__ = [
     "explain",
     "export",
     "fit_table",
+    "importance",
     "infer_schema",
     "inspect",
     "load",

@@ -159,12 +159,26 @@ def whole_folder(folder: str | Path, kind: str = "") -> Iterator[Path]:
 
 
 def claim_folder(folder: str | Path, names: Iterable[str]) -> Path:
-    """Make a folder whose files are written one by one, such as a report's; refused where one of these names is not plait's.
+    """Make a folder whose files are written one by one, such as a report's; refused as ``check_files`` says."""
+    names = list(names)
+    place = check_files(folder, names)
+    ours = _ours(place) or set()
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        if not ours.issuperset({*names, LIST}):
+            _write_list(place, ours | {*names, LIST})
+    except OSError as error:
+        raise ModelError(f"{folder}: cannot be written ({error.strerror or error}); name another folder") from error
+    return place
+
+
+def check_files(folder: str | Path, names: Iterable[str]) -> Path:
+    """The place of a folder that these files will be written into; nothing is made.
 
     Raises:
         ModelError: the place is no folder, or holds a file of that name that plait did not write.
     """
-    place, names = followed(Path(folder)), list(names)
+    place = followed(Path(folder))
     check_room(folder, place)
     ours = _ours(place) or set()
     for name in names:
@@ -173,12 +187,6 @@ def claim_folder(folder: str | Path, names: Iterable[str]) -> Path:
                 f"{folder}: holds a {name} that plait did not write and would have to replace; move it away, or name "
                 "another folder (--out)"
             )
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-        if not ours.issuperset({*names, LIST}):
-            _write_list(place, ours | {*names, LIST})
-    except OSError as error:
-        raise ModelError(f"{folder}: cannot be written ({error.strerror or error}); name another folder") from error
     return place
 
 

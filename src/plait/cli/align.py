@@ -112,7 +112,9 @@ def search(
     on: OnTable,
     query: Annotated[list[str], typer.Option("--query", help="modality=cell (a text, or a file), as often as needed.")],
     modality: Among = None,
-    k: Annotated[int, typer.Option("-k", help="Answers per query.", min=1)] = 10,
+    k: Annotated[
+        int | None, typer.Option("-k", help="Answers per query.", min=1, show_default="10, or all that there are")
+    ] = None,
     show: Annotated[list[str] | None, typer.Option(help="A column to print beside each answer.")] = None,
     approximate: Annotated[bool, typer.Option("--approximate", help="By a graph (hnswlib or faiss).")] = False,
     json: o.Json = False,
@@ -121,9 +123,10 @@ def search(
     fitted, frame = on.opened()
     columns = _shown(frame, show)
     queries = [_query(value) for value in query]
-    requested = {name for name, _ in queries}
+    requested = {_known(fitted, f"--query {name}", name) for name, _ in queries}
     among = _among(fitted, frame, modality, avoid=requested)
     fitted.index({among: frame}, how="approximate" if approximate else "exact")
+    k = k or max(1, min(10, len(fitted.index_)))
     answers = []
     for name, cell in queries:
         for rank, hit in enumerate(fitted.search({name: [cell]}, k)[0], start=1):
@@ -179,15 +182,21 @@ def _query(text: str) -> tuple[str, str]:
     return name, cell
 
 
-def _among(fitted: ModalityAligner, frame: pd.DataFrame, value: str | None, avoid: set[str]) -> str:
-    """The modality of the table that is meant: the one told, or the only one that is there and not asked with."""
+def _known(fitted: ModalityAligner, option: str, name: str) -> str:
+    """The name of a modality, which the aligner must have."""
     from plait.base.errors import ConfigError, nearest
 
-    names = fitted.modality_names_
+    if name not in fitted.modality_names_:
+        raise ConfigError(f"{option}: the aligner has no such modality; {nearest(name, fitted.modality_names_)}")
+    return name
+
+
+def _among(fitted: ModalityAligner, frame: pd.DataFrame, value: str | None, avoid: set[str]) -> str:
+    """The modality of the table that is meant: the one told, or the only one that is there and not asked with."""
+    from plait.base.errors import ConfigError
+
     if value is not None:
-        if value not in names:
-            raise ConfigError(f"--modality {value}: the aligner has no such modality; {nearest(value, names)}")
-        return value
+        return _known(fitted, f"--modality {value}", value)
     there = [m.name for m in fitted.schema_.modalities if set(m.columns) <= set(frame.columns) and m.name not in avoid]
     if len(there) != 1:
         raise ConfigError(f"--modality: say which one; the table has {', '.join(there) or 'none that could be meant'}")

@@ -43,7 +43,7 @@ def inspect(
     Embeddings, linear probes, CKA, pictures, alignment and uniformity.
     """
     from plait.base.errors import TableError
-    from plait.base.folders import claim_folder
+    from plait.base.folders import check_files
     from plait.estimators.base import FusionEstimator
     from plait.workflow.inspection.inspecting import inspect as look
     from plait.workflow.inspection.page import write_inspection
@@ -62,7 +62,7 @@ def inspect(
     if len(set(usual)) < len(usual):
         usual = [f"{n} ({i})" for i, n in enumerate(usual, 1)]
     frame = o.read(place, encoding, remote, root)
-    claim_folder(folder, ["report.html"])  # refused before any work
+    check_files(folder, ["report.html"])  # refused before any work
     step("look into the models")
     result = look(
         models[0],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from plait.base import progress
-from plait.base.errors import ConfigError
+from plait.base.errors import ConfigError, ModelError
 from plait.cli import options as o
 from plait.cli.app import Typer, app
 from plait.cli.show import command_line, show_command, show_json, show_table, show_text
@@ -98,6 +98,10 @@ def run(
     if not json:
         typer.echo(f"\nfolder  {result.folder}\nnext")
         show_command("study", "report", result.folder)
+    value = result.status()
+    if value["failed"] and not value["done"]:
+        reason = max(value["reasons"], key=value["reasons"].__getitem__)
+        raise ModelError(f"{result.folder}: all {value['failed']} runs failed: {reason}")
 
 
 @study_app.command()

@@ -237,6 +237,17 @@ def checked_number(y: object) -> np.ndarray:
     bad = ~np.isfinite(values)
     if bad.any():
         raise TableError(f"the target y contains NaN or infinity in {_where(bad)}; leave those rows out")
+    return checked_size(values)
+
+
+def checked_size(values: np.ndarray) -> np.ndarray:
+    """Numbers of a target (n,), refused where 32 bits, in which networks compute, could not hold them."""
+    most = float(np.abs(values).max(initial=0.0))
+    if most > 1e37 or 0 < most < 1e-37:
+        way = "divide" if most > 1 else "multiply"
+        raise TableError(
+            f"the largest number of the target is {most:g}; expected 1e-37 to 1e37: {way} all of them by a power of ten"
+        )
     return values
 
 

@@ -13,6 +13,7 @@ from plait.base.errors import TableError, nearest, warn
 from plait.data.labels import codes_of, label_array, label_text, written_labels
 from plait.data.parse import number_style, numbers
 from plait.data.row_numbers import numbered, row_numbers
+from plait.data.rows import checked_size
 from plait.data.values import items, nulls, object_array, text_of
 
 
@@ -117,7 +118,7 @@ def target_values(series: pd.Series, task: str) -> Any:
     if task == "multilabel":
         return indicator_of(series)
     if task == "regression":
-        return target_numbers(series)
+        return checked_size(target_numbers(series))
     if series.dtype.kind in "iubM":
         return label_array(series)
     cells = series.to_numpy(dtype=object)

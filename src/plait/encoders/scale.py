@@ -33,7 +33,8 @@ def robust_scale(values: np.ndarray) -> tuple[float, float]:
     if not len(values):
         return 0.0, 0.0
     low, centre, high = np.quantile(values, [0.25, 0.5, 0.75])
-    width = high - low if high > low else (values.max() - values.min()) / 2
+    with np.errstate(over="ignore"):  # numbers as far apart as they go: no scale, and trees take them as they are
+        width = high - low if high > low else (values.max() - values.min()) / 2
     scale = 1.0 / width if np.isfinite(width) and width > 1e-300 else 0.0
     return float(centre), float(scale)
 

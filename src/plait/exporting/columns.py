@@ -68,8 +68,8 @@ class TableGraph(nn.Module):
 
     def feed(self, frame: pd.DataFrame, present: np.ndarray) -> dict[str, np.ndarray]:
         """The inputs of these rows."""
-        columns = {part.name: Column(frame[part.name]) for part in self.parts}
-        result = {self.input_name(part): _fed(part, columns[part.name]) for part in self.parts}
+        first = {self.input_name(part): part for part in reversed(self.parts)}  # a category's spelling reads its levels
+        result = {name: _fed(part, Column(frame[part.name])) for name, part in first.items()}
         return {**result, f"{self.name}.present": present}
 
 
@@ -98,7 +98,7 @@ def _spec(name: str, part: Features) -> InputSpec:
 
 def _fed(part: Features, column: Column) -> np.ndarray:
     """One input of these rows, as ``_spec`` says."""
-    if isinstance(part, Category | Spelling):
+    if isinstance(part, Category):
         return _codes(part, column)
     view = part.view(column)
     assert view.numbers is not None
@@ -112,7 +112,7 @@ def _fed(part: Features, column: Column) -> np.ndarray:
     return np.asarray(view.numbers[:, 0], np.float64)
 
 
-def _codes(part: Features, column: Column) -> np.ndarray:
+def _codes(part: Category, column: Column) -> np.ndarray:
     place = {level: i for i, level in enumerate(part.vocabulary)}
     words = [text_of(cell) if not gone else "" for cell, gone in zip(column.series, column.gone, strict=True)]
     return np.array([place.get(word, -1) if word else -2 for word in words], dtype=np.int64)

@@ -185,7 +185,7 @@ def described(graph: ModelGraph, opset: int) -> dict[str, Any]:
         },
     ]
     if not classes:
-        outputs = [{"name": "value", "dtype": "float32", "shape": ["rows"], "what": "in the target's own unit"}]
+        outputs = [{"name": "value", "dtype": "float64", "shape": ["rows"], "what": "in the target's own unit"}]
     return {
         "plait": __version__,
         "opset": opset,

@@ -193,7 +193,7 @@ def _decoded(task: Task, out: Tensor) -> Tensor:
     if isinstance(task, Classification) and task.unlearned:
         gone = torch.tensor([i in task.unlearned for i in range(task.out_dim)])
         return out.masked_fill(gone, -torch.inf).softmax(-1)
-    return task.decode(out)
+    return task.decode(out.double() if task.name == "regression" else out)  # 32 bits hold no second since 1970
 
 
 class _ScalerGraph(nn.Module):

@@ -132,7 +132,9 @@ def metric_name(name: str, task: str | None = None) -> str:
     if task is not None and task not in owners:
         raise ConfigError(f"metric '{name}': is for {' or '.join(owners)}; the task is {task} ({', '.join(leading)})")
     if result not in leading:
-        raise ConfigError(f"metric '{name}': judges intervals, not answers; expected one of {', '.join(leading)}")
+        raise ConfigError(
+            f"metric '{name}': judges intervals, not answers; expected one of {', '.join(dict.fromkeys(leading))}"
+        )
     return result
 
 

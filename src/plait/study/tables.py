@@ -207,6 +207,8 @@ def _with_target(frame: pd.DataFrame, target: str) -> pd.DataFrame:
         result = with_target(frame, target)
     if len(result) < 10:
         raise TableError(f"{len(result)} rows have a '{target}'; a study needs at least 10")
+    if result[target].astype(str).nunique() < 2:
+        raise TableError(f"'{target}' is the same in all {len(result)} rows; there is nothing to learn")
     return result.reset_index(drop=True)
 
 
