@@ -606,7 +606,7 @@ def test_ridge_of_a_number_is_the_best_of_scikit_learns(columns: int) -> None:
     branch.fit(rows)
     said = []
     for strength in STRENGTHS:
-        model = SkRidge(1 / strength).fit(x[:160], y[:160], sample_weight=weight[:160])
+        model = SkRidge(columns / strength).fit(x[:160], y[:160], sample_weight=weight[:160])
         error = np.abs(model.predict(x[160:]) - y[160:])
         loss = np.average(np.where(error < 1, 0.5 * error**2, error - 0.5), weights=weight[160:])
         said.append((loss, model.predict(x)))
@@ -619,12 +619,12 @@ def test_ridge_of_a_number_is_the_best_of_scikit_learns(columns: int) -> None:
 def test_ridge_of_classes_is_the_best_of_scikit_learns(classes: int) -> None:
     rng = np.random.default_rng(1)
     x, weight = rng.normal(size=(300, 40)).astype(np.float32), rng.integers(1, 4, 300).astype(float)
-    y = np.digitize(x[:, :3].sum(1) + rng.normal(size=300), [0.0] if classes == 2 else [-1.0, 1.0])
+    y = np.digitize(x[:, :3].sum(1) + 3 * rng.normal(size=300), [0.0] if classes == 2 else [-1.0, 1.0])
     rows, branch = split_rows(x, y, "classification", classes, weight), Ridge(steps=200)
     branch.fit(rows)
     said = []
     for strength in STRENGTHS:
-        model = LogisticRegression(C=strength, max_iter=1000).fit(x[:240], y[:240], sample_weight=weight[:240])
+        model = LogisticRegression(C=strength / 40, max_iter=1000).fit(x[:240], y[:240], sample_weight=weight[:240])
         p = model.predict_proba(x)
         said.append((np.average(-np.log(p[240:][np.arange(60), y[240:]]), weights=weight[240:]), p))
     best = min(said, key=lambda one: one[0])
@@ -644,6 +644,16 @@ def test_what_two_columns_differ_by_is_found_in_few_rows() -> None:
         scores[branch] = model.score(frame[240:], y[240:])
     assert scores["ridge"] > 0.95
     assert scores["linear"] < scores["ridge"] - 0.03
+
+
+def test_a_wide_modality_without_a_word_to_say_is_held_back() -> None:
+    """One column beside 200 directions of noise: under one penalty for each feature these explain what is left of 96 rows."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": rng.normal(size=240), "v": list(rng.normal(size=(240, 200)))})
+    y = frame["a"].to_numpy() + 0.3 * rng.normal(size=240)
+    parts = {"a": {"kind": "tabular", "columns": ["a"]}, "v": {"kind": "vector", "columns": ["v"]}}
+    model = FusionRegressor(modalities=parts, branches=["ridge"], store="none", progress=False, random_state=0)
+    assert model.fit(frame[:120], y[:120]).score(frame[120:], y[120:]) > 0.8  # 0.5 under one penalty
 
 
 def test_of_many_rows_and_features_or_with_encoders_that_learn_linear_takes_its_place() -> None:

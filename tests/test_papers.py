@@ -148,9 +148,8 @@ def test_an_optimiser_at_a_constant_rate_is_that_of_torch(rule: StepRule, theirs
 
 def test_a_plain_scaler_changes_nothing_but_may_reduce() -> None:
     tokens = Tokens.of_vectors(torch.randn(50, 6) * 100 + 7)
-    weight = torch.ones(50)
-    assert torch.equal(Scaler(6, standardise=False).fit(tokens, weight)(tokens).x, tokens.x)
-    reduced = Scaler(2, standardise=False).fit(tokens, weight)
+    assert torch.equal(Scaler(6, standardise=False).fit(tokens)(tokens).x, tokens.x)
+    reduced = Scaler(2, standardise=False).fit(tokens)
     assert reduced(tokens).x.shape == (50, 1, 2)
     assert torch.equal(Scaler.restore(reduced.state())(tokens).x, reduced(tokens).x)
 

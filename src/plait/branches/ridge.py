@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from plait.base.branch import FittedBranch, FoldRows
 from plait.base.checks import Count
+from plait.base.errors import ModelError
 from plait.base.inputs import Inputs
 from plait.base.machine import libraries_on
 from plait.branches.penalised import least_squares, logistic
@@ -22,7 +23,7 @@ from plait.networks.tasks import LOSSES
 
 Array = NDArray[Any]
 #: Inverse strengths of the penalty, the strictest first; the first that held-out rows do not gain by is the last one tried.
-STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0, 1000.0)
 #: Rows times features times outputs beyond which the map is trained in the loop, as ``linear``.
 MOST = 10_000_000
 
@@ -31,14 +32,16 @@ MOST = 10_000_000
 class Ridge(FittedBranch):
     """One linear map over all features of all modalities: ridge regression, or of classes and labels logistic regression.
 
-    It is solved, not trained step by step, under the penalty by which held-out rows are answered best. Of very many rows,
-    features and classes, or where encoders learn too, ``linear`` takes its place.
+    It is solved, not trained step by step, under the penalty by which held-out rows are answered best. Each modality has the
+    same say: a feature of a wide one is held back more, as one of many. Of very many rows, features and classes, or where
+    encoders learn too, ``linear`` takes its place.
 
-    Formula: out = b + sum over present m of W_m x_m; argmin sum_i w_i loss(out_i, y_i) + |W|^2 / (2 strength).
+    Formula: out = b + sum over present m of W_m x_m; argmin sum_i w_i loss(out_i, y_i) + sum_m D_m |W_m|^2 / (2 strength).
 
     Shape: tokens (B, T, D_m) each, mean tokens are taken; out (B, out_dim).
 
-    Source: Hoerl and Kennard 1970, Ridge Regression; of classes and labels le Cessie and van Houwelingen 1992.
+    Source: Hoerl and Kennard 1970, Ridge Regression; of classes and labels le Cessie and van Houwelingen 1992; blocks of one
+    variance each as in Escofier and Pages 1994, Multiple Factor Analysis.
 
     Use when: rows are few, or a number follows from a sum of columns.
 
@@ -72,12 +75,12 @@ class Ridge(FittedBranch):
 
     def _fit(self, rows: FoldRows) -> None:
         dims = {name: tokens.dim for name, tokens in {**rows.inputs.tokens, **rows.inputs.compared}.items()}
-        held, best = rows.inputs.take(rows.valid), np.inf
-        for weights, bias in self._path(rows, sorted(dims)):
+        held, best, share = rows.inputs.take(rows.valid), np.inf, _shares(dims)
+        for weights, bias in self._path(rows, dims):
             network = LinearNetwork(dims, rows.out_dim)
             if weights.shape[1] < rows.out_dim:  # log-odds of the second of two classes
                 weights, bias = np.pad(weights, ((0, 0), (1, 0))), np.pad(bias, (1, 0))
-            network.linear.weight.data = torch.from_numpy(np.ascontiguousarray(weights.T, np.float32))
+            network.linear.weight.data = torch.from_numpy(np.ascontiguousarray(weights.T * share, np.float32))
             network.linear.bias.data = torch.from_numpy(bias.astype(np.float32))
             loss = _loss(rows, _answered(network, held))
             if self.network is not None and loss >= best:
@@ -86,11 +89,11 @@ class Ridge(FittedBranch):
             if rows.stop() or not len(rows.valid):
                 break
 
-    def _path(self, rows: FoldRows, names: list[str]) -> Iterator[tuple[Array, Array]]:
+    def _path(self, rows: FoldRows, dims: Mapping[str, int]) -> Iterator[tuple[Array, Array]]:
         """Weights (D, k) and biases (k,) for one strength after the other."""
-        x = _matrix(rows.inputs.take(rows.fold), names)
+        x = _matrix(rows.inputs.take(rows.fold), sorted(dims)) * _shares(dims)
         y, weight = rows.target[rows.fold].numpy(), rows.weight[rows.fold].numpy().astype(np.float64)
-        strengths = STRENGTHS if len(rows.valid) else (0.1,)
+        strengths = STRENGTHS if len(rows.valid) else (1.0,)
         if rows.task == "regression":
             yield from map(least_squares(x, y, weight), strengths)
             return
@@ -106,6 +109,9 @@ class Ridge(FittedBranch):
 
     def outputs(self, inputs: Inputs) -> Tensor:
         assert self.network is not None, "not fitted"
+        widths = {name: tokens.dim for name, tokens in {**inputs.tokens, **inputs.compared}.items()}
+        if sum(widths.get(name, 0) for name in self.network.names) != self.network.linear.in_features:
+            raise ModelError("branch ridge: it learned other features than these; copy the folder again")
         return _answered(self.network, inputs)
 
     def state(self) -> tuple[dict[str, Array], dict[str, Any]]:
@@ -114,10 +120,19 @@ class Ridge(FittedBranch):
         return arrays, {"names": self.network.names}
 
     def load_state(self, arrays: Mapping[str, Array], facts: Mapping[str, Any]) -> None:
-        weight = arrays["linear.weight"]
+        weight, names = arrays["linear.weight"], facts.get("names")
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ModelError(
+                f"branch ridge: expected the names of modalities, found {names!r:.60}; copy the folder again"
+            )
         self.network = LinearNetwork({"": weight.shape[1]}, len(weight))
-        self.network.names = list(facts["names"])
+        self.network.names = list(names)
         self.network.load_state_dict({name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in arrays.items()})
+
+
+def _shares(dims: Mapping[str, int]) -> Array:
+    """What each feature is multiplied by (D,), so that all modalities vary alike."""
+    return np.concatenate([np.full(dims[name], dims[name] ** -0.5, np.float32) for name in sorted(dims)])
 
 
 def _matrix(inputs: Inputs, names: list[str]) -> Array:

@@ -201,6 +201,8 @@ def _members(
             if branch.name() in mixture.sources:
                 branch.load_state(under(own, f"fitted.{branch.name()}."), fitted[branch.name()][number])
                 member.add(branch, pipeline.names)
+        if gone := set(mixture.sources) - {*member.networks, *member.fitted}:
+            raise ModelError(f"branches that there are not: {', '.join(sorted(gone))}; copy the folder again")
         member.waiting = []
         members.append(member.eval())
     return members
