@@ -653,7 +653,7 @@ def test_a_wide_modality_without_a_word_to_say_is_held_back() -> None:
     y = frame["a"].to_numpy() + 0.3 * rng.normal(size=240)
     parts = {"a": {"kind": "tabular", "columns": ["a"]}, "v": {"kind": "vector", "columns": ["v"]}}
     model = FusionRegressor(modalities=parts, branches=["ridge"], store="none", progress=False, random_state=0)
-    assert model.fit(frame[:120], y[:120]).score(frame[120:], y[120:]) > 0.8  # 0.5 under one penalty
+    assert model.fit(frame[:120], y[:120]).score(frame[120:], y[120:]) > 0.8  # 0.44 under one penalty
 
 
 def test_of_many_rows_and_features_or_with_encoders_that_learn_linear_takes_its_place() -> None:
