@@ -610,3 +610,13 @@ def test_a_task_that_no_file_tells_is_inferred(
     text = head + "\nmodalities: {tabular: {kind: tabular, columns: [size]}}\n"
     found = schema.for_table(frame, text, "s.yaml", target, task)
     assert (found.target, found.task) == expected
+
+
+def test_whole_numbers_with_gaps_that_hardly_repeat_are_an_amount() -> None:
+    """A balance, a fifth of them nothing: 300 values of up to 2,000 in 400 rows are no classes; 60 of them may be."""
+    rng = np.random.default_rng(0)
+    balance = np.where(rng.random(400) < 0.2, 0, rng.integers(1, 2000, 400))
+    often = rng.choice(rng.integers(1, 2000, 60), 400)
+    frame = pd.DataFrame({"size": rng.normal(size=400), "balance": balance, "often": often})
+    assert schema.infer(frame, target="balance").task == "regression"
+    assert schema.infer(frame, target="often").task == "classification"

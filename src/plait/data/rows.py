@@ -50,8 +50,8 @@ def column_keys(column: pd.Series, type: str | None = None) -> np.ndarray:
 
 #: Rows whose keys are made one at a time.
 _PIECE = 100_000
-#: A row that was given more often stands by itself so often.
-MOST_REPEATS = 20
+#: A row that was given more often stands by itself so often; all such rows together, where they are few, at most so often.
+MOST_REPEATS, MOST_REPEATED = 20, 20_000
 _NOTHING = hashlib.blake2b(b"NoneType:None", digest_size=16).digest()
 
 
@@ -135,7 +135,7 @@ def repeats(frame: pd.DataFrame, counts: np.ndarray, types: Mapping[str, str] | 
     """How often each distinct row (m,) stands by itself: once, but where rows of the same cells have other targets, too.
 
     There a row is no copy but one draw of many, as in a table of a few categories: some of its draws may be learned from and
-    others held out, as those of new rows will be. ``counts`` (m,): how often each was given; of 20 times and more 20.
+    others held out, as those of new rows will be. ``counts`` (m,): how often each was given; very many times are fewer.
 
     Example:
         >>> repeats(pd.DataFrame({"a": ["x", "x", "y", "z"]}), np.array([3.0, 1.0, 5.0, 1.0])).tolist()
@@ -147,7 +147,8 @@ def repeats(frame: pd.DataFrame, counts: np.ndarray, types: Mapping[str, str] | 
             _digests(_keys(frame, types or {}), len(frame)), return_inverse=True, return_counts=True
         )[1:]
         several &= sizes[cells] > 1
-    return np.where(several, np.minimum(counts, MOST_REPEATS), 1).astype(np.int64)
+    most = max(MOST_REPEATS, MOST_REPEATED // max(1, int(several.sum())))
+    return np.where(several, np.minimum(counts, most), 1).astype(np.int64)
 
 
 def _keys(frame: pd.DataFrame, types: Mapping[str, str]) -> list[np.ndarray]:

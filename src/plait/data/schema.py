@@ -192,11 +192,11 @@ def for_table(
 
 
 def _is_amount(column: Column) -> bool:
-    """Many numbers, and no codes among them."""
+    """Many numbers, and no codes among them: of those there are more rows than twice as many."""
     distinct = len(np.unique(column.numbers.values[~column.numbers.missing]))
     if column.whole is None:
         return distinct > _MANY // 2
-    return distinct > _MANY and not gapped(column)
+    return distinct > _MANY and (distinct > 0.5 * column.present or not gapped(column))
 
 
 def _leaves_out(column: Column) -> bool:
