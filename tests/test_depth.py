@@ -25,7 +25,8 @@ from plait.testing import check_gradients, example_tokens
 from plait.training.design import TOLERANCE, Design, maker, matched_width
 from plait.training.optimiser import AdamW
 
-NAMES = registry.names("fusion")
+#: plait's own: an installed package may bring more.
+NAMES = [n for n in registry.names("fusion") if registry.find("fusion", n).__module__.startswith("plait.")]
 FEATURE = [name for name in NAMES if "feature" in registry.find("fusion", name).levels]
 DECISION = [name for name in NAMES if "decision" in registry.find("fusion", name).levels]
 PLACES = [*itertools.product(FEATURE, ("early", "middle", "late")), *((name, "decision") for name in DECISION)]
