@@ -16,7 +16,7 @@ from plait.base.branch import FittedBranch, FoldRows
 from plait.base.checks import Count
 from plait.base.errors import ModelError
 from plait.base.inputs import Inputs
-from plait.base.machine import libraries_on
+from plait.base.machine import blas_on_one_core
 from plait.branches.penalised import least_squares, logistic
 from plait.networks.linear import LinearNetwork
 from plait.networks.tasks import LOSSES
@@ -70,11 +70,11 @@ class Ridge(FittedBranch):
 
     def fit(self, rows: FoldRows) -> None:
         """Solve for one strength after another, until the rows ``valid`` gain no more."""
-        with libraries_on(1, "blas"):
+        with blas_on_one_core():
             self._fit(rows)
 
     def _fit(self, rows: FoldRows) -> None:
-        dims = {name: tokens.dim for name, tokens in {**rows.inputs.tokens, **rows.inputs.compared}.items()}
+        dims = {name: tokens.dim for name, tokens in rows.inputs.unfolded().tokens.items()}
         held, best, share = rows.inputs.take(rows.valid), np.inf, _shares(dims)
         for weights, bias in self._path(rows, dims):
             network = LinearNetwork(dims, rows.out_dim)
@@ -109,7 +109,7 @@ class Ridge(FittedBranch):
 
     def outputs(self, inputs: Inputs) -> Tensor:
         assert self.network is not None, "not fitted"
-        widths = {name: tokens.dim for name, tokens in {**inputs.tokens, **inputs.compared}.items()}
+        widths = {name: tokens.dim for name, tokens in inputs.unfolded().tokens.items()}
         if sum(widths.get(name, 0) for name in self.network.names) != self.network.linear.in_features:
             raise ModelError("branch ridge: it learned other features than these; copy the folder again")
         return _answered(self.network, inputs)
@@ -137,13 +137,13 @@ def _shares(dims: Mapping[str, int]) -> Array:
 
 def _matrix(inputs: Inputs, names: list[str]) -> Array:
     """All features of the rows beside each other (n, D); what is absent is zero, its mean."""
-    every = {**inputs.tokens, **inputs.compared}
+    every = inputs.unfolded().tokens
     return np.hstack([every[name].pooled().float().numpy() for name in names])
 
 
 def _answered(network: LinearNetwork, inputs: Inputs) -> Tensor:
     with torch.inference_mode():
-        out: Tensor = network({**inputs.tokens, **inputs.compared})
+        out: Tensor = network(inputs.unfolded().tokens)
     return out
 
 
