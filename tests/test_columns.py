@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 from plait import FusionClassifier
 from plait.base.errors import PlaitWarning
 from plait.data import schema, table
+from plait.data.equal_rows import column_keys, merge_equal
 from plait.data.parse import booleans, date_format, dates, number_style, numbers, zones
-from plait.data.rows import column_keys, data_hash, merge_equal
+from plait.data.rows import data_hash
 from plait.data.typed import plain, typed_array
 from plait.data.values import nulls, text_of, texts
 from plait.data.write import write_table

@@ -32,13 +32,14 @@ from plait.base.registry import find
 from plait.base.tokens import Tokens
 from plait.data import schema, table
 from plait.data.cells import cells as cells_of
+from plait.data.equal_rows import column_keys
 from plait.data.media import Blob
 from plait.data.media.formats import kind_of_bytes, kind_of_name, known, readable
 from plait.data.media.given import given
 from plait.data.media.images import image, video
 from plait.data.media.sounds import audio
 from plait.data.modality import Modality
-from plait.data.rows import column_keys, data_hash
+from plait.data.rows import data_hash
 from plait.data.write import write_table
 from plait.encoders.featurize import Featurizer
 from plait.encoders.video_frames import VideoFrames

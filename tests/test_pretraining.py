@@ -165,7 +165,7 @@ def test_a_fit_gives_pretraining_the_rows_of_each_fold(monkeypatch: pytest.Monke
 
 def _in_order(found: FusionClassifier) -> np.ndarray:
     """The targets in the order in which a fit has its distinct rows."""
-    from plait.data.rows import merge_equal
+    from plait.data.equal_rows import merge_equal
 
     _, target, _, _ = merge_equal(FRAME[["a", "b"]], Y, np.ones(len(FRAME)), found.features_.column_types)
     return target

@@ -16,9 +16,10 @@ from plait.base.errors import CellError, PlaitWarning, TableError
 from plait.data import table, values
 from plait.data.archive import Archive
 from plait.data.cells import cells as cells_of
+from plait.data.equal_rows import merge_equal
 from plait.data.modality import Modality
 from plait.data.parse import booleans, date_format, dates, number_style, numbers
-from plait.data.rows import data_hash, merge_equal
+from plait.data.rows import data_hash
 from plait.data.table import split, strata_of
 from plait.data.values import items_of, nulls, text_of, texts
 from plait.data.write import write_chunks, write_table

@@ -21,7 +21,7 @@ from plait.base.inputs import Inputs, followed_by
 from plait.base.mapped import Limits
 from plait.base.progress import step
 from plait.base.tokens import Tokens
-from plait.data import leaks, rows, schema
+from plait.data import equal_rows, leaks, rows, schema
 from plait.data.labels import label_text
 from plait.data.modality import Modality, Schema
 from plait.data.rows import data_hash
@@ -123,7 +123,7 @@ class Distinct:
 
     Attributes:
         weight: (n,), that of their class included.
-        times: (n,) how often each stands by itself where branches are cross-fitted (``rows.repeats``).
+        times: (n,) how often each stands by itself where branches are cross-fitted (``equal_rows.repeats``).
         row_index: where each given row is among them (-1: nowhere).
         groups: of the rows, or None.
     """
@@ -223,7 +223,7 @@ def distinct(
 ) -> Distinct:
     """Equal rows made one, and of these as many as a budget of time allows; ``by_class``: weights of the given rows (n,)."""
     classes, used = tuple(given.classes), list(features.schema.columns)
-    merged = rows.merge_equal(given.frame[used], given.target, given.weight * by_class, features.column_types)
+    merged = equal_rows.merge_equal(given.frame[used], given.target, given.weight * by_class, features.column_types)
     frame, target, weight, row_index = merged
     kept = affordable(settings, features, frame, target, given.end)
     if kept is not None:
@@ -239,7 +239,9 @@ def distinct(
     there = row_index >= 0
     counts = np.bincount(row_index[there], given.weight[there], minlength=len(frame))
     times = (
-        np.ones(len(frame), np.int64) if together is not None else rows.repeats(frame, counts, features.column_types)
+        np.ones(len(frame), np.int64)
+        if together is not None
+        else equal_rows.repeats(frame, counts, features.column_types)
     )
     return Distinct(frame, target, weight, times, row_index, task, together)
 

@@ -11,9 +11,9 @@ import pandas as pd
 
 from plait.base import checks
 from plait.base.errors import TableError, warn
+from plait.data.equal_rows import column_keys
 from plait.data.modality import Schema
 from plait.data.row_numbers import numbered, whole_table
-from plait.data.rows import column_keys
 from plait.data.table import VALID, split
 from plait.data.targets import Labels
 from plait.data.values import text_of
