@@ -49,6 +49,15 @@ def test_examples_in_pages(page: str) -> None:
     assert failures == 0
 
 
+def test_each_public_name_is_on_a_page_of_the_api(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("mkdocs"), pytest.importorskip("griffe")
+    monkeypatch.syspath_prepend(ROOT / "tools")
+    pages = importlib.import_module("docs_pages")
+    assert pages.unlisted() == []
+    monkeypatch.setattr(plait, "__all__", [*plait.__all__, "nowhere"])
+    assert pages.unlisted() == ["plait:nowhere"]
+
+
 @pytest.mark.parametrize("page", STEPS)
 @pytest.mark.filterwarnings("ignore::plait.PlaitWarning")  # what a page says of its own table
 def test_steps_of_a_tutorial(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

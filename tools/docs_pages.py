@@ -17,7 +17,7 @@ PAGES = {
         "Estimators",
         ["plait:FusionClassifier", "plait:FusionRegressor", "plait.estimators.fit_settings:FitSettings", "plait:load"],
     ),
-    "evaluation": ("Evaluate and explain", ["plait:evaluate", "plait:explain", "plait:inspect"]),
+    "evaluation": ("Evaluate and explain", ["plait:evaluate", "plait:explain", "plait:importance", "plait:inspect"]),
     "tables": (
         "Tables and schemas",
         ["plait:read_table", "plait:infer_schema", "plait:schema", "plait:Schema", "plait:Modality"],
@@ -52,13 +52,18 @@ def on_config(config: Any) -> Any:
     return config
 
 
-def on_files(files: Files, config: Any) -> Files:
-    """Add one page per group of public names; a public name on no page is an error."""
+def unlisted() -> list[str]:
+    """Public names of plait that are on no page."""
     import plait
 
     listed = {name for _, names in PAGES.values() for name in names} | {"plait:Cells"}  # an alias, named in Encoder
-    if missing := {f"plait:{name}" for name in plait.__all__} - listed:
-        raise SystemExit(f"tools/docs_pages.py: public names on no page: {', '.join(sorted(missing))}")
+    return sorted({f"plait:{name}" for name in plait.__all__} - listed)
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Add one page per group of public names; a public name on no page is an error."""
+    if missing := unlisted():
+        raise SystemExit(f"tools/docs_pages.py: public names on no page: {', '.join(missing)}")
     for page, (title, names) in PAGES.items():
         text = f"# {title}\n\n" + "\n\n".join(_directive(name) for name in names if _there(name))
         files.append(File.generated(config, f"api/{page}.md", content=text))
