@@ -245,8 +245,6 @@ def test_what_an_evaluation_needs() -> None:
     asked = Asked(sentences())
     with pytest.raises(TableError, match="no rows are held out; take split"):
         judged({"name": "retrieval"}, asked)
-    with pytest.raises(ConfigError, match="cifar10 needs an image modality; 'image' is none"):
-        judged({"name": "zero_shot"}, asked)
     for told, match in (
         ({"name": "retrievel"}, "did you mean 'retrieval'"),
         ({"name": "zero_shot", "row": 20}, "unknown field 'row'.*did you mean 'rows'"),
@@ -257,6 +255,11 @@ def test_what_an_evaluation_needs() -> None:
     ):
         with pytest.raises(ConfigError, match=match):
             check_evaluation(told)
+
+
+def test_pictures_of_named_things_need_a_modality_of_pictures(data_root: Path) -> None:
+    with pytest.raises(ConfigError, match="cifar10 needs an image modality; 'image' is none"):
+        judged({"name": "zero_shot"}, Asked(sentences()))
 
 
 def test_a_cell_that_a_thing_has_twice_is_searched_once() -> None:

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import LogisticRegression
 from sklearn.linear_model import Ridge as SkRidge
 
@@ -20,14 +21,17 @@ import plait
 from plait import FusionClassifier, FusionRegressor
 from plait.base import registry
 from plait.base.branch import FittedBranch, FoldRows, NotWorthwhile, resolve_all, suited
-from plait.base.errors import ConfigError, MissingDependencyError, PlaitWarning
+from plait.base.errors import ConfigError, MissingDependencyError, ModelError, PlaitWarning
 from plait.base.inputs import Columns, Inputs
 from plait.base.tokens import Tokens
+from plait.branches import kernel as kernel_module
 from plait.branches.branches import Branches
 from plait.branches.growth import Pace, Seedbed, forest_of, scikit_learn
+from plait.branches.kernel import NARROWNESS, Kernel
 from plait.branches.mixing import HeldOut, gains, mix
 from plait.branches.mixture import Mixture
-from plait.branches.ridge import STRENGTHS, Ridge
+from plait.branches.ridge import Ridge
+from plait.branches.solved import STRENGTHS, held_out_loss
 from plait.branches.trees import Trees
 from plait.networks.tasks import Classification
 from plait.testing.models import check_branch, example_rows
@@ -386,7 +390,7 @@ def test_the_leaderboard_says_what_stays_and_what_it_costs(tmp_path: Path) -> No
     frame, y = codes_table()
     model = FusionClassifier(**QUICK, modalities=SPLIT).fit(frame[:300], y[:300])
     table = model.leaderboard_.set_index("branch")
-    assert set(table.index) == {"mixture", "joint", "ridge", "own:tabular", "own:text", "trees"}
+    assert set(table.index) == {"mixture", "joint", "ridge", "kernel", "own:tabular", "own:text", "trees"}
     assert table["loss"].is_monotonic_increasing
     kept = set(table.index[table["kept"].astype(bool)]) - {"mixture"}
     assert kept == set(model.members_.mixture.sources)
@@ -455,9 +459,10 @@ SETS: list[tuple[Any, ...]] = [
     ("ridge",),
     ("linear", "own"),
     ("trees",),
-    ("joint", "ridge", "own", "trees"),
+    ("kernel",),
+    ("joint", "ridge", "kernel", "own", "trees"),
 ]
-SEEING_BOTH = {"joint", "trees"}
+SEEING_BOTH = {"joint", "kernel", "trees"}
 
 
 def quick(branches: tuple[str, ...]) -> list[Any]:
@@ -654,6 +659,118 @@ def test_a_wide_modality_without_a_word_to_say_is_held_back() -> None:
     parts = {"a": {"kind": "tabular", "columns": ["a"]}, "v": {"kind": "vector", "columns": ["v"]}}
     model = FusionRegressor(modalities=parts, branches=["ridge"], store="none", progress=False, random_state=0)
     assert model.fit(frame[:120], y[:120]).score(frame[120:], y[120:]) > 0.8  # 0.44 under one penalty
+
+
+# -- kernel ------------------------------------------------------------------------------------------------------------------
+
+
+def test_kernel_of_a_number_is_the_best_of_scikit_learns() -> None:
+    rng = np.random.default_rng(0)
+    x, weight = rng.normal(size=(250, 2)).astype(np.float32), rng.integers(1, 4, 250).astype(float)
+    y = np.sin(2 * x[:, 0]) * x[:, 1] + 0.1 * rng.normal(size=250)
+    rows, branch = split_rows(x, y[:, None], "regression", 1, weight), Kernel()
+    branch.fit(rows)
+    part = x[:200] / 2**0.5
+    usual = ((part[:, None] - part) ** 2).sum(2).mean()
+    mean, said = np.average(y[:200], weights=weight[:200]), list[tuple[float, np.ndarray]]()
+    for narrowness in NARROWNESS:
+        for strength in STRENGTHS:
+            model = KernelRidge(kernel="rbf", gamma=narrowness / usual, alpha=1 / strength)
+            model.fit(part, y[:200] - mean, sample_weight=weight[:200])
+            out = mean + model.predict(x / 2**0.5)
+            error = np.abs(out[200:] - y[200:])
+            said.append((np.average(np.where(error < 1, 0.5 * error**2, error - 0.5), weights=weight[200:]), out))
+    best = min(said, key=lambda one: one[0])[1]
+    assert np.corrcoef(best, y)[0, 1] > 0.95
+    assert np.abs(branch.outputs(rows.inputs)[:, 0].numpy() - best).mean() < 0.02  # its constant is not held back
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_kernel_finds_what_lies_inside_a_ring_and_is_calibrated(classes: int) -> None:
+    """A quarter of the answers is drawn: of what is said with some probability that share is right."""
+    rng = np.random.default_rng(2)
+    x = rng.uniform(-2, 2, size=(900, 2))
+    y = np.digitize((x**2).sum(1), [1.5, 4.0][: classes - 1])
+    y = np.where(rng.random(900) < 0.25, rng.integers(0, classes, 900), y)
+    rows, branch = split_rows(x, y, "classification", classes), Kernel()
+    branch.fit(dataclasses.replace(rows, fold=rows.fold[:400], valid=rows.fold[400:]))
+    p = branch.outputs(rows.inputs.take(rows.valid)).softmax(1)
+    right = p.argmax(1).numpy() == y[720:]
+    assert right.mean() > 0.68
+    assert abs(float(p.max(1).values.mean()) - right.mean()) < 0.07
+    line = Ridge()
+    line.fit(rows)
+    assert (line.outputs(rows.inputs.take(rows.valid)).argmax(1).numpy() == y[720:]).mean() < right.mean() - 0.1
+
+
+def test_of_many_classes_the_kernel_is_solved_by_squares_and_still_knows_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    centres = 2 * rng.normal(size=(24, 5))
+    y = rng.integers(0, 12, 600)
+    x = centres[2 * y + rng.integers(0, 2, 600)] + 0.5 * rng.normal(size=(600, 5))
+    losses = {}
+    for polished in (0, 10**9):
+        monkeypatch.setattr("plait.branches.kernel.POLISHED", polished)
+        rows, branch = split_rows(x, y, "classification", 12), Kernel()
+        branch.fit(rows)
+        losses[polished] = held_out_loss(rows, branch.outputs(rows.inputs.take(rows.valid)))
+    assert losses[10**9] <= losses[0] < 0.6 < np.log(12)
+
+
+def test_kernel_says_the_shares_where_columns_say_nothing() -> None:
+    rng = np.random.default_rng(0)
+    label = rng.permutation(np.repeat([0, 1, 2], [700, 200, 100]))
+    rows, branch = split_rows(rng.normal(size=(1000, 20)), label, "classification", 3), Kernel()
+    branch.fit(rows)
+    p = branch.outputs(rows.inputs).softmax(1)
+    assert p.mean(0).tolist() == pytest.approx([0.7, 0.2, 0.1], abs=0.04)
+    assert float(p.std(0).max()) < 0.1
+
+
+def test_kernel_of_one_row_again_and_again_and_of_a_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, branch = split_rows(np.ones((40, 3)), np.arange(40) % 2, "classification", 2), Kernel()
+    branch.fit(rows)
+    torch.testing.assert_close(branch.outputs(rows.inputs).softmax(1), torch.full((40, 2), 0.5))
+    tried = list[float]()
+    before = kernel_module.by_squares
+    monkeypatch.setattr(kernel_module, "by_squares", lambda *given: tried.append(0.0) or before(*given))
+    drawn = split_rows(np.random.default_rng(0).normal(size=(40, 3)), np.arange(40) % 2, "classification", 2)
+    Kernel().fit(dataclasses.replace(drawn, stop=lambda: True))
+    assert len(tried) == 1
+    Kernel().fit(dataclasses.replace(drawn, valid=drawn.valid[:0]))
+    assert len(tried) == 2
+
+
+def test_of_many_features_or_rows_the_kernel_is_left_out_unless_nothing_else_is_asked_for() -> None:
+    names = ("joint", "kernel")
+    assert suited(names, 1000, 100, 2, learning=False) == names
+    assert suited(names, 1000, 301, 2, learning=False) == ("joint",)
+    assert suited(names, 100_000, 10, 2, learning=False) == ("joint",)
+    assert suited(names, 1000, 100, 2, learning=True) == ("joint",)
+    assert suited(("kernel",), 1000, 301, 2, learning=False) == ("kernel",)
+    assert suited(("own", "kernel"), 1000, 301, 2, learning=False) == ("own", "kernel")
+    wide = {"name": "kernel", "features": 1000}
+    assert suited(("joint", wide), 1000, 301, 2, learning=False) == ("joint", wide)
+
+
+def test_a_kernel_whose_file_lies_is_refused() -> None:
+    rows, branch = (
+        split_rows(np.random.default_rng(0).normal(size=(40, 3)), np.arange(40) % 2, "classification", 2),
+        Kernel(),
+    )
+    branch.fit(rows)
+    arrays, facts = branch.state()
+    for lie in ({"names": "a"}, {"names": [1]}, {}):
+        with pytest.raises(ModelError, match="branch kernel: expected the names of modalities"):
+            Kernel().load_state(arrays, lie)
+    for lost in arrays:
+        with pytest.raises(ModelError, match=f"branch kernel: its file lacks '{lost}', or has it in another shape"):
+            Kernel().load_state({name: array for name, array in arrays.items() if name != lost}, facts)
+    with pytest.raises(ModelError, match="branch kernel: its arrays do not fit each other"):
+        Kernel().load_state({**arrays, "scale": arrays["scale"][:2]}, facts)
+    other = split_rows(np.ones((4, 2)), np.arange(4) % 2, "classification", 2)
+    with pytest.raises(ModelError, match="branch kernel: it learned other features than these"):
+        branch.outputs(other.inputs)
 
 
 def test_of_many_rows_and_features_or_with_encoders_that_learn_linear_takes_its_place() -> None:

@@ -282,7 +282,7 @@ def test_a_light_model_is_saved_and_answers_the_same(
     rows: tuple[pd.DataFrame, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = model_of(quality="light", epochs=4).fit(*rows)
-    assert set(model.leaderboard_["branch"]) == {"mixture", "joint", "ridge", "trees"}
+    assert set(model.leaderboard_["branch"]) == {"mixture", "joint", "ridge", "kernel", "trees"}
     model.save(tmp_path / "model")
     monkeypatch.setitem(FIELDS, "light", {"branches": ("own", "linear")})  # of another version
     again = load(tmp_path / "model")

@@ -85,7 +85,10 @@ class Branch(registry.Named):
         """Refuse, before anything is encoded, what it could not be fitted with here; a fitted one may do without."""
 
     def instead(self, rows: int, features: int, outputs: int, learning: bool) -> str | None:
-        """The branch that takes its place in a table of this size, where encoders learn or not; None: it is right itself."""
+        """The branch that takes its place in a table of this size, where encoders learn or not.
+
+        None: it is right itself; an empty name: none does, it is left out where others see all modalities.
+        """
         return None
 
     def sources(self, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -171,11 +174,16 @@ def suited(
 ) -> tuple[str | Mapping[str, object], ...]:
     """The branches of a model for a table of this size, where encoders learn or not; none of them twice."""
     result: dict[str, str | Mapping[str, object]] = {}
+    spared: dict[str, str | Mapping[str, object]] = {}
     for spec in specs:
         branch = resolve(spec)
         other = branch.instead(rows, features, outputs, learning)
-        result.setdefault(other or branch.name(), other or spec)
-    return tuple(result.values())
+        if other == "":
+            spared[branch.name()] = spec
+        else:
+            result.setdefault(other or branch.name(), other or spec)
+    whole = any(len(sees) > 1 for spec in result.values() for sees in resolve(spec).sources(("a", "b")).values())
+    return tuple((result if whole else {**result, **spared}).values())
 
 
 def resolve_all(specs: Sequence[str | Mapping[str, object]]) -> list[Branch]:

@@ -9,9 +9,8 @@ SHARED = (
     "growth",
     "in_context",
     "intervals",
-    "leaderboard",
     "mixing",
     "mixture",
     "penalised",
-    "stacked",
+    "solved",
 )

@@ -126,7 +126,7 @@ class FitSettings:
     layers: Annotated[int, Within(0, 1000)] = 2
     width: Width | Literal["match"] | None = None
     quality: Literal["light", "balanced", "best"] = "balanced"
-    branches: Sequence[str | Mapping[str, Any]] = ("joint", "ridge", "own", "trees")
+    branches: Sequence[str | Mapping[str, Any]] = ("joint", "ridge", "kernel", "own", "trees")
     members: Annotated[int, Within(1, 1000)] | None = None
     validation: Literal["folds", "given", "none"] = "folds"
     mix: Literal["learned", "equal"] = "learned"

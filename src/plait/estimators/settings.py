@@ -180,10 +180,16 @@ _FAMILIES: dict[str, Callable[[str, Any], object]] = {
 
 #: Word -> fields that it sets where they stand at their defaults; ``balanced`` is what the defaults say.
 FIELDS: dict[str, Mapping[str, Any]] = {
-    "light": {"branches": ("joint", "ridge", {"name": "trees", "rounds": 150}), "members": 1},
+    "light": {"branches": ("joint", "ridge", "kernel", {"name": "trees", "rounds": 150}), "members": 1},
     "balanced": {},
     "best": {
-        "branches": ("joint", "ridge", "own", {"name": "trees", "rounds": 1000, "learning_rate": 0.05, "most": 4000}),
+        "branches": (
+            "joint",
+            "ridge",
+            "kernel",
+            "own",
+            {"name": "trees", "rounds": 1000, "learning_rate": 0.05, "most": 4000},
+        ),
         "members": 10,
     },
 }

@@ -16,6 +16,7 @@ from plait.base.errors import ConfigError
 from plait.base.inputs import Columns, Comparison, Inputs
 from plait.base.tokens import Tokens
 from plait.branches.branches import Branches
+from plait.branches.kernel import Kernel
 from plait.branches.mixture import Mixture, comparable
 from plait.branches.ridge import Ridge
 from plait.branches.trees import Trees
@@ -73,8 +74,8 @@ def problems(fitted: Fitted) -> list[str]:
         if modality.kind == "tabular" and not isinstance(encoder, Tabular):
             result.append(f"the encoder '{encoder.name()}' of the table '{modality.name}'")
     for name, branch in fitted.members.members[0].fitted.items():
-        if not isinstance(branch, Trees | Ridge):
-            result.append(f"the branch '{name}', which is no network, no linear map and no trees")
+        if not isinstance(branch, Trees | Ridge | Kernel):
+            result.append(f"the branch '{name}', which is no network, no solved map and no trees")
     if any(isinstance(part, ConvLSTM) for part in fitted.members.members[0].networks.values()):
         result.append("the network 'conv_lstm', whose steps depend on each sound's length")
     return result
@@ -251,7 +252,7 @@ class _MemberGraph(nn.Module):
         self.networks, self.encoders = copy.deepcopy(member.networks).cpu(), copy.deepcopy(member.encoders).cpu()
         self.reads = {name: member.reads(name) for name in member.networks}
         for name, branch in member.fitted.items():
-            if isinstance(branch, Ridge) and branch.network is not None:
+            if isinstance(branch, Ridge | Kernel) and branch.network is not None:
                 self.networks[name] = copy.deepcopy(branch.network)
                 self.reads[name] = tuple(branch.network.names)
         trees = {name: TreesGraph(branch) for name, branch in member.fitted.items() if isinstance(branch, Trees)}
