@@ -19,8 +19,8 @@ from plait.networks.tasks import LOSSES
 Array = NDArray[Any]
 #: Inverse strengths of the penalty, the strictest first; the first that held-out rows do not gain by is the last one tried.
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0, 1000.0)
-#: How far log-odds move for a share that is one larger; 4 is the slope of a sigmoid turned round.
-STRETCHES = (4.0, 2.0, 3.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0)
+#: How far log-odds move for a share that is one larger; more than 12 was too sure of too few rows (docs/branches.md).
+STRETCHES = (4.0, 2.0, 3.0, 6.0, 8.0, 12.0)
 
 
 def widths(inputs: Inputs) -> dict[str, int]:
