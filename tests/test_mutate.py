@@ -197,6 +197,16 @@ def test_what_never_ends_is_noticed(project: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
 def test_with_packages_loaded_before_it_says_the_same(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    told = [str(project / "src"), "--root", str(project), "--nearest", "1", "--preload", "pytest"]
+    told = [
+        str(project / "src"),
+        "--root",
+        str(project),
+        "--nearest",
+        "1",
+        "--preload",
+        "pytest",
+        "--kinds",
+        "arithmetic",
+    ]
     assert mutate.main(told) == 1
     assert "survived: src/toy/sums.py:6: arithmetic: a * a  ->  a / a" in capsys.readouterr().out
