@@ -108,18 +108,18 @@ class Kernel(FittedBranch):
         with blas_on_one_core():
             near = _landmarks(x, self.landmarks, rows.seed)
             among, far, held_far = (_squared(some, near) for some in (near, x, held))
-            usual, tries = max(float(among.mean()), 1e-12), []
+            usual, best = max(float(among.mean()), 1e-12), list[Any]()  # one at most: features are large
             for narrowness in (one / usual for one in NARROWNESS):
                 root = _root(np.exp(-narrowness * among))
                 features, held_features = (np.exp(-narrowness * one) @ root for one in (far, held_far))
                 solved, loss = by_squares(rows, features, held_features)
-                tries.append((loss, narrowness, root, features, held_features, solved))
+                best = [min([*best, (loss, narrowness, root, features, held_features, solved)], key=itemgetter(0))]
                 if rows.stop() or not len(rows.valid):
                     break
-            best, narrowness, root, features, held_features, solved = min(tries, key=itemgetter(0))
+            found, narrowness, root, features, held_features, solved = best[0]
             if rows.task != "regression" and features.size * rows.out_dim <= POLISHED and not rows.stop():
                 polished, loss = solve(rows, features, held_features, self.steps)
-                solved = polished if loss < best else solved
+                solved = polished if loss < found else solved
         arrays = {"scale": share, "landmarks": near, "narrowness": np.asarray(narrowness)}
         self.network = KernelMap(names, {**arrays, "weight": root @ solved[0], "bias": solved[1]})
 
