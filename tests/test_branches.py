@@ -744,13 +744,13 @@ def test_kernel_of_one_row_again_and_again_and_of_a_stop(monkeypatch: pytest.Mon
 def test_of_many_features_or_rows_the_kernel_is_left_out_unless_nothing_else_is_asked_for() -> None:
     names = ("joint", "kernel")
     assert suited(names, 1000, 100, 2, learning=False) == names
-    assert suited(names, 1000, 301, 2, learning=False) == ("joint",)
+    assert suited(names, 1000, 251, 2, learning=False) == ("joint",)
     assert suited(names, 100_000, 10, 2, learning=False) == ("joint",)
     assert suited(names, 1000, 100, 2, learning=True) == ("joint",)
-    assert suited(("kernel",), 1000, 301, 2, learning=False) == ("kernel",)
-    assert suited(("own", "kernel"), 1000, 301, 2, learning=False) == ("own", "kernel")
+    assert suited(("kernel",), 1000, 251, 2, learning=False) == ("kernel",)
+    assert suited(("own", "kernel"), 1000, 251, 2, learning=False) == ("own", "kernel")
     wide = {"name": "kernel", "features": 1000}
-    assert suited(("joint", wide), 1000, 301, 2, learning=False) == ("joint", wide)
+    assert suited(("joint", wide), 1000, 251, 2, learning=False) == ("joint", wide)
 
 
 def test_a_kernel_whose_file_lies_is_refused() -> None:

@@ -84,7 +84,7 @@ class Kernel(FittedBranch):
     """
 
     landmarks: Count = 500
-    features: Count = 300
+    features: Count = 250
     steps: Count = 30
 
     def __post_init__(self) -> None:
