@@ -33,6 +33,7 @@ def advise(
     root: o.Root = None,
     remote: o.Remote = None,
     set_: o.Set = None,
+    drop: o.Drop = None,
     group: o.Group = None,
     workers: Annotated[int | None, typer.Option(help="Processes; default: one per core.")] = None,
     store: o.Store = None,
@@ -48,6 +49,7 @@ def advise(
     from plait.base.errors import ModelError
     from plait.base.folders import claim_folder, model_kind
     from plait.data import schema as schemas
+    from plait.data.dropped import left_out
     from plait.data.remote import address_of, check_kept
     from plait.data.targets import with_target
     from plait.study.advice import advise as race
@@ -56,10 +58,12 @@ def advise(
 
     check_kept(table, "table")
     frame = o.read(table, encoding, remote, root)
-    result, from_file = o.read_schema(frame, schema, target, task, root, table, group=group)
+    left = o.drop_given(frame, drop, set_)
+    result, from_file = o.read_schema(frame, schema, target, task, root, table, group=group, drop=left)
+    settings = o.settings_of(from_file, None, set_, **({"drop": left} if drop else {}))
+    result = left_out(result, settings.get("drop"), frame.columns)
     if result.target is not None:
         check_rows(with_target(frame, result.target), result)
-    settings = o.settings_of(from_file, None, set_)
     folder = out or Path("runs") / f"advice-{table.name.partition('.')[0]}-{result.target}"
     check_room(f"--out {folder}", folder.absolute())
     other = model_kind(folder)

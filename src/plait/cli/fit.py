@@ -39,6 +39,7 @@ class Settings:
         str | None, typer.Option(help="light, balanced or best: how much is spent.", show_default="balanced")
     ] = None
     minutes: Annotated[float | None, typer.Option(help="Time budget; what fits in is trained.")] = None
+    drop: o.Drop = None
     metric: o.Metric = None
     target_transform: o.TargetTransform = None
     random_state: o.RandomState = None
@@ -86,25 +87,29 @@ def fit(
         least = checks.number(own.minutes, "minutes", above=True)
         deadline.Deadline(least, deadline.BEFORE_REPORT, begun=begun, after=deadline.PAGE).check_begun()
     from plait.data import schema as schemas
+    from plait.data.dropped import dropped_columns
     from plait.workflow.fit import Command, fit_table
     from plait.workflow.outcome import TargetOutcomes
     from plait.workflow.rows import Split
 
     frame = o.read(table, encoding, own.remote, root, sample)
     wanted = o.targets_given(frame, target, task, schema)
-    one, from_file = next(iter(wanted), None), dict[str, Any]()
+    one, from_file, drop = next(iter(wanted), None), dict[str, Any](), o.drop_given(frame, own.drop, set_)
     result: Any
     if len(wanted) > 1 and schema is None and len(wanted) == len(frame.columns):
         result = None  # which is refused with the words for it
     elif len(wanted) > 1 and schema is None:
-        result = schemas.infer(frame.drop(columns=list(wanted)), root=root or str(table.parent), group=group)
+        inputs = frame.drop(columns=list(wanted))
+        dropped_columns(drop, frame.columns, wanted)
+        result = schemas.infer(inputs, root=root or str(table.parent), group=group, drop=drop)
     elif len(wanted) > 1:
         result, from_file = o.read_schema(frame, schema, None, None, root, table, tell_unused=False)
     else:
         first = wanted[one] if one is not None else task
-        result, from_file = o.read_schema(frame, schema, one, first, root, table, group=group, tell_unused=False)
+        how: dict[str, Any] = {"group": group, "tell_unused": False, "drop": drop}
+        result, from_file = o.read_schema(frame, schema, one, first, root, table, **how)
     frame, split_column = o.with_parts(frame, {"valid": valid, "test": test}, split_column, encoding)
-    values = o.chosen(own)
+    values = o.chosen(own) | ({"drop": drop} if own.drop else {})
     if (depth := own.depth) is not None and depth.lstrip("-").isdigit():
         values["depth"] = int(depth)
     settings = o.settings_of(from_file, encoder, set_, **values)
@@ -134,7 +139,7 @@ def fit(
         return
     show_outcome(outcome, str(table), judged)
     if schema is None:
-        _show_editing(table, str(result.target), root)
+        _show_editing(table, str(result.target), root, drop)
 
 
 @app.command()
@@ -262,9 +267,10 @@ def show_outcome(outcome: Outcome, table: str, judged_by: Sequence[object]) -> N
     _show_end("model", outcome, table, judged_by)
 
 
-def _show_editing(table: Path, target: str, root: str | None) -> None:
+def _show_editing(table: Path, target: str, root: str | None, drop: Sequence[str] = ()) -> None:
     """How the columns are read otherwise, where that was inferred."""
-    show_command("schema", table, "--target", target, *(("--root", root) if root else ()), then="> schema.yaml")
+    options = [*(("--root", root) if root else ()), *(part for column in drop for part in ("--drop", column))]
+    show_command("schema", table, "--target", target, *options, then="> schema.yaml")
     typer.echo("  (edit schema.yaml where you know better, then:)")
     show_command("fit", table, "--schema", "schema.yaml")
 

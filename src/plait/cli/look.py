@@ -23,6 +23,7 @@ SAMPLE = 262_144
 def schema(
     table: o.Table,
     target: o.Targets = None,
+    drop: o.Drop = None,
     task: o.Task = None,
     root: o.Root = None,
     remote: o.Remote = None,
@@ -35,13 +36,16 @@ def schema(
     """
     from plait.data import leaks
     from plait.data import schema as schemas
+    from plait.data.dropped import dropped_columns
     from plait.data.targets import with_target
 
     frame = o.read(table, encoding, remote, root)
     names = list(o.targets_given(frame, target, None, None))
     several = names if len(names) > 1 else []
     one = names[0] if len(names) == 1 else None
-    result = schemas.infer(frame.drop(columns=several), target=one, root=root or str(table.parent), task=task)
+    left = dropped_columns(drop, frame.columns, names)
+    inputs = frame.drop(columns=several)
+    result = schemas.infer(inputs, target=one, root=root or str(table.parent), task=task, drop=left)
     for name in names:
         known = dataclasses.replace(result, target=name, task=task or schemas.infer_task(frame[name])[0])
         leaks.warn(leaks.leaks(with_target(frame.drop(columns=[n for n in names if n != name]), name), known))

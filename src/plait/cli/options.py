@@ -27,6 +27,7 @@ Target = Annotated[str | None, typer.Option(help="The column to predict.")]
 Targets = Annotated[
     list[str] | None, typer.Option("--target", help="The column to predict; several: a,b, or as often as needed.")
 ]
+Drop = Annotated[list[str] | None, typer.Option(help="A column that is no input; several: a,b, or as often as needed.")]
 Task = Annotated[str | None, typer.Option(help="classification, multilabel or regression; inferred when not given.")]
 Root = Annotated[str | None, typer.Option(help="Folder or zip archive that relative media paths start from.")]
 Remote = Annotated[
@@ -155,17 +156,18 @@ def read_schema(
     *,
     group: str | None = None,
     tell_unused: bool = True,
+    drop: Sequence[str] = (),
 ) -> tuple[Any, dict[str, Any]]:
     """The schema from its file, or inferred; and the settings that stand in the file.
 
-    ``group``: the column whose equal rows are kept together. ``tell_unused``: of an inferred one, say which columns it
-    leaves out.
+    ``group``: the column whose equal rows are kept together. Of an inferred one, ``tell_unused``: say which columns it
+    leaves out; ``drop``: columns that are no inputs.
     """
     from plait.base import config
     from plait.data import schema
 
     if schema_file is None:
-        inferred = schema.infer(frame, target, root or str(table.parent), task, group)
+        inferred = schema.infer(frame, target, root or str(table.parent), task, group, drop)
         if tell_unused:
             schema.tell_unused(inferred, frame)
         return inferred, {}
@@ -203,11 +205,10 @@ def targets_given(
 ) -> dict[str, str | None]:
     """Target -> task (None: inferred) as options and the schema's file name them; empty where neither does."""
     from plait.base import config
+    from plait.data.dropped import named
     from plait.workflow.outcome import targets_of
 
-    columns = {str(c) for c in frame.columns}
-    names = [name for value in values or () for name in ([value] if value in columns else value.split(","))]
-    names = [name.strip() if name not in columns else name for name in names if name.strip()]
+    names = named(values or (), {str(c) for c in frame.columns})
     from_file = config.read_yaml(schema_file) if schema_file is not None else {}
     tasks: Any = task if task is not None else from_file.get("task")
     if values is None:
@@ -223,6 +224,15 @@ def targets_given(
             raise ConfigError(f"--task {unknown[0]}: is no target; {nearest(str(unknown[0]), names)}")
         return {name: tasks.get(name) for name in names}
     return dict.fromkeys(names, tasks if task is not None or len(names) > 1 else None)
+
+
+def drop_given(frame: Any, values: Sequence[str] | None, sets: Sequence[str] | None) -> list[str]:
+    """The columns of the table that ``--drop``, or else ``--set drop=``, leaves out."""
+    from plait.base import config
+    from plait.data.dropped import dropped_columns
+
+    given = config.override({"drop": list(values or ())}, [one for one in sets or () if one.startswith("drop=")])
+    return dropped_columns(given["drop"], frame.columns)
 
 
 def row_numbers_given(text: str | None) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -203,8 +204,8 @@ _SUMMED = 0.9999  # share of the variance that a weighted sum of columns explain
 _MOST_SUMMED = 200  # columns that are looked at together
 _NAMED = 0.08  # share of cells that name their own class, beyond those that name another row's
 
-_ADVICE = "leave it out unless it is known when predicting"
-_MASK = "mask the names unless they are known when predicting"
+_KNOWN = "known when predicting"
+_MASK = f"mask the names unless they are {_KNOWN}"
 
 Leak = dict[str, Any]
 Finding = tuple[str, float, str]  # kind, score, message
@@ -233,7 +234,7 @@ def leaks(frame: pd.DataFrame, schema: Schema) -> list[Leak]:
         value = next((leak for test in tests if (leak := test(looked, target)) is not None), None)
         if value is not None:
             kind, score, said = value
-            advice = _MASK if kind == "names" else _ADVICE
+            advice = _MASK if kind == "names" else f"leave it out ({_dropping([column])}) unless it is {_KNOWN}"
             advice = "it is left out; keep it so" if column in schema.ignored else advice
             message = f"column '{column}' {said}; {advice}"
             result.append({"column": column, "kind": kind, "score": round(score, 4), "message": message})
@@ -262,6 +263,11 @@ def warn(result: Sequence[Leak]) -> None:
         )
         more = f"; and {len(result) - 5} more" if len(result) > 5 else ""
         errors.warn(f"{text}{more}")
+
+
+def _dropping(columns: Sequence[str]) -> str:
+    """The option that leaves columns out."""
+    return shlex.join(part for column in columns for part in ("--drop", column))
 
 
 def _spread(rows: np.ndarray, most: int) -> np.ndarray:
@@ -345,7 +351,7 @@ def sums(frame: pd.DataFrame, columns: Sequence[str], target: Target) -> list[Le
     shown = ", ".join(f"'{name}'" for name in names[:6]) + (", ..." if len(names) > 6 else "")
     message = (
         f"columns {shown} add up to the target: their weighted sum explains {min(score, 1.0):.2%} of the variance of held-out "
-        f"rows; {_ADVICE.replace('it', 'them', 1).replace('it is', 'they are')}"
+        f"rows; leave them out ({_dropping(names[:6])}{' ...' if len(names) > 6 else ''}) unless they are {_KNOWN}"
     )
     return [{"column": " + ".join(names), "kind": "sum", "score": round(min(score, 1.0), 4), "message": message}]
 

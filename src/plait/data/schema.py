@@ -14,6 +14,7 @@ from plait.base.errors import TableError, hidden, nearest, warn
 from plait.data.cells import MEDIA, absent_rows, is_media, vector_of
 from plait.data.column import Column, Verdict, gapped
 from plait.data.dates import ISO
+from plait.data.dropped import REASON, Columns, dropped_columns, left_out
 from plait.data.media_rules import repeated
 from plait.data.modality import Modality, Schema, distinct_names
 from plait.data.parse import Parsed, booleans, dates, numbers, style_in
@@ -54,6 +55,7 @@ def infer(
     root: str | None = None,
     task: str | None = None,
     group: str | None = None,
+    drop: Columns | None = None,
 ) -> Schema:
     """Say what each column is; what is doubtful is told in one ``PlaitWarning`` and in ``Schema.doubts``.
 
@@ -63,17 +65,19 @@ def infer(
         root: folder or zip archive that relative paths start from.
         task: what the target asks for; None looks at it.
         group: the column whose equal rows are kept together already.
+        drop: columns that are no inputs, one or a list.
 
     Raises:
-        TableError: the table has no rows, a column name twice, no such target, or a target without values.
+        TableError: the table has no rows, a column name twice, no such target or column, or a target without values.
+        ConfigError: ``drop`` names the target, or leaves nothing to learn from.
     """
     frame = as_frame(frame)
     check_frame(frame)
     names = list(frame.columns)
     if target is not None and target not in names:
         raise TableError(f"the table has no column '{target}' to predict; {nearest(target, names)}")
-    frame = typed(frame)
-    columns = {name: Column(frame[name], root) for name in names if name != target}
+    frame, apart = typed(frame), {target, *dropped_columns(drop, names, [target])}
+    columns = {name: Column(frame[name], root) for name in names if name not in apart}
     result = {name: judge(column) for name, column in columns.items()}
     result |= repeated(frame, result, root)
     notes = {name: v.reason for name, v in result.items() if v.kind != "ignored"}
@@ -88,7 +92,7 @@ def infer(
         said = "; ".join(f"column '{name}': {doubt}" for name, doubt in doubts.items())
         are = "is" if len(doubts) == 1 else "are"
         warn(f"{len(doubts)} of {len(names)} columns {are} doubtful: {said}")
-    return Schema(
+    inferred = Schema(
         modalities=tuple(_modalities(result)),
         target=target,
         task=task or "classification",
@@ -98,6 +102,7 @@ def infer(
         notes=notes,
         doubts=doubts,
     )
+    return left_out(inferred, drop, names)
 
 
 def judge(column: Column) -> Verdict:
@@ -304,7 +309,7 @@ def tabular_types(schema: Schema, frame: pd.DataFrame) -> dict[str, str]:
 
 
 def tell_unused(schema: Schema, frame: pd.DataFrame, also: Sequence[str | None] = ()) -> None:
-    """Say in one ``PlaitWarning`` which columns of a table are not learned from, and why.
+    """Say in one ``PlaitWarning`` which columns of a table are not learned from, and why; but of those that ``drop`` names.
 
     Args:
         schema: what is learned from.
@@ -312,7 +317,7 @@ def tell_unused(schema: Schema, frame: pd.DataFrame, also: Sequence[str | None] 
         also: columns that serve something else, as the groups.
     """
     used = {schema.target, *also, *(c for m in schema.modalities for c in m.columns)}
-    unused = [str(c) for c in frame.columns if c not in used]
+    unused = [str(c) for c in frame.columns if c not in used and schema.ignored.get(c) != REASON]
     if not unused:
         return
     reasons = [f"'{c}' ({schema.ignored.get(c, 'named nowhere in the schema')})" for c in unused]

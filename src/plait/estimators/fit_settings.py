@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from plait.base.checks import Count, Natural, NonNegative, Part, Positive, Seed, Share, Width, Within
+from plait.data.dropped import Columns
 from plait.data.modality import Schema
 from plait.store import Store
 
@@ -24,6 +25,8 @@ class FitSettings:
         protocol: a paper's model and training as one name (``plait reproduce --list``): it sets the fields that its
             ``protocol.yaml`` lists; whatever is given beside it wins. None: plait's own.
         modalities: name -> ``{kind, columns, encoder, train, root}``, or a ``Schema``; None infers them from the table.
+        drop: columns that are no inputs, one or a list: an identifier, one that gives the target away; such a column may still
+            group or split the rows.
         encoders: modality or kind -> encoder name, or ``{name: ..., option: ...}``, or a folder that ``plait pretrain`` or
             ``plait align`` wrote; overrides ``modalities``.
         train: modality or kind -> ``frozen``, ``pretrain`` (alone on the same task first, on each member's own rows), or
@@ -112,6 +115,7 @@ class FitSettings:
 
     protocol: str | None = None
     modalities: Mapping[str, Any] | Schema | None = None
+    drop: Columns | None = None
     encoders: Mapping[str, Any] | None = None
     train: Mapping[str, str] | None = None
     pretrain: Mapping[str, Any] | None = None

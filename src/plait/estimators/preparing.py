@@ -22,6 +22,7 @@ from plait.base.mapped import Limits
 from plait.base.progress import step
 from plait.base.tokens import Tokens
 from plait.data import equal_rows, leaks, rows, schema
+from plait.data.dropped import Columns, left_out
 from plait.data.labels import label_text
 from plait.data.modality import Modality, Schema
 from plait.data.rows import data_hash
@@ -52,17 +53,22 @@ TABULAR_FEATURES = 1024
 
 
 def resolve_schema(
-    schema_given: Mapping[str, object] | Schema | None, frame: pd.DataFrame, root: str | None, named: bool
+    schema_given: Mapping[str, object] | Schema | None,
+    frame: pd.DataFrame,
+    root: str | None,
+    named: bool,
+    drop: Columns | None = None,
 ) -> Schema:
-    """The schema that was given, or the one inferred; a plain array is one tabular modality, all of it."""
+    """The schema that was given, or the one inferred, without ``drop``; a plain array is one tabular modality, all of it."""
     if isinstance(schema_given, Schema):
         result = schema_given
     elif schema_given is not None:
         result = schema.from_dict({"modalities": schema_given}, "modalities")
     elif named:
-        result = schema.infer(frame, root=root)
+        result = schema.infer(frame, root=root, drop=drop)
     else:
         result = Schema((Modality("tabular", "tabular", tuple(frame.columns)),))
+    result = left_out(result, drop, frame.columns)
     schema.check_columns(result)
     schema.validate(result, frame)
     return result
@@ -197,7 +203,7 @@ def _encoded(
 
 def described(settings: FitSettings, given: GivenRows) -> tuple[Featurizer, str]:
     """The schema with an encoder for each modality, nothing fitted yet, and the task; what no fit can take is refused."""
-    result = resolve_schema(settings.modalities, given.frame, settings.root, given.named)
+    result = resolve_schema(settings.modalities, given.frame, settings.root, given.named, settings.drop)
     if settings.modalities is None and given.named:
         schema.tell_unused(result, given.frame)
     result = regime.schema_for(vars(settings), design.schema_for(settings.network, result, settings.encoders))

@@ -288,8 +288,11 @@ def fit_command(table: str, schema: Schema, settings: Mapping[str, Any]) -> str:
     parts = ["plait", "fit", table, "--target", str(schema.target)]
     for name, encoder in dict(settings.get("encoders") or {}).items():
         parts += ["--encoder", f"{name}={encoder}"]
+    drop = settings.get("drop") or []
+    for column in [drop] if isinstance(drop, str) else drop:
+        parts += ["--drop", column]
     for key, value in settings.items():
-        if key == "encoders":
+        if key in ("encoders", "drop"):
             continue
         if isinstance(value, Mapping):
             for part, inner in value.items():

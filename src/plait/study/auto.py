@@ -19,7 +19,19 @@ from plait.study.advice import advise, merged
 _TARGET = "target of fit"
 #: Settings that are told otherwise, or say nothing about the design.
 _NOT_RACED = frozenset(
-    ("fusion", "modalities", "task", "random_state", "store", "progress", "root", "class_weight", "partial", "strict")
+    (
+        "fusion",
+        "modalities",
+        "task",
+        "random_state",
+        "store",
+        "progress",
+        "root",
+        "class_weight",
+        "partial",
+        "strict",
+        "drop",
+    )
 )
 
 
@@ -37,9 +49,8 @@ class Auto(Adviser):
         checks.check(self)
 
     def settings(self, estimator: Any, frame: pd.DataFrame, target: np.ndarray) -> dict[str, Any]:
-        result = preparing.resolve_schema(
-            estimator.modalities, frame, estimator.root, hasattr(estimator, "feature_names_in_")
-        )
+        named = hasattr(estimator, "feature_names_in_")
+        result = preparing.resolve_schema(estimator.modalities, frame, estimator.root, named, estimator.drop)
         task = rows.infer_task(target, estimator._regressor) if estimator.task is None else estimator.task
         column: Any = target
         if task == "multilabel":

@@ -17,6 +17,7 @@ from plait.base.inputs import Inputs, together
 from plait.conditions.base import Condition
 from plait.conditions.cells import SignalCondition
 from plait.data import schema
+from plait.data.dropped import left_out
 from plait.data.labels import codes_of
 from plait.data.row_numbers import numbered
 from plait.data.targets import Labels
@@ -89,8 +90,9 @@ class Group:
         """Apply the training condition; nothing is encoded yet."""
         self.table, self.train, self.test, self.setting = table, train, test, setting
         kept = tuple(m for m in table.schema.modalities if m.name in {*run.subset, *teachers(run.model)})
-        self.columns = list(dict.fromkeys(c for m in kept for c in m.columns))
-        self.schema = schema.Schema(kept, None, table.task, {}, table.schema.types, table.schema.root)
+        told = schema.Schema(kept, None, table.task, {}, table.schema.types, table.schema.root)
+        self.schema = left_out(told, run.model.get("drop"), table.frame.columns)
+        self.columns = list(self.schema.columns)
         self._seen_train = numbered(table.frame).iloc[train]
         self._test = numbered(table.frame).iloc[test]
         condition = conditions.parsed(run.train_condition)

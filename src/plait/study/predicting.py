@@ -17,6 +17,7 @@ from plait.base.errors import PlaitError, nearest
 from plait.base.fusion import resolve
 from plait.base.inputs import subsets_of
 from plait.base.machine import begin_stage, stage_mb
+from plait.data.dropped import left_out
 from plait.data.labels import label_text
 from plait.data.schema_yaml import Place, Problem
 from plait.encoders.featurize import Featurizer
@@ -63,10 +64,10 @@ class Predicting(Subject):
         return None if value in ESTIMATORS else f"unknown estimator {value!r} ({nearest(str(value), ESTIMATORS)})"
 
     def canonical(self, variant: Variant) -> Mapping[str, Any]:
-        """All fields; of a baseline only its encoders, and whether words stand beside them."""
+        """All fields; of a baseline only its encoders, its columns, and whether words stand beside them."""
         options = dict(variant.model)
         if options.get("estimator", ESTIMATORS[0]) != ESTIMATORS[0]:
-            kept = ("estimator", "encoders", "ngrams", "subsets", "minutes")
+            kept = ("estimator", "encoders", "ngrams", "subsets", "minutes", "drop")
             options = {k: v for k, v in options.items() if k in kept}
         return {**self._defaults, **options}
 
@@ -107,7 +108,7 @@ class Predicting(Subject):
 
     def table_problems(self, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
         yield from _modality_names(self.spec, tables)
-        for part in (_encoders, _conditions, _table_claims):
+        for part in (_dropped, _encoders, _conditions, _table_claims):
             yield from part(self, tables)
         yield from _metrics(self.spec, {table.task for table in tables.values()})
 
@@ -332,6 +333,24 @@ def _modality_names(spec: Spec, tables: Mapping[int, StudyTable]) -> Iterator[Pr
         for key in regime.names_in(name, value):
             if key not in known | kinds:
                 yield place, f"{name.partition('.')[0]}: unknown modality '{key}' ({nearest(key, known | kinds)})"
+
+
+def _dropped(subject: Subject, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:
+    """Columns to leave out that there are not, or without which a modality has none."""
+    for place, name, value in told_fields(subject.spec):
+        for table in tables.values() if name == "drop" else ():
+            try:
+                left = left_out(table.schema, value, table.frame.columns).modalities
+            except PlaitError as error:
+                yield place, f"{table.label}: {error}"
+                continue
+            if gone := [name for name in table.modalities if name not in {m.name for m in left}]:
+                kept = ", ".join(m.name for m in left)
+                yield (
+                    place,
+                    f"{table.label}: drop: leaves no column of modality {', '.join(map(repr, gone))}; say instead which "
+                    f"modalities there are (modalities: {{subsets: [[{kept}]]}})",
+                )
 
 
 def _encoders(subject: Subject, tables: Mapping[int, StudyTable]) -> Iterator[Problem]:

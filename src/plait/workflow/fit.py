@@ -23,6 +23,7 @@ from plait.base.inputs import Inputs
 from plait.branches.mixture import patterns
 from plait.data import schema, table
 from plait.data.cells import media_columns
+from plait.data.dropped import Columns, left_out
 from plait.data.modality import Schema
 from plait.data.remote_cells import fetch_cells
 from plait.data.targets import Labels, target_values, with_target
@@ -135,7 +136,7 @@ def fit_table(
     if rows.split_column is None:
         checks.number(rows.test_fraction, "test_fraction", 0, 1, above=True, below=True)
     frame, one = _read(frame, table_schema, settings), target is None or isinstance(target, str)
-    schemas = _schemas(frame, table_schema, target)
+    schemas = _schemas(frame, table_schema, target, settings.get("drop"))
     models = [make_model(each, settings) for each in schemas.values()]
     for model in models:
         check_settings(model)
@@ -173,13 +174,13 @@ def _read(frame: pd.DataFrame, given: Schema | None, settings: Mapping[str, Any]
     return typed(frame)
 
 
-def _schemas(frame: pd.DataFrame, given: Schema | None, target: Any) -> dict[str, Schema]:
-    """Target -> its schema: the one that was given, or one for each target."""
+def _schemas(frame: pd.DataFrame, given: Schema | None, target: Any, drop: Columns | None) -> dict[str, Schema]:
+    """Target -> its schema: the one that was given, or one for each target, without the columns that are no inputs."""
     if target is not None:
-        return schemas_of(frame, given, targets_of(target, frame))
+        return schemas_of(frame, given, targets_of(target, frame), drop)
     if given is None or given.target is None:
         raise ConfigError("the schema names no target; say which column to predict (--target)")
-    return {given.target: given}
+    return {given.target: left_out(given, drop, frame.columns)}
 
 
 def _of_their_task(

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from plait.base.errors import ConfigError, MissingDependencyError, TableError, n
 from plait.base.folders import whole_folder
 from plait.base.parts import write_file
 from plait.data import schema
+from plait.data.dropped import Columns, dropped_columns, left_out, without
 from plait.data.modality import Schema
 from plait.estimators import modelfile, tracking
 from plait.estimators.base import FusionEstimator
@@ -51,16 +52,25 @@ def targets_of(given: str | Sequence[str] | Mapping[str, str | None] | None, fra
     return dict(given) if isinstance(given, Mapping) else dict.fromkeys(names)
 
 
-def schemas_of(frame: pd.DataFrame, given: Schema | None, targets: Mapping[str, str | None]) -> dict[str, Schema]:
+def schemas_of(
+    frame: pd.DataFrame, given: Schema | None, targets: Mapping[str, str | None], drop: Columns | None = None
+) -> dict[str, Schema]:
     """A schema per target, in none of which another target is an input.
 
     Args:
         frame: the table.
         given: the modalities; None infers them from the columns that are no targets.
         targets: target -> task; None looks at the column.
+        drop: columns that are no inputs either.
     """
-    rest = frame.drop(columns=list(targets))
-    base = Schema(()) if not len(rest.columns) else schema.infer(rest) if given is None else _without(given, targets)
+    rest, ignored = frame.drop(columns=list(targets)), () if given is None else given.ignored
+    dropped = dropped_columns(drop, [*frame.columns, *ignored], targets)
+    if not len(rest.columns):
+        base = Schema(())
+    elif given is None:
+        base = schema.infer(rest, drop=dropped)
+    else:
+        base = left_out(dataclasses.replace(_without(given, targets), target=None), dropped, frame.columns)
     if not base.modalities:
         raise ConfigError(f"no column is left to learn from beside the targets {', '.join(map(repr, targets))}")
     result = {}
@@ -74,17 +84,14 @@ def schemas_of(frame: pd.DataFrame, given: Schema | None, targets: Mapping[str, 
     return result
 
 
-def _without(given: Schema, targets: Mapping[str, object]) -> Schema:
+def _without(given: Schema, targets: Collection[str]) -> Schema:
     """The schema without the targets among its inputs, which is told of."""
     inputs = [c for m in given.modalities for c in m.columns if c in targets]
     if not inputs:
         return given
     names = ", ".join(map(repr, dict.fromkeys(inputs)))
     warn(f"{names}: a column to predict is no input of any target's model, and is left out of the schema's modalities")
-    rest = [(m, tuple(c for c in m.columns if c not in targets)) for m in given.modalities]
-    kept = tuple(dataclasses.replace(m, columns=columns) for m, columns in rest if columns)
-    types = {column: kind for column, kind in given.types.items() if column not in targets}
-    return dataclasses.replace(given, modalities=kept, types=types)
+    return without(given, targets)
 
 
 @contextlib.contextmanager
