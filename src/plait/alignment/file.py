@@ -81,7 +81,7 @@ def load(cls: type[A], folder: str | Path) -> A:
             raise ModelError(f"holds a {manifest['kind']}, not an aligner; load it with plait.load")
         return rebuild(cls, manifest, arrays)
 
-    return model_parts.read(folder, checked)
+    return model_parts.read(folder, checked, "align")
 
 
 def rebuild(cls: type[A], manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> A:

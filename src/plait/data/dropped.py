@@ -7,11 +7,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from plait.base import checks
 from plait.base.errors import ConfigError, TableError, nearest
-from plait.data.modality import Schema
+from plait.data.modality import IDENTIFIER, Schema
 
 #: One column, or several.
 Columns = str | Sequence[str]
-#: Why such a column is left out, as schemas and reports say it.
+#: Why such a column is left out, as schemas and reports say it, behind that it is an identifier.
 REASON = "left out by drop"
 
 
@@ -82,4 +82,11 @@ def left_out(schema: Schema, drop: Columns | None, columns: Iterable[object]) ->
         raise ConfigError(
             f"drop: without {', '.join(map(repr, names))} no column is left to learn from; leave out fewer"
         )
-    return dataclasses.replace(result, ignored={**schema.ignored, **dict.fromkeys(names, REASON)})
+    known = {name for name in names if name in schema.identifiers}
+    reasons = {name: f"{IDENTIFIER}, {REASON}" if name in known else REASON for name in names}
+    return dataclasses.replace(result, ignored={**schema.ignored, **reasons})
+
+
+def is_dropped(schema: Schema, column: str) -> bool:
+    """Whether a column is left out because ``drop`` names it."""
+    return schema.ignored.get(column, "").endswith(REASON)

@@ -15,6 +15,7 @@ from scipy.stats import rankdata
 
 from plait.base import errors
 from plait.data.column import Column
+from plait.data.dropped import is_dropped
 from plait.data.modality import Schema
 from plait.data.parse import number_style, numbers
 from plait.data.values import items, nulls, object_array, texts
@@ -283,7 +284,7 @@ def _tests(
             if column in frame.columns and modality.kind in ("text", "code", "tabular"):
                 yield column, [equals, predicts, orders, names]
     for column, reason in schema.ignored.items():
-        if column in frame.columns and "identifier" in reason:
+        if column in frame.columns and "identifier" in reason and not is_dropped(schema, column):
             yield column, [prefix, orders]
 
 

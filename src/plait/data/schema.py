@@ -14,7 +14,7 @@ from plait.base.errors import TableError, hidden, nearest, warn
 from plait.data.cells import MEDIA, absent_rows, is_media, vector_of
 from plait.data.column import Column, Verdict, gapped
 from plait.data.dates import ISO
-from plait.data.dropped import REASON, Columns, dropped_columns, left_out
+from plait.data.dropped import Columns, dropped_columns, is_dropped, left_out
 from plait.data.media_rules import repeated
 from plait.data.modality import Modality, Schema, distinct_names
 from plait.data.parse import Parsed, booleans, dates, numbers, style_in
@@ -76,10 +76,12 @@ def infer(
     names = list(frame.columns)
     if target is not None and target not in names:
         raise TableError(f"the table has no column '{target}' to predict; {nearest(target, names)}")
-    frame, apart = typed(frame), {target, *dropped_columns(drop, names, [target])}
-    columns = {name: Column(frame[name], root) for name in names if name not in apart}
+    frame, dropped = typed(frame), dropped_columns(drop, names, [target])
+    columns = {name: Column(frame[name], root) for name in names if name not in (target, *dropped)}
     result = {name: judge(column) for name, column in columns.items()}
     result |= repeated(frame, result, root)
+    ignored = {name: v.reason for name, v in result.items() if v.kind == "ignored"}
+    ignored |= {name: v.reason for name in dropped if (v := judge(Column(frame[name], root))).kind == "ignored"}
     notes = {name: v.reason for name, v in result.items() if v.kind != "ignored"}
     doubts = {name: v.doubt for name, v in result.items() if v.doubt}
     coded = [name for name, v in result.items() if v.type in ("category", "code") and not v.doubt and name != group]
@@ -96,7 +98,7 @@ def infer(
         modalities=tuple(_modalities(result)),
         target=target,
         task=task or "classification",
-        ignored={name: v.reason for name, v in result.items() if v.kind == "ignored"},
+        ignored=ignored,
         types={name: v.type for name, v in result.items() if v.type},
         root=root,
         notes=notes,
@@ -317,7 +319,7 @@ def tell_unused(schema: Schema, frame: pd.DataFrame, also: Sequence[str | None] 
         also: columns that serve something else, as the groups.
     """
     used = {schema.target, *also, *(c for m in schema.modalities for c in m.columns)}
-    unused = [str(c) for c in frame.columns if c not in used and schema.ignored.get(c) != REASON]
+    unused = [str(c) for c in frame.columns if c not in used and not is_dropped(schema, c)]
     if not unused:
         return
     reasons = [f"'{c}' ({schema.ignored.get(c, 'named nowhere in the schema')})" for c in unused]

@@ -50,21 +50,21 @@ def write_model(folder: Path, manifest: Mapping[str, object], arrays: Mapping[st
     write_file(folder / CARD, card.encode("utf-8", "backslashreplace"))
 
 
-def no_folder(place: Path) -> ModelError:
-    """The error for a model folder that is none."""
+def no_folder(place: Path, command: str = "fit") -> ModelError:
+    """The error for a model folder that is none; ``command``: of plait, that writes one."""
     what = "is a file" if place.exists() else "no such folder"
-    return ModelError(f"{place}: {what}; expected a model folder written by plait fit")
+    return ModelError(f"{place}: {what}; expected a model folder written by plait {command}")
 
 
-def read_model(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """The manifest and arrays of a model folder, checked before anything is used.
+def read_model(folder: str | Path, command: str = "fit") -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The manifest and arrays of a model folder, which a command of plait wrote, checked before anything is used.
 
     Raises:
         ModelError: not a model folder, a missing or altered file, or a format that this plait does not know.
     """
     place = Path(folder)
     if not place.is_dir():
-        raise no_folder(place)
+        raise no_folder(place, command)
     manifest = read_manifest(place)
     if manifest.get("kind") == TARGETS:
         names = ", ".join(str(entry.get("folder")) for entry in manifest.get("targets", ()) if isinstance(entry, dict))

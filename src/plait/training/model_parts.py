@@ -27,18 +27,18 @@ PASSING = ("modalities", "checkpoint", "tensorboard", "store", "remote", "track"
 
 
 def read(
-    folder: str | Path, rebuild: Callable[[Mapping[str, Any], Mapping[str, np.ndarray]], _Model], again: str = "fit"
+    folder: str | Path, rebuild: Callable[[Mapping[str, Any], Mapping[str, np.ndarray]], _Model], command: str = "fit"
 ) -> _Model:
-    """The model that ``rebuild`` makes of the checked manifest and arrays of a folder.
+    """The model that ``rebuild`` makes of the checked manifest and arrays of a folder, which a command of plait wrote.
 
     Raises:
         ModelError: the folder is broken, or was written by a newer plait.
     """
-    manifest, arrays = model_files.read_model(folder)
+    manifest, arrays = model_files.read_model(folder, command)
     try:
         for name, array in arrays.items():
             if name.startswith(("member.", "scaler.", "align.", "network.", "index.")) and not np.isfinite(array).all():
-                raise ModelError(f"'{name}' holds what is no number; fit it again")
+                raise ModelError(f"'{name}' holds what is no number; {command} it again")
         with seeded(0):  # networks are made before their weights are put in
             return rebuild(manifest, arrays)
     except PlaitError as error:
@@ -47,7 +47,7 @@ def read(
         raise
     except Exception as error:  # whatever a damaged or hostile folder leads to: one line, with the cause behind it
         raise ModelError(
-            f"{folder}: does not hold together ({type(error).__name__}: {error}); {again} it again"
+            f"{folder}: does not hold together ({type(error).__name__}: {error}); {command} it again"
         ) from error
 
 

@@ -235,7 +235,7 @@ def _write_page(place: Path, outcome: Outcome, command: str) -> bool:
         model = outcome.model
         page = FitReport(
             evaluation=outcome.evaluation,
-            schema=model.schema_,
+            schema=_with_unnamed(model),
             explanation=outcome.explanation,
             baselines=outcome.baselines,
             importance=outcome.importance,
@@ -250,6 +250,14 @@ def _write_page(place: Path, outcome: Outcome, command: str) -> bool:
         warn(f"no report page: {error}")
         return False
     return True
+
+
+def _with_unnamed(model: FusionEstimator) -> Schema:
+    """The schema, whose left-out columns are also those of the table that it does not name."""
+    said, held = model.schema_, model.record_.get("held_out", {})
+    named = {said.target, held.get("split_column"), held.get("group"), *said.columns, *said.ignored}
+    rest = [str(column) for column in getattr(model, "feature_names_in_", ()) if column not in named]
+    return dataclasses.replace(said, ignored={**said.ignored, **dict.fromkeys(rest, "not named in the schema")})
 
 
 def note_outcomes(tracked: tracking.Track | None, outcomes: Mapping[str, Outcome]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -95,8 +96,21 @@ def _only(table_schema: Schema, value: str | None) -> Schema:
         raise ConfigError(f"--modality: say which one to pretrain; the table has {', '.join(names)}")
     chosen = [m for m in table_schema.modalities if value is None or m.name == value]
     if not chosen:
-        raise ConfigError(f"--modality {value}: the table has no such modality: {nearest(str(value), names)}")
+        raise ConfigError(f"--modality {value}: the table has no such modality{_meant(table_schema, str(value))}")
     return dataclasses.replace(table_schema, modalities=tuple(dataclasses.replace(m, train="pretrain") for m in chosen))
+
+
+def _meant(table_schema: Schema, value: str) -> str:
+    """What is to be said of a modality that there is not: where a column of this name stands, or the nearest name."""
+    holding = [m.name for m in table_schema.modalities if value in m.columns]
+    if holding:
+        return (
+            f"; the column '{value}' is a part of modality '{holding[0]}': take --modality {shlex.quote(holding[0])}, or give "
+            "the column a modality of its own in the schema (plait schema, then --schema)"
+        )
+    if value in table_schema.ignored:
+        return f"; the column '{value}' is left out: {table_schema.ignored[value]}"
+    return f": {nearest(value, [m.name for m in table_schema.modalities])}"
 
 
 def _of_one(settings: Mapping[str, Any], modality: Modality) -> dict[str, Any]:
