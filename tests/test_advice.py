@@ -321,9 +321,9 @@ def test_what_the_user_has_settled_is_not_tried_again() -> None:
 
 def test_settings_become_options_of_fit() -> None:
     told = Schema((Modality("text", "text", ("a",)),), target="my label")
-    settings = {"branches": ["joint"], "align": {"tabular": ["text"]}, "modality_dropout": 0.5}
+    settings = {"branches": ["joint"], "align": {"tabular": ["text"]}, "modality_dropout": 0.5, "drop": ["id", "a,b"]}
     assert fit_command("t.csv", told, settings) == (
-        "plait fit t.csv --target 'my label' --set 'branches=[joint]' --set 'align.tabular=[text]' "
+        "plait fit t.csv --target 'my label' --drop id --drop a,b --set 'branches=[joint]' --set 'align.tabular=[text]' "
         "--set modality_dropout=0.5"
     )
 

@@ -796,3 +796,13 @@ def test_words_of_an_encoder_enter_and_are_kept(tmp_path: Path) -> None:
         result = single.transform(pd.DataFrame(texts), None, None, strict=False, progress=False).tokens["a"]
         there = result.present.numpy()
         np.testing.assert_allclose(result.pooled().numpy()[there], fitted.transform(texts)["a"][there], atol=2e-3)
+
+
+@pytest.mark.parametrize("command", [["search", "--query", "text=a"], ["classify", "--name", "a"]])
+def test_a_folder_that_is_not_there_is_one_that_align_writes(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, *rest = command
+    PAIRS[["name"]].to_csv(tmp_path / "t.csv", index=False)
+    assert run(name, tmp_path / "nope", tmp_path / "t.csv", *rest) == 2
+    assert "no such folder; expected a model folder written by plait align" in capsys.readouterr().err

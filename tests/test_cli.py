@@ -97,6 +97,46 @@ def test_schema_prints_yaml_that_fit_takes_back(
     assert {m["modality"] for m in found["explanation"]["overall"]} == {"text", "tabular", "image"}
 
 
+def test_dropped_columns_are_no_inputs_from_fit_to_predictions(
+    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    csv = edited(table, tmp_path, owner=[i % 20 for i in range(80)], leak=pd.read_csv(table)["label"])
+    told = ["--target", "label", "--drop", "owner,leak", "--drop", "photo"]
+    assert run("fit", csv, *told, "--group", "owner", "--out", tmp_path / "m", *QUICK[:2], *QUICK[4:], "--json") == 0
+    kept = json.loads((tmp_path / "m" / "model.json").read_text())
+    assert kept["settings"]["drop"] == ["owner", "leak", "photo"]
+    assert [*kept["schema"]["modalities"]] == ["text", "tabular"]
+    assert {kept["schema"]["ignored"][name] for name in ("owner", "leak", "photo")} == {"left out by drop"}
+    assert json.loads(capsys.readouterr().out)["leaks"] == []
+    narrow = tmp_path / "narrow.csv"
+    pd.read_csv(csv).drop(columns=["owner", "leak", "photo"]).to_csv(narrow, index=False)
+    answers = []
+    for place in (csv, narrow):
+        assert run("predict", tmp_path / "m", place, "--out", tmp_path / "p.csv") == 0
+        answers.append((tmp_path / "p.csv").read_text())
+    assert answers[0] == answers[1]
+    assert answers[0].startswith("id,")
+    capsys.readouterr()
+    assert run("schema", csv, *told) == 0
+    assert "leak: left out by drop" in capsys.readouterr().out
+    refused(capsys, "did you mean 'owner'", "fit", csv, "--target", "label", "--drop", "ownr")
+    refused(capsys, "'label' is to be predicted", "fit", csv, "--target", "label", "--set", "drop=[label]")
+    refused(capsys, "'leak' is to be predicted", "fit", csv, "--target", "label,leak", "--drop", "leak")
+
+
+def test_the_report_lists_columns_that_a_schema_leaves_out_drops_or_does_not_name(table: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    schema = "target: label\nmodalities: {tabular: {kind: tabular, columns: [weight, material]}}\nignored: {id: ours}\n"
+    (tmp_path / "s.yaml").write_text(schema)
+    out = tmp_path / "m"
+    quick = ["--members", "1", "--epochs", "2", "--set", "width=8"]
+    assert run("fit", table, "--schema", tmp_path / "s.yaml", "--drop", "material", "--out", out, *quick) == 0
+    page = re.sub(r"<[^>]+>", "|", (out / "report.html").read_text())
+    section = re.sub(r"[|\s]*\|[|\s]*", "|", page.split("Columns left out")[1])
+    said = "not named in the schema"
+    assert section.startswith(f"|id|ours|material|left out by drop|story|{said}|photo|{said}|")
+
+
 def test_the_report_page_is_written(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("matplotlib")
     command = ["fit", table, "--target", "label", "--out", tmp_path / "m", *QUICK[:-1]]

@@ -523,3 +523,36 @@ def test_a_class_with_one_row_is_learned_without_trouble() -> None:
 def test_a_table_without_any_use_is_refused() -> None:
     with pytest.raises(TableError, match="no column to learn from"):
         FusionClassifier(**QUICK).fit(pd.DataFrame({"a": [1.0] * 20}), ["x", "y"] * 10)
+
+
+@pytest.mark.parametrize("modalities", [None, MODALITIES])
+def test_a_dropped_column_is_no_input_and_may_be_missing_afterwards(modalities: Any, tmp_path: Path) -> None:
+    frame, y = table()
+    given = frame.assign(leaky=y)
+    modalities = modalities and {**modalities, "rest": {"kind": "tabular", "columns": ["leaky"]}}
+    settings = {**QUICK, "modalities": modalities, "encoders": {"text": "hashed_ngrams"}}
+    model = clone(FusionClassifier(drop=["leaky", "shape"], **settings)).fit(given, y)
+    assert set(model.schema_.columns) == {"story", "weight"}
+    assert set(model.schema_.ignored) == {"leaky", "shape"}
+    assert model.leaks_ == []
+    expected = model.predict_proba(given)
+    np.testing.assert_array_equal(model.predict_proba(frame[["weight", "story"]]), expected)
+    np.testing.assert_array_equal(model.predict_proba(given.assign(leaky="no", shape=None)), expected)
+    model.save(tmp_path / "m")
+    again = load(tmp_path / "m")
+    assert list(again.drop) == ["leaky", "shape"]
+    assert again.schema_.ignored == model.schema_.ignored
+    np.testing.assert_array_equal(again.predict_proba(frame.drop(columns="shape")), expected)
+    plain = FusionClassifier(**{**settings, "modalities": modalities and MODALITIES})
+    narrow = plain.set_params(drop="shape").fit(frame, y)
+    np.testing.assert_allclose(narrow.predict_proba(frame), expected, atol=1e-6)
+
+
+def test_what_cannot_be_dropped_is_refused_by_fit() -> None:
+    frame, y = table(60)
+    with pytest.raises(TableError, match="drop: the table has no column 'weigth'; did you mean 'weight'"):
+        FusionClassifier(drop=["weigth"], **QUICK).fit(frame, y)
+    with pytest.raises(ConfigError, match="no column is left to learn from"):
+        FusionClassifier(drop=list(frame.columns), **QUICK).fit(frame, y)
+    with pytest.raises(ConfigError, match="drop must be text"):
+        FusionClassifier(drop=7, **QUICK).fit(frame, y)  # type: ignore[arg-type]

@@ -136,7 +136,7 @@ def test_the_same_advice_for_several_columns_is_given_once() -> None:
     assert text.count("mask the names") == 1
     assert text.count("names the row's own class") == 2
     assert text.endswith(
-        "column 'c' equals the target in 100.0% of the rows; leave it out unless it is known when predicting"
+        "column 'c' equals the target in 100.0% of the rows; leave it out (--drop c) unless it is known when predicting"
     )
 
 
@@ -198,3 +198,12 @@ def test_real_tables(name: str, target: str, data_root: Path) -> None:
     frame = table.read_table(data_root / name)
     told = leaks(frame, schema.infer(frame, target))
     assert {leak["column"]: leak["kind"] for leak in told} == REAL[name, target]
+
+
+def test_the_advice_names_the_option_and_what_is_dropped_is_not_told_of() -> None:
+    frame = pd.DataFrame({"my class": CLASSES, "y": CLASSES})
+    wanted = Schema((Modality("tabular", "tabular", ("my class",)),), "y")
+    assert "leave it out (--drop 'my class') unless it is known" in leaks(frame, wanted)[0]["message"]
+    ranks = pd.DataFrame({"id": range(1, N + 1), "size": RNG.normal(size=N), "y": [float(i) for i in range(N)]})
+    assert [leak["column"] for leak in leaks(ranks, schema.infer(ranks, "y"))] == ["id"]
+    assert leaks(ranks, schema.infer(ranks, "y", drop="id")) == []

@@ -354,7 +354,12 @@ def test_mistakes_at_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixt
     assert run("fit", csv, *told, "--train", "name=pretrain", "--set", "pretrain.epoch=3") == 2
     assert "pretrain: unknown field 'epoch'" in capsys.readouterr().err
     assert run("pretrain", csv, *told, "--modality", "nome") == 2
-    assert "the table has no such modality" in capsys.readouterr().err
+    assert "the table has no such modality: did you mean 'name'" in capsys.readouterr().err
+    schema.write_text("modalities: {words: {kind: text, columns: [name]}}\nignored: {size: not ours}")
+    assert run("pretrain", csv, *told, "--modality", "name") == 2
+    assert "the column 'name' is a part of modality 'words': take --modality words" in capsys.readouterr().err
+    assert run("pretrain", csv, *told, "--modality", "size") == 2
+    assert "the column 'size' is left out: not ours" in capsys.readouterr().err
 
 
 def test_an_encoder_around_another_gives_the_plain_columns_of_the_one_inside(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from plait.base.errors import ConfigError, PlaitWarning, TableError
 from plait.data import schema, table
+from plait.data.dropped import REASON, left_out
 from plait.data.modality import Modality, Schema, distinct_names, name_problem
 
 N = 60
@@ -620,3 +621,73 @@ def test_whole_numbers_with_gaps_that_hardly_repeat_are_an_amount() -> None:
     frame = pd.DataFrame({"size": rng.normal(size=400), "balance": balance, "often": often})
     assert schema.infer(frame, target="balance").task == "regression"
     assert schema.infer(frame, target="often").task == "classification"
+
+
+# -- columns that are no inputs --------------------------------------------------------------------------------------
+
+DROPPABLE = pd.DataFrame(
+    {
+        "id": [f"row{i:04d}" for i in range(N)],
+        "size": RNG.normal(size=N),
+        "a,b": RNG.normal(size=N),
+        "copy": [str(i % 3) for i in range(N)],
+        "shade": [str(i % 3) for i in range(N)],
+        "y": ["p", "q"] * (N // 2),
+    }
+)
+
+
+@pytest.mark.parametrize("drop", [["size", "copy"], "size, copy", ("copy", "size", "size")])
+def test_a_dropped_column_is_no_input_and_the_reason_is_kept(drop: Any) -> None:
+    found = schema.infer(DROPPABLE, "y", drop=drop)
+    assert set(found.columns) == {"a,b", "shade"}
+    assert found.ignored["size"] == found.ignored["copy"] == REASON
+    assert not {"size", "copy"} & {*found.types, *found.notes, *found.doubts}
+    assert schema.from_yaml(schema.to_yaml(found)).ignored == found.ignored
+    given = left_out(schema.infer(DROPPABLE, "y"), drop, DROPPABLE.columns)
+    assert (given.modalities, given.ignored) == (found.modalities, found.ignored)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        schema.tell_unused(schema.infer(DROPPABLE, "y", drop=[*found.ignored]), DROPPABLE)
+
+
+def test_nothing_is_said_of_a_dropped_column_that_would_be_doubtful() -> None:
+    frame = DROPPABLE.assign(odd=["1,234", "5,678"] * (N // 2))
+    with pytest.warns(PlaitWarning, match="'odd'"):
+        schema.infer(frame, "y")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        schema.infer(frame, "y", drop="odd")
+
+
+def test_a_column_with_a_comma_in_its_name_and_an_identifier_stay_themselves() -> None:
+    found = schema.infer(DROPPABLE, "y", drop=["a,b", "id"])
+    assert set(found.columns) == {"size", "copy", "shade"}
+    assert found.identifiers == ("id",)  # predictions still begin with it
+    assert found.ignored["id"].endswith(REASON)
+    assert found.ignored["a,b"] == REASON
+
+
+def test_a_modality_without_any_column_left_disappears() -> None:
+    given = Schema((Modality("one", "tabular", ("size",)), Modality("two", "tabular", ("shade", "copy"))), "y")
+    found = left_out(given, ["size", "copy"], DROPPABLE.columns)
+    assert [(m.name, m.columns) for m in found.modalities] == [("two", ("shade",))]
+    assert left_out(found, ["size", "copy"], ["shade", "y"]) == found  # the table need not have them any more
+    assert left_out(given, None, ()) is given
+
+
+@pytest.mark.parametrize(
+    ("drop", "error", "said"),
+    [
+        ("sise", TableError, "drop: the table has no column 'sise'; did you mean 'size'"),
+        (["y"], ConfigError, "drop: 'y' is to be predicted"),
+        (["size", "a,b", "copy", "shade"], ConfigError, "no column is left to learn from"),
+        (3, ConfigError, "drop must be text or a list of text, found 3"),
+        ([3], ConfigError, "drop must be text or a list of text"),
+    ],
+)
+def test_what_cannot_be_dropped_is_one_clear_line(drop: Any, error: type[Exception], said: str) -> None:
+    with pytest.raises(error, match=said):
+        schema.infer(DROPPABLE, "y", drop=drop)
+    with pytest.raises(error, match=said):
+        left_out(schema.infer(DROPPABLE, "y"), drop, DROPPABLE.columns)

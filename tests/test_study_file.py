@@ -222,3 +222,19 @@ def test_the_study_of_the_documentation_has_no_mistake(tmp_path: Path) -> None:
     one = Study.load(tmp_path / "study.yaml")
     assert one.check(data=False) == []
     assert len(one.variants) == 6 + 4  # the grid, and baselines
+
+
+@pytest.mark.parametrize(
+    ("drop", "said"),
+    [
+        ("[sise]", "drop: the table has no column 'sise'; did you mean 'size'"),
+        ("[label]", "drop: 'label' is to be predicted"),
+        ("[text]", r"leaves no column of modality 'text'; say instead .*subsets: \[\[tabular\]\]"),
+        ("3", "drop must be text"),
+    ],
+)
+def test_what_no_model_can_drop_is_told_at_its_line(drop: str, said: str, tmp_path: Path) -> None:
+    text = f"name: s\ndata: {{table: tiny.csv, schema: tiny.yaml}}\nmodel:\n  drop: {drop}\n"
+    found = mistakes(text, tmp_path, data=True)
+    assert list(found) == [4]
+    assert re.search(said, found[4])

@@ -345,3 +345,21 @@ def test_a_sample_that_a_budget_of_time_left_room_for_is_not_shared() -> None:
     sample, whole = (SimpleNamespace(row_index=np.array(index)) for index in ([0, -1, 1], [0, 1, 2]))
     given: list[Any] = [rows(settings, lambda made=made: made) for made in (sample, whole, sample)]
     assert given == [sample, whole, whole]
+
+
+def test_models_of_a_study_and_baselines_drop_columns(tmp_path: Path) -> None:
+    variants = {"all": {}, "few": {"drop": ["size"]}, "plain": {"drop": "size", "estimator": "linear"}}
+    told: dict[str, Any] = {"grid": None, "variants": variants, "seeds": 1}
+    scores = []
+    for name, change in (("as it is", {}), ("size is noise", {"size": np.arange(90) % 7})):
+        (tmp_path / name).mkdir()
+        dropped = study(tmp_path / name, modalities={"subsets": [["tabular"], ["text"]]}, **told)
+        table = pd.read_csv(tmp_path / name / "tiny.csv").assign(**change)
+        table.to_csv(tmp_path / name / "tiny.csv", index=False)
+        assert not dropped.check()
+        lines = dropped.run(tmp_path / name / "s", engine="inline").lines
+        assert {line["status"] for line in lines} == {"done"}
+        scores.append({(r["variant"], *r["subset"]): r["evaluations"][0]["metrics"]["log_loss"] for r in lines})
+    differ = {key for key, value in scores[0].items() if value != scores[1][key]}
+    assert differ == {("all", "tabular")}  # whatever the dropped column holds
+    assert len(scores[0]) == 6

@@ -398,3 +398,16 @@ def test_what_every_target_s_model_warns_of_a_table_is_told_once(
     )
     told = [line for line in capsys.readouterr().err.splitlines() if "'grey'" in line]
     assert told == ["warning: categories that no row of the fit had count as unknown: 30 in 'colour' (e.g. 'grey')"]
+
+
+def test_a_dropped_column_is_an_input_of_no_target() -> None:
+    frame, column = goods(), "weight"
+    both = fit_table(frame, None, {**LIGHT, "drop": [column]}, target=["label", "price"], report=False)
+    for outcome in both.values():
+        assert column not in outcome.model.schema_.columns
+        assert outcome.model.schema_.ignored[column].endswith("left out by drop")
+        assert outcome.model.drop == [column]
+    with pytest.raises(PlaitError, match="drop: 'price' is to be predicted"):
+        fit_table(frame, None, {**LIGHT, "drop": ["price"]}, target=["label", "price"])
+    with pytest.raises(PlaitError, match="drop: the table has no column 'nowhere'"):
+        fit_table(frame, None, {**LIGHT, "drop": "nowhere"}, target=["label", "price"])
