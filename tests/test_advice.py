@@ -20,6 +20,7 @@ from plait.base.errors import ConfigError
 from plait.base.parts import claimed, let_go, shared_folder
 from plait.cli import main
 from plait.data import schema
+from plait.data.dropped import REASON
 from plait.data.modality import Modality, Schema
 from plait.study import advice
 from plait.study.advice import Contest, advise, evidence_folder, fit_command, merged, winner_of
@@ -320,8 +321,8 @@ def test_what_the_user_has_settled_is_not_tried_again() -> None:
 
 
 def test_settings_become_options_of_fit() -> None:
-    told = Schema((Modality("text", "text", ("a",)),), target="my label")
-    settings = {"branches": ["joint"], "align": {"tabular": ["text"]}, "modality_dropout": 0.5, "drop": ["id", "a,b"]}
+    told = Schema((Modality("text", "text", ("a",)),), "my label", ignored={"id": REASON, "same": "constant"})
+    settings = {"branches": ["joint"], "align": {"tabular": ["text"]}, "modality_dropout": 0.5, "drop": ["a,b"]}
     assert fit_command("t.csv", told, settings) == (
         "plait fit t.csv --target 'my label' --drop id --drop a,b --set 'branches=[joint]' --set 'align.tabular=[text]' "
         "--set modality_dropout=0.5"

@@ -21,6 +21,7 @@ from plait.base import config, progress
 from plait.base.deadline import Deadline
 from plait.base.errors import ConfigError
 from plait.base.parts import claimed
+from plait.data.dropped import is_dropped
 from plait.data.modality import Schema
 from plait.metrics.base import MAIN, metrics
 from plait.study import Study
@@ -288,8 +289,9 @@ def fit_command(table: str, schema: Schema, settings: Mapping[str, Any]) -> str:
     parts = ["plait", "fit", table, "--target", str(schema.target)]
     for name, encoder in dict(settings.get("encoders") or {}).items():
         parts += ["--encoder", f"{name}={encoder}"]
-    drop = settings.get("drop") or []
-    for column in [drop] if isinstance(drop, str) else drop:
+    drop = settings.get("drop") or ()
+    without = [column for column in schema.ignored if is_dropped(schema, column)]
+    for column in dict.fromkeys([*without, *([drop] if isinstance(drop, str) else drop)]):
         parts += ["--drop", column]
     for key, value in settings.items():
         if key in ("encoders", "drop"):
