@@ -20,17 +20,8 @@ _TARGET = "target of fit"
 #: Settings that are told otherwise, or say nothing about the design.
 _NOT_RACED = frozenset(
     (
-        "fusion",
-        "modalities",
-        "task",
-        "random_state",
-        "store",
-        "progress",
-        "root",
-        "class_weight",
-        "partial",
-        "strict",
-        "drop",
+        *("fusion", "modalities", "drop", "task", "random_state", "store", "progress", "root", "class_weight"),
+        *("partial", "strict"),
     )
 )
 
