@@ -6,7 +6,8 @@ Chosen by nothing but their columns. Of R's packages by hand: something to predi
 numbers and categories; a few are small, a few hold names. Of KEEL all classic data sets of the package (not iris, which is
 among the others, nor those made unbalanced), of the book those with a usual target. None was left out afterwards. On those of
 ``APART`` choices were made: of R's packages how large trees should be (thirteen had been looked at before, ten were drawn); of
-the others, half of which were drawn, that the linear map is solved and that equal cells with several targets stay rows.
+the others, half of which were drawn, that the linear map is solved, that equal cells with several targets stay rows and
+what the branch ``kernel`` is.
 The others are raced on. Where rows are several looks at one person or place they are parted like any others, for every system.
 """
 
