@@ -66,7 +66,7 @@ chance, nor from an interval wider than the effect it is asked about.
 
 ## Also measured
 
-- [plait beside its peers](peers.md): sixteen tables, five seeds, CatBoost and TabM one;
+- [plait beside its peers](peers.md): sixteen tables, five seeds, TabM one;
   AutoGluon ahead on one (not decided).
 - [plait beside its peers on tables that it never saw](unseen.md): 49 tables of numbers and categories, three seeds;
   mean rank 1.35, the next 3.04 (two differ by more than 0.87); more than 2 % worse than the best of them on 8.
