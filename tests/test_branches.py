@@ -390,7 +390,7 @@ def test_the_leaderboard_says_what_stays_and_what_it_costs(tmp_path: Path) -> No
     frame, y = codes_table()
     model = FusionClassifier(**QUICK, modalities=SPLIT).fit(frame[:300], y[:300])
     table = model.leaderboard_.set_index("branch")
-    assert set(table.index) == {"mixture", "joint", "ridge", "kernel", "own:tabular", "own:text", "trees"}
+    assert set(table.index) == {"mixture", "joint", "ridge", "own:tabular", "own:text", "trees"}
     assert table["loss"].is_monotonic_increasing
     kept = set(table.index[table["kept"].astype(bool)]) - {"mixture"}
     assert kept == set(model.members_.mixture.sources)

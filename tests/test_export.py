@@ -217,6 +217,8 @@ def several() -> np.ndarray:
 FAMILIES: dict[str, dict[str, Any]] = {
     "all branches, two members": {"branches": ("joint", "linear", "own", "trees"), "members": 2},
     "what runs by default": {"branches": ("joint", "ridge", "kernel", "own", "trees")},
+    "a kernel": {"branches": ("kernel",)},
+    "a kernel of a number": {"branches": ("kernel",), "kind": FusionRegressor, "y": SIZE + WOOD_IS},
     "a solved map of a number": {"branches": ("ridge",), "kind": FusionRegressor, "y": SIZE + WOOD_IS},
     "early, absence as zeros": {
         "branches": ("joint",),
