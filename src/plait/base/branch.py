@@ -182,8 +182,13 @@ def suited(
             spared[branch.name()] = spec
         else:
             result.setdefault(other or branch.name(), other or spec)
-    whole = any(len(sees) > 1 for spec in result.values() for sees in resolve(spec).sources(("a", "b")).values())
+    whole = any(_sees_all(resolve(spec)) for spec in result.values())
     return tuple((result if whole else {**result, **spared}).values())
+
+
+def _sees_all(branch: Branch) -> bool:
+    """Whether one of its outputs sees all modalities."""
+    return any(len(sees) > 1 for sees in branch.sources(("a", "b")).values())
 
 
 def resolve_all(specs: Sequence[str | Mapping[str, object]]) -> list[Branch]:
@@ -192,7 +197,7 @@ def resolve_all(specs: Sequence[str | Mapping[str, object]]) -> list[Branch]:
     names = [branch.name() for branch in branches]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise ConfigError(f"branches: '{twice}' stands twice")
-    if not any(len(sees) > 1 for branch in branches for sees in branch.sources(("a", "b")).values()):
+    if not any(map(_sees_all, branches)):
         whole = [
             name for name in registry.names("branches") if name in registry.find("branches", name)().sources(("a", "b"))
         ]

@@ -12,13 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from plait.base.branch import FittedBranch, FoldRows
+from plait.base.branch import FoldRows
 from plait.base.checks import Count
 from plait.base.errors import ModelError
-from plait.base.inputs import Inputs
 from plait.base.machine import blas_on_one_core
 from plait.base.tokens import Tokens
-from plait.branches.solved import by_squares, matrix, shares, solve, widths
+from plait.branches.solved import SolvedBranch, by_squares, matrix, shares, solve, widths
 
 Array = NDArray[Any]
 #: Inverse squared widths that are tried, in units of the mean squared distance of two rows.
@@ -27,8 +26,6 @@ NARROWNESS = (2.0, 0.5, 8.0)
 MOST, POLISHED = 10_000_000, 5_000_000
 #: Directions of the landmarks' kernel below this share of the largest are noise of the arithmetic.
 SMALLEST = 1e-6
-
-
 #: What it is stored as: landmarks L, features D, outputs O.
 SHAPES = {"scale": "D", "landmarks": "LD", "narrowness": "", "weight": "LO", "bias": "O"}
 
@@ -58,7 +55,7 @@ class KernelMap(nn.Module):
 
 
 @dataclasses.dataclass(eq=False)
-class Kernel(FittedBranch):
+class Kernel(SolvedBranch):
     """Kernel ridge regression, or of classes and labels kernel logistic regression, with a Gaussian kernel.
 
     Features are how near a row is to some of the training rows; penalty and width of the kernel are those by which held-out
@@ -87,18 +84,10 @@ class Kernel(FittedBranch):
     features: Count = 250
     steps: Count = 30
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.network: KernelMap | None = None
-
     def instead(self, rows: int, features: int, outputs: int, learning: bool) -> str | None:
         """Nothing where features or rows are too many, or encoders learn, which it would not see."""
         fits = features <= self.features and rows * self.landmarks <= MOST and not learning
         return None if fits else ""
-
-    def declines(self, rows: FoldRows) -> str | None:
-        """Where all encoders learn."""
-        return None if rows.inputs.tokens else "all encoders learn: there is nothing that it could see"
 
     def fit(self, rows: FoldRows) -> None:
         """Solve for each width of the kernel and one strength after another; the rows ``valid`` choose."""
@@ -121,28 +110,10 @@ class Kernel(FittedBranch):
                 polished, loss = solve(rows, features, held_features, self.steps)
                 solved = polished if loss < found else solved
         arrays = {"scale": share, "landmarks": near, "narrowness": np.asarray(narrowness)}
-        self.network = KernelMap(names, {**arrays, "weight": root @ solved[0], "bias": solved[1]})
-
-    def outputs(self, inputs: Inputs) -> Tensor:
-        assert self.network is not None, "not fitted"
-        dims = widths(inputs)
-        if sum(dims.get(name, 0) for name in self.network.names) != len(self.network.scale):
-            raise ModelError("branch kernel: it learned other features than these; copy the folder again")
-        with torch.inference_mode():
-            out: Tensor = self.network(inputs.unfolded().tokens)
-        return out
-
-    def state(self) -> tuple[dict[str, Array], dict[str, Any]]:
-        assert self.network is not None, "not fitted"
-        arrays = {name: value.numpy() for name, value in self.network.state_dict().items()}
-        return arrays, {"names": self.network.names}
+        self.take(KernelMap(names, {**arrays, "weight": root @ solved[0], "bias": solved[1]}), names, len(share))
 
     def load_state(self, arrays: Mapping[str, Array], facts: Mapping[str, Any]) -> None:
-        names = facts.get("names")
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise ModelError(
-                f"branch kernel: expected the names of modalities, found {names!r:.60}; copy the folder again"
-            )
+        names = self.named(facts)
         for name, letters in SHAPES.items():
             if name not in arrays or arrays[name].ndim != len(letters):
                 raise ModelError(
@@ -155,7 +126,7 @@ class Kernel(FittedBranch):
         }
         if len(sizes) > len({letter for letter, _ in sizes}):
             raise ModelError("branch kernel: its arrays do not fit each other; copy the folder again")
-        self.network = KernelMap(names, arrays)
+        self.take(KernelMap(names, arrays), names, len(arrays["scale"]))
 
 
 def _landmarks(x: Array, most: int, seed: int) -> Array:

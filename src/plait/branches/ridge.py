@@ -9,14 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from plait.base.branch import FittedBranch, FoldRows
+from plait.base.branch import FoldRows
 from plait.base.checks import Count
-from plait.base.errors import ModelError
-from plait.base.inputs import Inputs
 from plait.base.machine import blas_on_one_core
-from plait.branches.solved import matrix, shares, solve, widths
+from plait.branches.solved import SolvedBranch, matrix, shares, solve, widths
 from plait.networks.linear import LinearNetwork
 
 Array = NDArray[Any]
@@ -25,7 +22,7 @@ MOST = 10_000_000
 
 
 @dataclasses.dataclass(eq=False)
-class Ridge(FittedBranch):
+class Ridge(SolvedBranch):
     """One linear map over all features of all modalities: ridge regression, or of classes and labels logistic regression.
 
     It is solved, not trained step by step, under the penalty by which held-out rows are answered best. Each modality has the
@@ -52,17 +49,9 @@ class Ridge(FittedBranch):
 
     steps: Count = 30
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.network: LinearNetwork | None = None
-
     def instead(self, rows: int, features: int, outputs: int, learning: bool) -> str | None:
         """``linear`` where solving takes long, or encoders learn, which it would not see."""
         return "linear" if learning or rows * features * outputs > MOST else None
-
-    def declines(self, rows: FoldRows) -> str | None:
-        """Where all encoders learn."""
-        return None if rows.inputs.tokens else "all encoders learn: there is nothing that it could see"
 
     def fit(self, rows: FoldRows) -> None:
         """Solve for one strength after another, until the rows ``valid`` gain no more."""
@@ -71,30 +60,14 @@ class Ridge(FittedBranch):
         x, held = (matrix(rows.inputs.take(places), names) * share for places in (rows.fold, rows.valid))
         with blas_on_one_core():
             (weights, bias), _ = solve(rows, x, held, self.steps)
-        self.network = LinearNetwork(dims, rows.out_dim)
-        self.network.linear.weight.data = torch.from_numpy(np.ascontiguousarray(weights.T * share))
-        self.network.linear.bias.data = torch.from_numpy(bias)
-
-    def outputs(self, inputs: Inputs) -> Tensor:
-        assert self.network is not None, "not fitted"
-        dims = widths(inputs)
-        if sum(dims.get(name, 0) for name in self.network.names) != self.network.linear.in_features:
-            raise ModelError("branch ridge: it learned other features than these; copy the folder again")
-        with torch.inference_mode():
-            out: Tensor = self.network(inputs.unfolded().tokens)
-        return out
-
-    def state(self) -> tuple[dict[str, Array], dict[str, Any]]:
-        assert self.network is not None, "not fitted"
-        arrays = {name: value.numpy() for name, value in self.network.state_dict().items()}
-        return arrays, {"names": self.network.names}
+        network = LinearNetwork(dims, rows.out_dim)
+        network.linear.weight.data = torch.from_numpy(np.ascontiguousarray(weights.T * share))
+        network.linear.bias.data = torch.from_numpy(bias)
+        self.take(network, names, len(share))
 
     def load_state(self, arrays: Mapping[str, Array], facts: Mapping[str, Any]) -> None:
-        weight, names = arrays["linear.weight"], facts.get("names")
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise ModelError(
-                f"branch ridge: expected the names of modalities, found {names!r:.60}; copy the folder again"
-            )
-        self.network = LinearNetwork({"": weight.shape[1]}, len(weight))
-        self.network.names = list(names)
-        self.network.load_state_dict({name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in arrays.items()})
+        weight, names = arrays["linear.weight"], self.named(facts)
+        network = LinearNetwork({"": weight.shape[1]}, len(weight))
+        network.names = list(names)
+        network.load_state_dict({name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in arrays.items()})
+        self.take(network, names, weight.shape[1])

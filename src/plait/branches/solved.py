@@ -1,17 +1,19 @@
-"""Maps that are solved, not trained: all features beside each other, one strength of the penalty after the other."""
+"""Branches that are solved, not trained: all features beside each other, one strength of the penalty after the other."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
-from plait.base.branch import FoldRows
+from plait.base.branch import FittedBranch, FoldRows
+from plait.base.errors import ModelError
 from plait.base.inputs import Inputs
 from plait.branches.penalised import Map, least_squares, logistic
 from plait.networks.tasks import LOSSES
@@ -21,6 +23,51 @@ Array = NDArray[Any]
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0, 1000.0)
 #: How far log-odds move for a share that is one larger; more than 12 was too sure of too few rows (docs/branches.md).
 STRETCHES = (4.0, 2.0, 3.0, 6.0, 8.0, 12.0)
+
+
+@dataclasses.dataclass(eq=False)
+class SolvedBranch(FittedBranch):
+    """A map over all frozen features, as a module; a subclass solves it, and reads it again from its arrays."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.network: nn.Module | None = None
+        self.names: list[str] = []
+        self.seen = 0
+
+    def take(self, network: nn.Module, names: Sequence[str], seen: int) -> None:
+        """Answer by ``network``, from tokens of these modalities to raw outputs; it learned from ``seen`` features of theirs."""
+        self.network, self.names, self.seen = network, list(names), seen
+
+    def declines(self, rows: FoldRows) -> str | None:
+        """Where all encoders learn."""
+        return None if rows.inputs.tokens else "all encoders learn: there is nothing that it could see"
+
+    def outputs(self, inputs: Inputs) -> Tensor:
+        assert self.network is not None, "not fitted"
+        dims = widths(inputs)
+        if sum(dims.get(name, 0) for name in self.names) != self.seen:
+            raise ModelError(f"branch {self.name()}: it learned other features than these; copy the folder again")
+        with torch.inference_mode():
+            out: Tensor = self.network(inputs.unfolded().tokens)
+        return out
+
+    def state(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        assert self.network is not None, "not fitted"
+        return {name: value.numpy() for name, value in self.network.state_dict().items()}, {"names": self.names}
+
+    def named(self, facts: Mapping[str, Any]) -> list[str]:
+        """The modalities that a stored branch sees.
+
+        Raises:
+            ModelError: they are no names.
+        """
+        names = facts.get("names")
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ModelError(
+                f"branch {self.name()}: expected the names of modalities, found {names!r:.60}; copy the folder again"
+            )
+        return names
 
 
 def widths(inputs: Inputs) -> dict[str, int]:

@@ -16,9 +16,8 @@ from plait.base.errors import ConfigError
 from plait.base.inputs import Columns, Comparison, Inputs
 from plait.base.tokens import Tokens
 from plait.branches.branches import Branches
-from plait.branches.kernel import Kernel
 from plait.branches.mixture import Mixture, comparable
-from plait.branches.ridge import Ridge
+from plait.branches.solved import SolvedBranch
 from plait.branches.trees import Trees
 from plait.data.cells import texts_of
 from plait.data.modality import Schema
@@ -74,7 +73,7 @@ def problems(fitted: Fitted) -> list[str]:
         if modality.kind == "tabular" and not isinstance(encoder, Tabular):
             result.append(f"the encoder '{encoder.name()}' of the table '{modality.name}'")
     for name, branch in fitted.members.members[0].fitted.items():
-        if not isinstance(branch, Trees | Ridge | Kernel):
+        if not isinstance(branch, Trees | SolvedBranch):
             result.append(f"the branch '{name}', which is no network, no solved map and no trees")
     if any(isinstance(part, ConvLSTM) for part in fitted.members.members[0].networks.values()):
         result.append("the network 'conv_lstm', whose steps depend on each sound's length")
@@ -252,9 +251,9 @@ class _MemberGraph(nn.Module):
         self.networks, self.encoders = copy.deepcopy(member.networks).cpu(), copy.deepcopy(member.encoders).cpu()
         self.reads = {name: member.reads(name) for name in member.networks}
         for name, branch in member.fitted.items():
-            if isinstance(branch, Ridge | Kernel) and branch.network is not None:
+            if isinstance(branch, SolvedBranch) and branch.network is not None:
                 self.networks[name] = copy.deepcopy(branch.network)
-                self.reads[name] = tuple(branch.network.names)
+                self.reads[name] = tuple(branch.names)
         trees = {name: TreesGraph(branch) for name, branch in member.fitted.items() if isinstance(branch, Trees)}
         self.trees = nn.ModuleDict(trees)
         _without_rms_norm(self)
